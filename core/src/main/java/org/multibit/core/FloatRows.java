@@ -1,0 +1,57 @@
+package org.multibit.core;
+
+import java.nio.ByteOrder;
+import java.nio.FloatBuffer;
+import java.util.Arrays;
+import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.Pointer;
+import org.nd4j.linalg.api.buffer.DataType;
+import org.nd4j.linalg.api.ndarray.INDArray;
+
+/** ND4J arrays as direct row-major float memory, without a copy where they already are that. */
+public final class FloatRows {
+  private FloatRows() {}
+
+  /**
+   * The elements in 'c' order: the array's own memory if it is contiguous, 'c' and FLOAT, else a copy.
+   *
+   * <p>The buffer does not keep the array's memory alive by itself: the caller holds the array as long as it uses it.
+   *
+   * @param array rank 1 or 2, not empty
+   */
+  public static FloatBuffer of(INDArray array) {
+    if (array.rank() < 1 || array.rank() > 2 || array.isEmpty()) {
+      throw new IllegalArgumentException(
+          "Expected a vector or a matrix, got shape " + Arrays.toString(array.shape()));
+    }
+    if (array.dataType() == DataType.FLOAT && isContiguous(array)) {
+      return view(array);
+    }
+    FloatBuffer copy =
+        java.nio.ByteBuffer.allocateDirect(Math.toIntExact(array.length() * Float.BYTES))
+            .order(ByteOrder.nativeOrder())
+            .asFloatBuffer();
+    INDArray floats = array.castTo(DataType.FLOAT).dup('c');
+    copy.put(view(floats)).flip();
+    return copy;
+  }
+
+  /** Whether the elements lie one after the other in 'c' order. */
+  public static boolean isContiguous(INDArray array) {
+    long expected = 1;
+    for (int d = array.rank() - 1; d >= 0; d--) {
+      if (array.size(d) != 1 && array.stride(d) != expected) {
+        return false;
+      }
+      expected *= array.size(d);
+    }
+    return true;
+  }
+
+  private static FloatBuffer view(INDArray array) {
+    // addressPointer includes a view's offset, pointer() would not.
+    Pointer start = array.data().addressPointer();
+    BytePointer bytes = new BytePointer(start).capacity(array.length() * Float.BYTES);
+    return bytes.asByteBuffer().order(ByteOrder.nativeOrder()).asFloatBuffer();
+  }
+}

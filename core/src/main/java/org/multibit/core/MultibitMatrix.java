@@ -1,0 +1,188 @@
+package org.multibit.core;
+
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.FloatBuffer;
+import java.nio.LongBuffer;
+import org.nd4j.linalg.api.buffer.DataType;
+import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.factory.Nd4j;
+
+/**
+ * A matrix whose rows are sums of few signed planes: {@code M[r, c] = sum_i coefficient(r, i) * (bit(r, i, c) ? +1 : -1)}.
+ *
+ * <p>Planes are bits in 64-bit words, column 64w+j in bit j of word w, 1 = +1; coefficients are floats. Memory is direct,
+ * native order, interleaved for the kernels: {@code lanes} rows side by side (8 for weights, 1 for activations). With
+ * {@code words = ceil(cols / 64)} the word of (row r, plane i, word w) is element {@code ((r / lanes * words + w) * bits + i)
+ * * lanes + r % lanes}; the coefficient of (row r, plane i) is element {@code (r / lanes * bits + i) * lanes + r % lanes}.
+ * Rows are padded to a multiple of {@code lanes}; padding is zero.
+ */
+public final class MultibitMatrix {
+
+  /** Rows side by side in a weight matrix, as in the file (docs/format.md). */
+  public static final int WEIGHT_LANES = 8;
+
+  /** Rows side by side in a batch of activation vectors: each vector by itself. */
+  public static final int ACTIVATION_LANES = 1;
+
+  private final int rows;
+  private final int cols;
+  private final int bits;
+  private final int lanes;
+  private final LongBuffer planes;
+  private final FloatBuffer coefficients;
+
+  /**
+   * Wraps existing memory, without a copy.
+   *
+   * @param planes direct, native order, {@link #planeWords} elements
+   * @param coefficients direct, native order, {@link #coefficientCount} elements
+   */
+  public MultibitMatrix(
+      int rows, int cols, int bits, int lanes, LongBuffer planes, FloatBuffer coefficients) {
+    if (rows < 1 || cols < 1 || bits < 1 || bits > Quantizer.MAX_BITS) {
+      throw new IllegalArgumentException(
+          "No multi-bit matrix has %d rows, %d columns and %d bits".formatted(rows, cols, bits));
+    }
+    if (lanes != WEIGHT_LANES && lanes != ACTIVATION_LANES) {
+      throw new IllegalArgumentException("Rows are interleaved by 8 or 1, not by " + lanes);
+    }
+    this.rows = rows;
+    this.cols = cols;
+    this.bits = bits;
+    this.lanes = lanes;
+    if (planes.remaining() != planeWords(rows, cols, bits, lanes)
+        || coefficients.remaining() != coefficientCount(rows, bits, lanes)) {
+      throw new IllegalArgumentException(
+          "%d plane words and %d coefficients do not make a %dx%d matrix of %d bits"
+              .formatted(planes.remaining(), coefficients.remaining(), rows, cols, bits));
+    }
+    if (!planes.isDirect() || !coefficients.isDirect()) {
+      throw new IllegalArgumentException("Planes and coefficients must be in direct memory");
+    }
+    this.planes = planes.slice();
+    this.coefficients = coefficients.slice();
+  }
+
+  /** A zeroed matrix in the weights' layout. */
+  public static MultibitMatrix weights(int rows, int cols, int bits) {
+    return allocate(rows, cols, bits, WEIGHT_LANES);
+  }
+
+  /** A zeroed batch of activation vectors, one per row. */
+  public static MultibitMatrix activations(int batch, int cols, int bits) {
+    return allocate(batch, cols, bits, ACTIVATION_LANES);
+  }
+
+  private static MultibitMatrix allocate(int rows, int cols, int bits, int lanes) {
+    ByteBuffer p = direct(planeWords(rows, cols, bits, lanes), Long.BYTES);
+    ByteBuffer c = direct(coefficientCount(rows, bits, lanes), Float.BYTES);
+    return new MultibitMatrix(rows, cols, bits, lanes, p.asLongBuffer(), c.asFloatBuffer());
+  }
+
+  private static ByteBuffer direct(long elements, int size) {
+    long bytes = elements * size;
+    if (bytes > Integer.MAX_VALUE) {
+      throw new IllegalArgumentException("The planes would take " + bytes + " bytes: over 2 GiB");
+    }
+    return ByteBuffer.allocateDirect((int) bytes).order(ByteOrder.nativeOrder());
+  }
+
+  /** 64-bit words of all planes, padding included. */
+  public static long planeWords(long rows, long cols, int bits, int lanes) {
+    return (rows + lanes - 1) / lanes * lanes * ((cols + 63) / 64) * bits;
+  }
+
+  /** Coefficients of all rows, padding included. */
+  public static long coefficientCount(long rows, int bits, int lanes) {
+    return (rows + lanes - 1) / lanes * lanes * bits;
+  }
+
+  public int rows() {
+    return rows;
+  }
+
+  public int cols() {
+    return cols;
+  }
+
+  /** Planes k. */
+  public int bits() {
+    return bits;
+  }
+
+  /** Rows side by side in memory: {@link #WEIGHT_LANES} or {@link #ACTIVATION_LANES}. */
+  public int lanes() {
+    return lanes;
+  }
+
+  /** Words per plane of a row: ceil(cols / 64). */
+  public int words() {
+    return (cols + 63) / 64;
+  }
+
+  /** The planes, interleaved; shared memory, not a copy. */
+  public LongBuffer planes() {
+    return planes.duplicate();
+  }
+
+  /** The coefficients, interleaved; shared memory, not a copy. */
+  public FloatBuffer coefficients() {
+    return coefficients.duplicate();
+  }
+
+  /** Index into {@link #planes()}. */
+  public int planeIndex(int row, int plane, int word) {
+    return ((row / lanes * words() + word) * bits + plane) * lanes + row % lanes;
+  }
+
+  /** Index into {@link #coefficients()}. */
+  public int coefficientIndex(int row, int plane) {
+    return (row / lanes * bits + plane) * lanes + row % lanes;
+  }
+
+  public float coefficient(int row, int plane) {
+    return coefficients.get(coefficientIndex(row, plane));
+  }
+
+  /** True where the plane is +1. */
+  public boolean bit(int row, int plane, int col) {
+    return (planes.get(planeIndex(row, plane, col >> 6)) >>> (col & 63) & 1) != 0;
+  }
+
+  /** The values as a new FLOAT array, shape [rows, cols], 'c' order. */
+  public INDArray dequantize() {
+    INDArray out = Nd4j.createUninitializedDetached(DataType.FLOAT, 'c', rows, cols);
+    Kernels.get().dequantize(this, FloatRows.of(out));
+    return out;
+  }
+
+  /**
+   * {@code sum ||W - Q||^2 / sum ||W||^2} over all rows, in double; 0 for W = 0 quantized to 0.
+   *
+   * @param w shape [rows, cols]
+   */
+  public double relativeSquaredError(INDArray w) {
+    if (w.length() != (long) rows * cols) {
+      throw new IllegalArgumentException(
+          "A %dx%d matrix cannot be compared with shape %s"
+              .formatted(rows, cols, java.util.Arrays.toString(w.shape())));
+    }
+    FloatBuffer original = FloatRows.of(w);
+    FloatBuffer quantized = FloatRows.of(dequantize());
+    double error = 0;
+    double norm = 0;
+    for (int i = 0; i < rows * cols; i++) {
+      double x = original.get(i);
+      double d = x - quantized.get(i);
+      error += d * d;
+      norm += x * x;
+    }
+    return error == 0 ? 0 : error / norm;
+  }
+
+  /** Bytes of planes and coefficients. */
+  public long bytes() {
+    return (long) planes.capacity() * Long.BYTES + (long) coefficients.capacity() * Float.BYTES;
+  }
+}

@@ -1,0 +1,75 @@
+package org.multibit.core;
+
+import java.io.Serializable;
+import java.nio.FloatBuffer;
+import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.shade.jackson.annotation.JsonTypeInfo;
+
+/**
+ * A method that approximates each row w of a matrix by {@code sum_i a_i b_i} with few planes b_i in {-1,+1}^n (Xu et al.,
+ * section 2). Subclasses hold the algorithm for one row in plain Java; native kernels run the known ones faster, to the
+ * same bits. Immutable; written to JSON by class name.
+ */
+@JsonTypeInfo(use = JsonTypeInfo.Id.CLASS, property = "@class")
+public abstract class Quantizer implements Serializable {
+
+  /** The most planes that a matrix can have. */
+  public static final int MAX_BITS = 8;
+
+  /** The method's name on the command line and in files, for example {@code "alternating"}. */
+  public abstract String method();
+
+  /** The most bits that this method allows; the least is 1. */
+  public int maxBits() {
+    return MAX_BITS;
+  }
+
+  /**
+   * Quantizes one row of finite floats whose largest magnitude is 0 or within [2^-60, 2^60].
+   *
+   * @param w the row
+   * @param bits number of planes k
+   * @param codes receives, for each element, bit i set where plane i is +1
+   * @param coefficients receives a_0..a_{k-1}
+   */
+  protected abstract void quantizeRow(float[] w, int bits, byte[] codes, float[] coefficients);
+
+  /**
+   * Quantizes each row of a matrix, or a single vector as one row.
+   *
+   * @param rows shape [rows, cols] or [cols], any order and float type; computed in float
+   * @throws IllegalArgumentException if bits are outside 1..{@link #maxBits()}, the array is empty or of another rank, or an
+   *     element is NaN or infinite (with its row and column)
+   */
+  public final MultibitMatrix quantize(INDArray rows, int bits) {
+    checkBits(bits);
+    FloatBuffer floats = FloatRows.of(rows);
+    long cols = rows.rank() == 1 ? rows.length() : rows.size(1);
+    MultibitMatrix matrix = MultibitMatrix.weights((int) (rows.length() / cols), (int) cols, bits);
+    Kernels.get().quantize(this, floats, matrix);
+    return matrix;
+  }
+
+  /** Throws IllegalArgumentException if this method does not do {@code bits} bits. */
+  public final void checkBits(int bits) {
+    if (bits < 1 || bits > maxBits()) {
+      throw new IllegalArgumentException(
+          "The %s quantizer takes 1 to %d bits, not %d".formatted(method(), maxBits(), bits));
+    }
+  }
+
+  @Override
+  public boolean equals(Object other) {
+    return other != null && other.getClass() == getClass();
+  }
+
+  @Override
+  public int hashCode() {
+    return getClass().hashCode();
+  }
+
+  @Override
+  public String toString() {
+    return method();
+  }
+}

@@ -1,0 +1,85 @@
+/* Packed multi-bit language models: open a file, run it. See docs/format.md for the file.
+ *
+ * Every function returns MULTIBIT_OK or an error code; multibit_last_error() then says what was wrong, where, and what
+ * to do (per thread). Nothing here prints, aborts or throws, whatever the file or the arguments. A model may be shared
+ * by any number of threads. A session belongs to one stream of tokens, used by one thread at a time.
+ */
+#ifndef MULTIBIT_H
+#define MULTIBIT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MULTIBIT_OK 0
+#define MULTIBIT_ERROR_ARGUMENT 1 /* a null pointer, a token outside the vocabulary, a size that cannot be */
+#define MULTIBIT_ERROR_IO 2       /* the file cannot be opened, read or mapped */
+#define MULTIBIT_ERROR_FORMAT 3   /* not a multibit model, or a damaged one */
+#define MULTIBIT_ERROR_MEMORY 4   /* out of memory */
+#define MULTIBIT_ERROR_ISA 5      /* MULTIBIT_ISA names a tier that is unknown or not supported here */
+
+typedef struct multibit_model multibit_model;
+typedef struct multibit_session multibit_session;
+
+typedef struct multibit_model_info {
+  int32_t vocabulary_size;
+  int32_t embedding_size;
+  int32_t hidden_size;
+  int32_t layers;
+  int32_t eos_token;
+  int32_t unknown_token; /* -1: none */
+  int32_t embedding_bits;
+  int32_t weight_bits;     /* of the recurrent product of layer 0; 0: full precision */
+  int32_t activation_bits; /* of the recurrent product of layer 0; 0: full precision */
+  int64_t file_bytes;
+  const char* cell; /* "lstm" */
+} multibit_model_info;
+
+/* The message of the last error in this thread; "" if there was none. Valid until the next call in this thread. */
+const char* multibit_last_error(void);
+
+/* The library's version, for example "0.1.0". */
+const char* multibit_version(void);
+
+/* The instruction-set tier in use, for example "avx512-vpopcntdq". */
+int multibit_isa(const char** name);
+
+/* Maps the file and checks all of it. */
+int multibit_model_open(const char* path, multibit_model** model);
+/* Frees the model; NULL is allowed. Close its sessions first. */
+void multibit_model_close(multibit_model* model);
+int multibit_model_describe(const multibit_model* model, multibit_model_info* info);
+/* The word of a token: UTF-8, not terminated, owned by the model. */
+int multibit_model_word(const multibit_model* model, int32_t token, const char** word, size_t* length);
+/* The token of a word; -1 if the vocabulary lacks it. */
+int multibit_model_token(const multibit_model* model, const char* word, size_t length, int32_t* token);
+/* The value of a metadata key as text (numbers in decimal, arrays as their length), owned by the model; NULL if absent.
+ */
+int multibit_model_metadata(const multibit_model* model, const char* key, const char** value);
+
+/* A session starts with zero state. */
+int multibit_session_new(const multibit_model* model, multibit_session** session);
+void multibit_session_free(multibit_session* session);
+/* Back to zero state. */
+int multibit_session_reset(multibit_session* session);
+/* Feeds one token. The logits are computed when asked for. */
+int multibit_session_step(multibit_session* session, int32_t token);
+/* The logits after the last step: vocabulary_size floats, owned by the session, valid until its next call. */
+int multibit_session_logits(multibit_session* session, const float** logits);
+/* Feeds `first`, then each token but the last; each token of the array is a target. Adds the natural-log loss of all
+ * targets to *total_loss (float64). With first = eos on a fresh session this is the perplexity protocol. */
+int multibit_session_evaluate(multibit_session* session, int32_t first, const int32_t* tokens, size_t count,
+                              double* total_loss);
+/* Samples one token after another and feeds it. temperature 0 takes the likeliest; top_k 0 means all. The same seed
+ * gives the same tokens. The session must have been stepped at least once. */
+int multibit_session_generate(multibit_session* session, float temperature, int32_t top_k, uint64_t seed,
+                              int32_t* tokens, size_t count);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* MULTIBIT_H */

@@ -1,0 +1,84 @@
+// The inner loops of multi-bit quantization: one table of functions per instruction set (tier), chosen once.
+//
+// Codes, coefficients and products are the same bits on every tier and in Java; docs/numerics.md says how. Matrices are
+// interleaved as in docs/format.md: with words = ceil(cols / 64), the word of (row r, plane i, word w) is
+// planes[((r / lanes * words + w) * bits + i) * lanes + r % lanes], the coefficient of (row r, plane i) is
+// coefficients[(r / lanes * bits + i) * lanes + r % lanes]. lanes is 8 for weights, 1 for activations.
+// No pointer needs to be aligned; no function allocates (except where it says so), prints or throws.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace multibit {
+
+enum Method : int { kUniform = 0, kBalanced = 1, kGreedy = 2, kRefined = 3, kAlternating = 4, kOptimal = 5 };
+
+struct Quantizer {
+  int method;   // Method
+  int cycles;   // alternating only
+  float scale;  // alternating only
+};
+
+// The most bits that a method allows (8, or 2 for kOptimal); 0 for an unknown method.
+int MaxBits(int method);
+
+struct Kernels {
+  const char* name;  // "scalar", "sse4", "avx2", "avx512", "avx512-vpopcntdq", "neon"
+
+  // Bytes of scratch that quantize needs for rows of this length. Zero is possible.
+  size_t (*quantize_scratch)(int64_t cols, int bits);
+
+  // Quantizes rows [first_row, last_row) of w (row-major, cols floats each); writes all of their planes and
+  // coefficients. first_row is a multiple of lanes; when last_row == rows, the padding rows of the last block are
+  // zeroed too. Returns -1, or the index (row * cols + column) of the first NaN or infinity met; then the output is
+  // unspecified.
+  int64_t (*quantize)(const Quantizer& quantizer, const float* w, int64_t rows, int64_t cols, int64_t first_row,
+                      int64_t last_row, int bits, int lanes, uint64_t* planes, float* coefficients, void* scratch);
+
+  // out: row-major, rows * cols floats.
+  void (*dequantize)(const uint64_t* planes, const float* coefficients, int64_t first_row, int64_t last_row,
+                     int64_t cols, int bits, int lanes, float* out);
+
+  // One activation vector (lanes 1, activation_bits planes) times weight rows [first_row, last_row) (lanes 8; first_row
+  // a multiple of 8). Writes out[first_row..last_row).
+  void (*gemv)(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row, int64_t last_row,
+               int64_t cols, int weight_bits, const uint64_t* activation_planes, const float* activation_coefficients,
+               int activation_bits, float* out);
+
+  // The same for `batch` activation vectors (each words*activation_bits words, one after the other);
+  // out[b * out_stride + r].
+  void (*gemm)(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row, int64_t last_row,
+               int64_t cols, int weight_bits, const uint64_t* activation_planes, const float* activation_coefficients,
+               int activation_bits, int64_t batch, float* out, int64_t out_stride);
+
+  // Full-precision activations x (cols floats) times quantized weights. Equal to the dequantized product to rounding
+  // (relative 1e-5 of sum |w x|).
+  void (*gemv_float)(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row,
+                     int64_t last_row, int64_t cols, int weight_bits, const float* x, float* out);
+
+  // Full-precision weights (row-major) times full-precision x, rows [first_row, last_row).
+  void (*gemv_dense)(const float* weights, int64_t first_row, int64_t last_row, int64_t cols, const float* x,
+                     float* out);
+
+  // z: 4H floats, gates input, forget, candidate, output (bias already added); c and h: H floats, updated.
+  // c = sigmoid(f)*c + sigmoid(i)*tanh(g); h = sigmoid(o)*tanh(c). Absolute error of each sigmoid/tanh below 1e-6.
+  void (*lstm_cell)(const float* z, int64_t hidden, float* c, float* h);
+
+  // ln(sum exp(logits)), with the maximum taken out; double, relative error below 1e-6.
+  double (*log_sum_exp)(const float* logits, int64_t n);
+
+  // Each row of logits [rows, classes] becomes softmax(row); if labels is not null, label is subtracted as one-hot and
+  // losses[row] = -ln softmax(row)[label].
+  void (*softmax)(float* logits, int64_t rows, int64_t classes, const int32_t* labels, float* losses);
+};
+
+// The kernels of this process: the best tier that the CPU supports, or the one that MULTIBIT_ISA names. Null if
+// MULTIBIT_ISA names an unknown tier or one that the CPU lacks; then *error (if given) points to a static message that
+// says what was named and which tiers there are.
+const Kernels* SelectKernels(const char** error);
+
+// All tiers that this CPU supports, plainest first (for tests and benchmarks). Returns their number.
+int SupportedKernels(const Kernels** out, int capacity);
+
+}  // namespace multibit
