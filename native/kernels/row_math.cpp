@@ -146,4 +146,11 @@ void OptimalCoefficients(float* magnitudes, int64_t n, float* coefficients) {
 
 void SortAscending(float* values, int64_t n) { std::sort(values, values + n); }
 
+int64_t FirstNonFinite(const float* values, int64_t n) {
+  for (int64_t j = 0; j < n; ++j) {
+    if (!std::isfinite(values[j])) return j;
+  }
+  return -1;
+}
+
 }  // namespace multibit

@@ -58,4 +58,7 @@ void OptimalCoefficients(float* magnitudes, int64_t n, float* coefficients);
 
 void SortAscending(float* values, int64_t n);
 
+// The index of the first NaN or infinity, or -1.
+int64_t FirstNonFinite(const float* values, int64_t n);
+
 }  // namespace multibit

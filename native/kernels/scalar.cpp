@@ -1,5 +1,4 @@
 // The kernels in plain C++: what every other tier must equal, and the one to read first. No thought is given to speed.
-#include <cfloat>
 #include <cmath>
 #include <cstring>
 
@@ -195,18 +194,16 @@ void QuantizeRow(const Quantizer& quantizer, Row* row) {
 }
 
 // A copy of the row, the work of a method, and codes.
-size_t QuantizeScratch(int64_t cols, int) { return cols * (2 * sizeof(float) + 1); }
+size_t QuantizeScratch(int64_t cols, int) { return cols * (sizeof(float) + sizeof(float) + sizeof(uint8_t)); }
 
 int64_t Quantize(const Quantizer& quantizer, const float* w, int64_t rows, int64_t cols, int64_t first_row,
                  int64_t last_row, int bits, int lanes, uint64_t* planes, float* coefficients, void* scratch) {
   float* copy = static_cast<float*>(scratch);
   Row row = {copy, cols, bits, reinterpret_cast<uint8_t*>(copy + 2 * cols), copy + cols, {}};
   for (int64_t r = first_row; r < last_row; ++r) {
-    const float* source = w + r * cols;
-    for (int64_t j = 0; j < cols; ++j) {
-      if (!std::isfinite(source[j])) return r * cols + j;
-      copy[j] = source[j];
-    }
+    const int64_t bad = FirstNonFinite(w + r * cols, cols);
+    if (bad >= 0) return r * cols + bad;
+    std::memcpy(copy, w + r * cols, cols * sizeof(float));
     const RowScale scale = ScaleFor(MaxMagnitude(row));
     for (int64_t j = 0; scale.needed && j < cols; ++j) copy[j] = copy[j] * scale.down[0] * scale.down[1];
     QuantizeRow(quantizer, &row);
