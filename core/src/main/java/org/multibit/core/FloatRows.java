@@ -13,9 +13,11 @@ public final class FloatRows {
   private FloatRows() {}
 
   /**
-   * The elements in 'c' order: the array's own memory if it is contiguous, 'c' and FLOAT, else a copy.
+   * The elements in 'c' order: the array's own memory if it is contiguous, 'c' and FLOAT, else a
+   * copy.
    *
-   * <p>The buffer does not keep the array's memory alive by itself: the caller holds the array as long as it uses it.
+   * <p>The buffer does not keep the array's memory alive by itself: the caller holds the array as
+   * long as it uses it.
    *
    * @param array rank 1 or 2, not empty
    */

@@ -4,18 +4,25 @@ import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 
 /**
- * The inner loops of multi-bit quantization. {@link JavaKernels} is the readable reference and works everywhere; a native
- * implementation, if one is on the class path and loads, is found by {@link java.util.ServiceLoader}. Both give the same
- * codes, coefficients and integer counts, bit for bit (docs/numerics.md).
+ * The inner loops of multi-bit quantization. {@link JavaKernels} is the readable reference and
+ * works everywhere; a native implementation, if one is on the class path and loads, is found by
+ * {@link java.util.ServiceLoader}. Both give the same codes, coefficients and integer counts, bit
+ * for bit (docs/numerics.md).
  *
- * <p>All buffers are direct, in native byte order; each is read and written from its position on, and its position is left
- * alone. Implementations are stateless and may be called by many threads at once.
+ * <p>All buffers are direct, in native byte order; each is read and written from its position on,
+ * and its position is left alone. Implementations are stateless and may be called by many threads
+ * at once.
  */
 public interface Kernels {
 
-  /** The kernels in use: native where they load, else Java. Chosen once; one log line says which. */
+  /**
+   * The kernels in use: native where they load, else Java. Chosen once; one log line says which.
+   *
+   * @throws IllegalStateException if MULTIBIT_ISA names a tier that is unknown or not supported
+   *     here
+   */
   static Kernels get() {
-    return KernelsHolder.INSTANCE;
+    return KernelsChoice.get();
   }
 
   /** What runs, for example {@code "java"} or {@code "native avx512-vpopcntdq"}. */
@@ -30,12 +37,15 @@ public interface Kernels {
    */
   void quantize(Quantizer quantizer, FloatBuffer rows, MultibitMatrix into);
 
-  /** Writes {@code matrix.rows() * matrix.cols()} floats, row-major: the sum of +-coefficients of each element. */
+  /**
+   * Writes {@code matrix.rows() * matrix.cols()} floats, row-major: the sum of +-coefficients of
+   * each element.
+   */
   void dequantize(MultibitMatrix matrix, FloatBuffer out);
 
   /**
-   * {@code out[b, r] = sum_ij alpha_ri beta_bj (n - 2 popcount(w_ri xor a_bj))}: the product of quantized weights with a
-   * batch of quantized activations.
+   * {@code out[b, r] = sum_ij alpha_ri beta_bj (n - 2 popcount(w_ri xor a_bj))}: the product of
+   * quantized weights with a batch of quantized activations.
    *
    * @param weights R x n, in {@link MultibitMatrix#WEIGHT_LANES} layout
    * @param activations B x n, in {@link MultibitMatrix#ACTIVATION_LANES} layout
@@ -52,9 +62,11 @@ public interface Kernels {
   void multiply(MultibitMatrix weights, FloatBuffer activations, int batch, FloatBuffer out);
 
   /**
-   * Softmax and cross-entropy of each row of logits against one label, and the gradient in the logits' place.
+   * Softmax and cross-entropy of each row of logits against one label, and the gradient in the
+   * logits' place.
    *
-   * @param logits {@code labels.remaining()} x {@code classes}, row-major; replaced by softmax(logits) - onehot(label)
+   * @param logits {@code labels.remaining()} x {@code classes}, row-major; replaced by
+   *     softmax(logits) - onehot(label)
    * @param labels the right class of each row, within 0..classes-1
    * @param losses receives -ln softmax(logits)[label] per row
    */

@@ -9,12 +9,14 @@ import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.factory.Nd4j;
 
 /**
- * A matrix whose rows are sums of few signed planes: {@code M[r, c] = sum_i coefficient(r, i) * (bit(r, i, c) ? +1 : -1)}.
+ * A matrix whose rows are sums of few signed planes: {@code M[r, c] = sum_i coefficient(r, i) *
+ * (bit(r, i, c) ? +1 : -1)}.
  *
- * <p>Planes are bits in 64-bit words, column 64w+j in bit j of word w, 1 = +1; coefficients are floats. Memory is direct,
- * native order, interleaved for the kernels: {@code lanes} rows side by side (8 for weights, 1 for activations). With
- * {@code words = ceil(cols / 64)} the word of (row r, plane i, word w) is element {@code ((r / lanes * words + w) * bits + i)
- * * lanes + r % lanes}; the coefficient of (row r, plane i) is element {@code (r / lanes * bits + i) * lanes + r % lanes}.
+ * <p>Planes are bits in 64-bit words, column 64w+j in bit j of word w, 1 = +1; coefficients are
+ * floats. Memory is direct, native order, interleaved for the kernels: {@code lanes} rows side by
+ * side (8 for weights, 1 for activations). With {@code words = ceil(cols / 64)} the word of (row r,
+ * plane i, word w) is element {@code ((r / lanes * words + w) * bits + i) * lanes + r % lanes}; the
+ * coefficient of (row r, plane i) is element {@code (r / lanes * bits + i) * lanes + r % lanes}.
  * Rows are padded to a multiple of {@code lanes}; padding is zero.
  */
 public final class MultibitMatrix {

@@ -8,7 +8,10 @@ import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.shade.jackson.annotation.JsonProperty;
 
-/** A quantizer at a number of bits: what a layer is told to do with its weights or its activations. Immutable. */
+/**
+ * A quantizer at a number of bits: what a layer is told to do with its weights or its activations.
+ * Immutable.
+ */
 public final class Quantization implements Serializable {
   private final Quantizer quantizer;
   private final int bits;

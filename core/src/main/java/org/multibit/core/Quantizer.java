@@ -6,9 +6,9 @@ import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.shade.jackson.annotation.JsonTypeInfo;
 
 /**
- * A method that approximates each row w of a matrix by {@code sum_i a_i b_i} with few planes b_i in {-1,+1}^n (Xu et al.,
- * section 2). Subclasses hold the algorithm for one row in plain Java; native kernels run the known ones faster, to the
- * same bits. Immutable; written to JSON by class name.
+ * A method that approximates each row w of a matrix by {@code sum_i a_i b_i} with few planes b_i in
+ * {-1,+1}^n (Xu et al., section 2). Subclasses hold the algorithm for one row in plain Java; native
+ * kernels run the known ones faster, to the same bits. Immutable; written to JSON by class name.
  */
 @JsonTypeInfo(use = JsonTypeInfo.Id.CLASS, property = "@class")
 public abstract class Quantizer implements Serializable {
@@ -38,8 +38,8 @@ public abstract class Quantizer implements Serializable {
    * Quantizes each row of a matrix, or a single vector as one row.
    *
    * @param rows shape [rows, cols] or [cols], any order and float type; computed in float
-   * @throws IllegalArgumentException if bits are outside 1..{@link #maxBits()}, the array is empty or of another rank, or an
-   *     element is NaN or infinite (with its row and column)
+   * @throws IllegalArgumentException if bits are outside 1..{@link #maxBits()}, the array is empty
+   *     or of another rank, or an element is NaN or infinite (with its row and column)
    */
   public final MultibitMatrix quantize(INDArray rows, int bits) {
     checkBits(bits);

@@ -1,0 +1,30 @@
+package org.multibit.core;
+
+import java.util.Arrays;
+
+/**
+ * 2^k intervals with equal shares of the row's elements, their centres mapped to the uniform levels
+ * (Zhou et al. 2017, as compared with by Xu et al.).
+ */
+public final class Balanced extends Quantizer {
+  @Override
+  public String method() {
+    return "balanced";
+  }
+
+  @Override
+  protected void quantizeRow(float[] w, int bits, byte[] codes, float[] coefficients) {
+    float[] sorted = w.clone();
+    Arrays.sort(sorted);
+    int levels = 1 << bits;
+    float[] thresholds = new float[levels - 1];
+    for (int t = 1; t < levels; t++) {
+      long index = ((long) t * w.length + levels - 1) / levels;
+      thresholds[t - 1] = index < w.length ? sorted[(int) index] : Float.POSITIVE_INFINITY;
+    }
+    for (int j = 0; j < w.length; j++) {
+      codes[j] = Uniform.code(Codes.notAbove(thresholds, w[j]), bits);
+    }
+    Uniform.coefficients(Uniform.maxMagnitude(w), bits, coefficients);
+  }
+}

@@ -1,0 +1,49 @@
+package org.multibit.core;
+
+import java.util.Iterator;
+import java.util.ServiceConfigurationError;
+import java.util.ServiceLoader;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** Chooses the kernels when they are first asked for. */
+final class KernelsChoice {
+  private static final Logger LOG = LoggerFactory.getLogger(Kernels.class);
+
+  private static volatile Kernels chosen;
+
+  private KernelsChoice() {}
+
+  static Kernels get() {
+    if (chosen == null) {
+      synchronized (KernelsChoice.class) {
+        if (chosen == null) {
+          chosen = choose();
+        }
+      }
+    }
+    return chosen;
+  }
+
+  private static Kernels choose() {
+    String why = "multibit-native is not on the class path";
+    String remedy = "add it as a dependency";
+    Iterator<Kernels> candidates = ServiceLoader.load(Kernels.class).iterator();
+    while (candidates.hasNext()) {
+      try {
+        Kernels kernels = candidates.next();
+        LOG.info("Kernels: {}", kernels.name());
+        return kernels;
+      } catch (ServiceConfigurationError e) {
+        // A bad MULTIBIT_ISA is the user's mistake and must not be papered over.
+        if (e.getCause() instanceof IllegalStateException bad) {
+          throw bad;
+        }
+        why = "the native kernels did not load (" + (e.getCause() == null ? e : e.getCause()) + ")";
+        remedy = "use a multibit-native jar with this platform's library";
+      }
+    }
+    LOG.warn("Kernels: plain Java, much slower, because {}; {}", why, remedy);
+    return new JavaKernels();
+  }
+}

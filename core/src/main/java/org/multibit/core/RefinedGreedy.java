@@ -1,0 +1,36 @@
+package org.multibit.core;
+
+import java.util.Arrays;
+
+/**
+ * Greedy, with all coefficients recomputed by least squares after each plane while the codes stay
+ * (Guo et al. 2017; Xu et al., equation 5).
+ */
+public final class RefinedGreedy extends Quantizer {
+  @Override
+  public String method() {
+    return "refined";
+  }
+
+  @Override
+  protected void quantizeRow(float[] w, int bits, byte[] codes, float[] coefficients) {
+    float[] residual = w.clone();
+    Arrays.fill(codes, (byte) 0);
+    for (int i = 0; i < bits; i++) {
+      for (int j = 0; j < w.length; j++) {
+        if (Codes.isPositive(residual[j])) {
+          codes[j] |= (byte) (1 << i);
+        }
+      }
+      LeastSquares.solve(w, codes, i + 1, coefficients);
+      for (int j = 0; j < w.length; j++) {
+        float r = w[j];
+        for (int p = 0; p <= i; p++) {
+          r = (codes[j] >> p & 1) != 0 ? r - coefficients[p] : r + coefficients[p];
+        }
+        residual[j] = r;
+      }
+    }
+    Codes.normalize(coefficients, bits, codes);
+  }
+}

@@ -1,0 +1,175 @@
+package org.multibit.core.format;
+
+import java.io.IOException;
+import java.nio.Buffer;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.FloatBuffer;
+import java.nio.LongBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * Writes GGUF version 3: metadata and tensors in the order in which they were put, data aligned to
+ * 64 bytes.
+ */
+public final class GgufWriter {
+  private static final int CHUNK = 1 << 16;
+
+  private final Map<String, Object> metadata = new LinkedHashMap<>();
+  private final Map<String, Tensor> tensors = new LinkedHashMap<>();
+
+  private record Tensor(long[] dims, Gguf.TensorType type, Buffer data) {}
+
+  /**
+   * @param value Integer (written as u32), Long (u64), Float (f32), Double (f64), Boolean, String,
+   *     or a List of String
+   */
+  public GgufWriter put(String key, Object value) {
+    Gguf.valueType(value);
+    if (metadata.putIfAbsent(key, value) != null) {
+      throw new IllegalArgumentException("The key " + key + " is there already");
+    }
+    return this;
+  }
+
+  /**
+   * @param dims fastest first
+   */
+  public GgufWriter put(String name, FloatBuffer data, long... dims) {
+    return put(name, new Tensor(dims.clone(), Gguf.TensorType.F32, data.duplicate()));
+  }
+
+  /**
+   * @param dims fastest first
+   */
+  public GgufWriter put(String name, LongBuffer data, long... dims) {
+    return put(name, new Tensor(dims.clone(), Gguf.TensorType.I64, data.duplicate()));
+  }
+
+  private GgufWriter put(String name, Tensor tensor) {
+    long elements = Gguf.elements(tensor.dims);
+    if (elements != tensor.data.remaining()) {
+      throw new IllegalArgumentException(
+          "Tensor %s has %d elements, its dimensions say %d"
+              .formatted(name, tensor.data.remaining(), elements));
+    }
+    if (tensors.putIfAbsent(name, tensor) != null) {
+      throw new IllegalArgumentException("The tensor " + name + " is there already");
+    }
+    return this;
+  }
+
+  /** Writes the file whole or not at all. */
+  public void write(Path path) throws IOException {
+    AtomicFile.write(
+        path,
+        temporary -> {
+          try (FileChannel channel =
+              FileChannel.open(
+                  temporary,
+                  StandardOpenOption.CREATE,
+                  StandardOpenOption.TRUNCATE_EXISTING,
+                  StandardOpenOption.WRITE)) {
+            write(channel, header());
+            for (Tensor tensor : tensors.values()) {
+              pad(channel);
+              write(channel, tensor.data.duplicate());
+            }
+            pad(channel);
+          }
+        });
+  }
+
+  private ByteBuffer header() {
+    List<byte[]> parts = new ArrayList<>();
+    parts.add(
+        bytes(16 + 8)
+            .putInt(Gguf.MAGIC)
+            .putInt(3)
+            .putLong(tensors.size())
+            .putLong(metadata.size())
+            .array());
+    metadata.forEach(
+        (key, value) -> {
+          parts.add(string(key));
+          parts.add(bytes(4).putInt(Gguf.valueType(value).ordinal()).array());
+          parts.add(value(value));
+        });
+    long offset = 0;
+    for (Map.Entry<String, Tensor> entry : tensors.entrySet()) {
+      Tensor tensor = entry.getValue();
+      parts.add(string(entry.getKey()));
+      ByteBuffer info = bytes(4 + 8 * tensor.dims.length + 4 + 8).putInt(tensor.dims.length);
+      for (long dim : tensor.dims) {
+        info.putLong(dim);
+      }
+      parts.add(info.putInt(tensor.type.id).putLong(offset).array());
+      offset = Gguf.align(offset + Gguf.elements(tensor.dims) * tensor.type.size);
+    }
+    ByteBuffer header = bytes(parts.stream().mapToInt(part -> part.length).sum());
+    parts.forEach(header::put);
+    return header.flip();
+  }
+
+  private static byte[] value(Object value) {
+    if (value instanceof Integer i) {
+      return bytes(4).putInt(i).array();
+    } else if (value instanceof Long l) {
+      return bytes(8).putLong(l).array();
+    } else if (value instanceof Float f) {
+      return bytes(4).putFloat(f).array();
+    } else if (value instanceof Double d) {
+      return bytes(8).putDouble(d).array();
+    } else if (value instanceof Boolean b) {
+      return new byte[] {(byte) (b ? 1 : 0)};
+    } else if (value instanceof String s) {
+      return string(s);
+    }
+    List<byte[]> strings = ((List<?>) value).stream().map(s -> string((String) s)).toList();
+    ByteBuffer array = bytes(4 + 8 + strings.stream().mapToInt(s -> s.length).sum());
+    array.putInt(Gguf.ValueType.STRING.ordinal()).putLong(strings.size());
+    strings.forEach(array::put);
+    return array.array();
+  }
+
+  private static byte[] string(String s) {
+    byte[] utf8 = s.getBytes(StandardCharsets.UTF_8);
+    return bytes(8 + utf8.length).putLong(utf8.length).put(utf8).array();
+  }
+
+  private static ByteBuffer bytes(int size) {
+    return ByteBuffer.allocate(size).order(ByteOrder.LITTLE_ENDIAN);
+  }
+
+  private static void pad(FileChannel channel) throws IOException {
+    long position = channel.position();
+    write(channel, bytes((int) (Gguf.align(position) - position)));
+  }
+
+  private static void write(FileChannel channel, Buffer data) throws IOException {
+    ByteBuffer chunk = bytes(CHUNK);
+    while (data.hasRemaining()) {
+      chunk.clear();
+      while (data.hasRemaining() && chunk.remaining() >= Long.BYTES) {
+        if (data instanceof FloatBuffer floats) {
+          chunk.putFloat(floats.get());
+        } else if (data instanceof LongBuffer longs) {
+          chunk.putLong(longs.get());
+        } else {
+          chunk.put(((ByteBuffer) data).get());
+        }
+      }
+      chunk.flip();
+      while (chunk.hasRemaining()) {
+        channel.write(chunk);
+      }
+    }
+  }
+}

@@ -1,0 +1,298 @@
+package org.multibit.core.format;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.FloatBuffer;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.multibit.core.Alternating;
+import org.multibit.core.MultibitMatrix;
+import org.multibit.core.Quantizer;
+import org.multibit.core.Quantizers;
+
+/**
+ * A packed language model as it lies in a file (docs/format.md): matrices, biases, vocabulary, how
+ * activations are quantized, and where it came from.
+ *
+ * @param words the vocabulary; position = token id
+ * @param eos id of the end-of-line token
+ * @param unknown id of the unknown-word token, or -1
+ * @param embedding V x E
+ * @param layers from the input on
+ * @param softmax V x H
+ * @param softmaxBias V floats
+ * @param activations how hidden states are quantized; null if no product quantizes them
+ * @param weights how weights were quantized, as provenance; null if they were not
+ * @param provenance what follows {@code multibit.provenance.} in the keys, with values as {@link
+ *     GgufWriter#put} takes them
+ */
+public record LanguageModelFile(
+    List<String> words,
+    int eos,
+    int unknown,
+    Matrix embedding,
+    List<Layer> layers,
+    Matrix softmax,
+    FloatBuffer softmaxBias,
+    Quantizer activations,
+    Quantizer weights,
+    Map<String, Object> provenance) {
+
+  private static final int VERSION = 1;
+  private static final String PROVENANCE = "multibit.provenance.";
+
+  /**
+   * A weight matrix, multi-bit or full precision.
+   *
+   * @param packed the planes; null if full precision
+   * @param dense rows x cols floats, row-major; null if multi-bit
+   * @param activationBits bits of what it is multiplied with; 0 = full precision
+   */
+  public record Matrix(
+      int rows, int cols, MultibitMatrix packed, FloatBuffer dense, int activationBits) {
+    public static Matrix of(MultibitMatrix packed, int activationBits) {
+      return new Matrix(packed.rows(), packed.cols(), packed, null, activationBits);
+    }
+
+    public static Matrix of(FloatBuffer dense, int rows, int cols, int activationBits) {
+      return new Matrix(rows, cols, null, dense, activationBits);
+    }
+
+    /** 0 = full precision. */
+    public int weightBits() {
+      return packed == null ? 0 : packed.bits();
+    }
+
+    /** Bytes of planes and coefficients, or of the floats. */
+    public long bytes() {
+      return packed == null ? (long) rows * cols * Float.BYTES : packed.bytes();
+    }
+  }
+
+  /**
+   * An LSTM layer; rows by gate: input, forget, candidate, output.
+   *
+   * @param input 4H x (E or H)
+   * @param recurrent 4H x H
+   * @param bias 4H floats
+   */
+  public record Layer(Matrix input, Matrix recurrent, FloatBuffer bias) {}
+
+  public int embeddingSize() {
+    return embedding.cols();
+  }
+
+  public int hiddenSize() {
+    return softmax.cols();
+  }
+
+  /** All weight matrices by their names in the file. */
+  public Map<String, Matrix> matrices() {
+    Map<String, Matrix> matrices = new LinkedHashMap<>();
+    matrices.put("embedding", embedding);
+    for (int l = 0; l < layers.size(); l++) {
+      matrices.put("rnn." + l + ".input", layers.get(l).input);
+      matrices.put("rnn." + l + ".recurrent", layers.get(l).recurrent);
+    }
+    matrices.put("softmax", softmax);
+    return matrices;
+  }
+
+  /** Writes the file whole or not at all. */
+  public void write(Path path) throws IOException {
+    GgufWriter out =
+        new GgufWriter()
+            .put("general.architecture", "multibit")
+            .put("general.alignment", Gguf.ALIGNMENT)
+            .put("multibit.version", VERSION)
+            .put("multibit.head", "language-model")
+            .put("multibit.cell", "lstm")
+            .put("multibit.layers", layers.size())
+            .put("multibit.vocabulary_size", words.size())
+            .put("multibit.embedding_size", embeddingSize())
+            .put("multibit.hidden_size", hiddenSize());
+    matrices().forEach((name, matrix) -> putBits(out, name, matrix));
+    if (activations != null) {
+      putQuantizer(out, "multibit.activation.", activations);
+    }
+    if (weights != null) {
+      putQuantizer(out, "multibit.weight.", weights);
+    }
+    provenance.forEach((key, value) -> out.put(PROVENANCE + key, value));
+    out.put("tokenizer.ggml.model", "words")
+        .put("tokenizer.ggml.tokens", words)
+        .put("tokenizer.ggml.eos_token_id", eos);
+    if (unknown >= 0) {
+      out.put("tokenizer.ggml.unknown_token_id", unknown);
+    }
+    matrices().forEach((name, matrix) -> putWeights(out, name, matrix));
+    for (int l = 0; l < layers.size(); l++) {
+      out.put("rnn." + l + ".bias", layers.get(l).bias, 4L * hiddenSize());
+    }
+    out.put("softmax.bias", softmaxBias, words.size());
+    out.write(path);
+  }
+
+  private static void putBits(GgufWriter out, String name, Matrix matrix) {
+    out.put("multibit." + name + ".weight_bits", matrix.weightBits());
+    if (!name.equals("embedding")) {
+      out.put("multibit." + name + ".activation_bits", matrix.activationBits);
+    }
+  }
+
+  private static void putQuantizer(GgufWriter out, String prefix, Quantizer quantizer) {
+    boolean alternating = quantizer instanceof Alternating;
+    out.put(prefix + "method", quantizer.method())
+        .put(prefix + "cycles", alternating ? ((Alternating) quantizer).cycles() : 0)
+        .put(prefix + "scale", alternating ? ((Alternating) quantizer).scale() : 1f);
+  }
+
+  private static void putWeights(GgufWriter out, String name, Matrix matrix) {
+    if (matrix.packed == null) {
+      out.put(name + ".weight", matrix.dense, matrix.cols, matrix.rows);
+    } else {
+      MultibitMatrix m = matrix.packed;
+      int blocks = (m.rows() + MultibitMatrix.WEIGHT_LANES - 1) / MultibitMatrix.WEIGHT_LANES;
+      int lanes = MultibitMatrix.WEIGHT_LANES;
+      out.put(name + ".planes", m.planes(), lanes, m.bits(), m.words(), blocks);
+      out.put(name + ".coefficients", m.coefficients(), lanes, m.bits(), blocks);
+    }
+  }
+
+  /**
+   * Maps a file.
+   *
+   * @throws IOException if it cannot be read, is damaged, or is not a multibit language model
+   */
+  public static LanguageModelFile read(Path path) throws IOException {
+    GgufReader in = new GgufReader(path);
+    expect(in, "general.architecture", "multibit");
+    int version = in.get("multibit.version", Integer.class);
+    if (version != VERSION) {
+      throw in.damaged(
+          "it has format version %d, this program reads version %d".formatted(version, VERSION));
+    }
+    expect(in, "multibit.head", "language-model");
+    expect(in, "multibit.cell", "lstm");
+    expect(in, "tokenizer.ggml.model", "words");
+    int layerCount = positive(in, "multibit.layers");
+    int v = positive(in, "multibit.vocabulary_size");
+    int e = positive(in, "multibit.embedding_size");
+    int h = positive(in, "multibit.hidden_size");
+    List<String> words = new ArrayList<>();
+    for (Object word : in.get("tokenizer.ggml.tokens", List.class)) {
+      if (!(word instanceof String text)) {
+        throw in.damaged("its vocabulary holds " + word + ", not a word");
+      }
+      words.add(text);
+    }
+    if (words.size() != v) {
+      throw in.damaged("its vocabulary has %d words, not %d".formatted(words.size(), v));
+    }
+    List<Layer> layers = new ArrayList<>();
+    for (int l = 0; l < layerCount; l++) {
+      layers.add(
+          new Layer(
+              matrix(in, "rnn." + l + ".input", 4 * h, l == 0 ? e : h),
+              matrix(in, "rnn." + l + ".recurrent", 4 * h, h),
+              in.floats("rnn." + l + ".bias", 4L * h)));
+    }
+    Map<String, Object> provenance = new LinkedHashMap<>();
+    in.metadata()
+        .forEach(
+            (key, value) -> {
+              if (key.startsWith(PROVENANCE)) {
+                provenance.put(key.substring(PROVENANCE.length()), value);
+              }
+            });
+    return new LanguageModelFile(
+        List.copyOf(words),
+        token(in, "tokenizer.ggml.eos_token_id", v),
+        in.metadata().containsKey("tokenizer.ggml.unknown_token_id")
+            ? token(in, "tokenizer.ggml.unknown_token_id", v)
+            : -1,
+        matrix(in, "embedding", v, e),
+        List.copyOf(layers),
+        matrix(in, "softmax", v, h),
+        in.floats("softmax.bias", v),
+        quantizer(in, "multibit.activation."),
+        quantizer(in, "multibit.weight."),
+        provenance);
+  }
+
+  private static void expect(GgufReader in, String key, String expected) throws IOException {
+    String value = in.get(key, String.class);
+    if (!value.equals(expected)) {
+      throw in.damaged("%s is \"%s\", expected \"%s\"".formatted(key, value, expected));
+    }
+  }
+
+  private static int positive(GgufReader in, String key) throws IOException {
+    int value = in.get(key, Integer.class);
+    if (value < 1 || value > 1 << 28) {
+      throw in.damaged(key + " is " + Integer.toUnsignedString(value));
+    }
+    return value;
+  }
+
+  private static int token(GgufReader in, String key, int vocabulary) throws IOException {
+    int value = in.get(key, Integer.class);
+    if (value < 0 || value >= vocabulary) {
+      throw in.damaged(key + " is outside the vocabulary");
+    }
+    return value;
+  }
+
+  private static Matrix matrix(GgufReader in, String name, int rows, int cols) throws IOException {
+    int bits = bits(in, "multibit." + name + ".weight_bits");
+    int activationBits =
+        name.equals("embedding") ? 0 : bits(in, "multibit." + name + ".activation_bits");
+    if (bits == 0) {
+      return Matrix.of(in.floats(name + ".weight", cols, rows), rows, cols, activationBits);
+    }
+    int lanes = MultibitMatrix.WEIGHT_LANES;
+    int blocks = (rows + lanes - 1) / lanes;
+    return Matrix.of(
+        new MultibitMatrix(
+            rows,
+            cols,
+            bits,
+            lanes,
+            in.longs(name + ".planes", lanes, bits, (cols + 63) / 64, blocks),
+            in.floats(name + ".coefficients", lanes, bits, blocks)),
+        activationBits);
+  }
+
+  private static int bits(GgufReader in, String key) throws IOException {
+    int bits = in.get(key, Integer.class);
+    if (bits < 0 || bits > Quantizer.MAX_BITS) {
+      throw in.damaged(key + " is " + Integer.toUnsignedString(bits));
+    }
+    return bits;
+  }
+
+  private static Quantizer quantizer(GgufReader in, String prefix) throws IOException {
+    if (!in.metadata().containsKey(prefix + "method")) {
+      return null;
+    }
+    try {
+      return Quantizers.of(
+          in.get(prefix + "method", String.class),
+          in.get(prefix + "cycles", Integer.class),
+          in.get(prefix + "scale", Float.class));
+    } catch (IllegalArgumentException e) {
+      throw in.damaged(e.getMessage());
+    }
+  }
+
+  /** Direct memory for {@code count} floats, as {@link Matrix} and biases want it. */
+  public static FloatBuffer directFloats(int count) {
+    return ByteBuffer.allocateDirect(Math.multiplyExact(count, Float.BYTES))
+        .order(ByteOrder.nativeOrder())
+        .asFloatBuffer();
+  }
+}
