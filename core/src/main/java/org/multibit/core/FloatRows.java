@@ -1,5 +1,7 @@
 package org.multibit.core;
 
+import java.lang.ref.Reference;
+import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.util.Arrays;
@@ -16,25 +18,31 @@ public final class FloatRows {
    * The elements in 'c' order: the array's own memory if it is contiguous, 'c' and FLOAT, else a
    * copy.
    *
-   * <p>The buffer does not keep the array's memory alive by itself: the caller holds the array as
-   * long as it uses it.
+   * <p>The buffer does not keep the array's memory alive by itself: the caller keeps the array
+   * reachable as long as it uses the buffer ({@link Reference#reachabilityFence}; a variable that
+   * is not read any more does not count).
    *
-   * @param array rank 1 or 2, not empty
+   * @param array rank 1 or 2, not empty, less than 2 GiB of floats
    */
   public static FloatBuffer of(INDArray array) {
     if (array.rank() < 1 || array.rank() > 2 || array.isEmpty()) {
       throw new IllegalArgumentException(
           "Expected a vector or a matrix, got shape " + Arrays.toString(array.shape()));
     }
+    long bytes = array.length() * Float.BYTES;
+    if (bytes > Integer.MAX_VALUE) {
+      throw new IllegalArgumentException(
+          "An array of shape %s takes %d bytes: over 2 GiB"
+              .formatted(Arrays.toString(array.shape()), bytes));
+    }
     if (array.dataType() == DataType.FLOAT && isContiguous(array)) {
       return view(array);
     }
-    FloatBuffer copy =
-        java.nio.ByteBuffer.allocateDirect(Math.toIntExact(array.length() * Float.BYTES))
-            .order(ByteOrder.nativeOrder())
-            .asFloatBuffer();
     INDArray floats = array.castTo(DataType.FLOAT).dup('c');
+    FloatBuffer copy =
+        ByteBuffer.allocateDirect((int) bytes).order(ByteOrder.nativeOrder()).asFloatBuffer();
     copy.put(view(floats)).flip();
+    Reference.reachabilityFence(floats);
     return copy;
   }
 

@@ -10,6 +10,9 @@ public final class JavaKernels implements Kernels {
   private static final float LARGEST_UNSCALED = 0x1p60f;
   private static final float SMALLEST_UNSCALED = 0x1p-60f;
 
+  /** Of coefficients; below the largest float by more than the rounding of 8 additions. */
+  private static final float LARGEST_SUM = 0x1.ffffep127f;
+
   @Override
   public String name() {
     return "java";
@@ -17,7 +20,8 @@ public final class JavaKernels implements Kernels {
 
   @Override
   public void quantize(Quantizer quantizer, FloatBuffer rows, MultibitMatrix into) {
-    quantizer.checkBits(into.bits());
+    KernelChecks.quantize(quantizer, rows, into);
+    refuseNotFinite(rows, into.rows(), into.cols());
     LongBuffer planes = into.planes();
     FloatBuffer coefficients = into.coefficients();
     int lanes = into.lanes();
@@ -37,6 +41,28 @@ public final class JavaKernels implements Kernels {
             });
   }
 
+  private static void refuseNotFinite(FloatBuffer rows, int count, int cols) {
+    IntStream.range(0, count)
+        .parallel()
+        .filter(r -> firstNotFinite(rows, r, cols) < cols)
+        .findFirst()
+        .ifPresent(
+            r -> {
+              int c = firstNotFinite(rows, r, cols);
+              throw notFinite(rows.get(rows.position() + r * cols + c), r, c);
+            });
+  }
+
+  /** The column, or {@code cols} if there is none. */
+  private static int firstNotFinite(FloatBuffer rows, int row, int cols) {
+    int start = rows.position() + row * cols;
+    int c = 0;
+    while (c < cols && Float.isFinite(rows.get(start + c))) {
+      c++;
+    }
+    return c;
+  }
+
   private static void quantizeRow(
       Quantizer quantizer,
       float[] w,
@@ -45,13 +71,7 @@ public final class JavaKernels implements Kernels {
       LongBuffer planes,
       FloatBuffer coefficients) {
     int bits = into.bits();
-    float max = 0;
-    for (int c = 0; c < w.length; c++) {
-      if (!Float.isFinite(w[c])) {
-        throw notFinite(w[c], row, c);
-      }
-      max = Math.max(max, Math.abs(w[c]));
-    }
+    float max = Uniform.maxMagnitude(w);
     // Sums of very large or very small magnitudes would overflow or vanish: work at a power of two
     // times the row.
     boolean scaled = max > 0 && (max > LARGEST_UNSCALED || max < SMALLEST_UNSCALED);
@@ -65,9 +85,16 @@ public final class JavaKernels implements Kernels {
     byte[] codes = new byte[w.length];
     float[] a = new float[bits];
     quantizer.quantizeRow(w, bits, codes, a);
+    if (scaled) {
+      float sum = 0;
+      for (int i = 0; i < bits; i++) {
+        float back = a[i] * powerOfTwo(half) * powerOfTwo(exponent - half);
+        a[i] = Math.min(back, Math.max(0, LARGEST_SUM - sum));
+        sum += a[i];
+      }
+    }
     for (int i = 0; i < bits; i++) {
-      float coefficient = scaled ? a[i] * powerOfTwo(half) * powerOfTwo(exponent - half) : a[i];
-      coefficients.put(into.coefficientIndex(row, i), coefficient);
+      coefficients.put(into.coefficientIndex(row, i), a[i]);
       for (int word = 0; word < into.words(); word++) {
         long plane = 0;
         for (int c = word * 64; c < Math.min(w.length, word * 64 + 64); c++) {
@@ -104,6 +131,7 @@ public final class JavaKernels implements Kernels {
 
   @Override
   public void dequantize(MultibitMatrix matrix, FloatBuffer out) {
+    KernelChecks.dequantize(matrix, out);
     IntStream.range(0, matrix.rows())
         .parallel()
         .forEach(
@@ -130,10 +158,7 @@ public final class JavaKernels implements Kernels {
 
   @Override
   public void multiply(MultibitMatrix weights, MultibitMatrix activations, FloatBuffer out) {
-    if (weights.cols() != activations.cols()) {
-      throw new IllegalArgumentException(
-          "Weights have %d columns, activations %d".formatted(weights.cols(), activations.cols()));
-    }
+    KernelChecks.multiply(weights, activations, out);
     LongBuffer w = weights.planes();
     LongBuffer x = activations.planes();
     IntStream.range(0, weights.rows())
@@ -165,6 +190,7 @@ public final class JavaKernels implements Kernels {
   @Override
   public void multiply(
       MultibitMatrix weights, FloatBuffer activations, int batch, FloatBuffer out) {
+    KernelChecks.multiply(weights, activations, batch, out);
     int n = weights.cols();
     IntStream.range(0, weights.rows())
         .parallel()
@@ -188,6 +214,7 @@ public final class JavaKernels implements Kernels {
   @Override
   public void softmaxCrossEntropy(
       FloatBuffer logits, int classes, IntBuffer labels, FloatBuffer losses) {
+    KernelChecks.softmaxCrossEntropy(logits, classes, labels, losses);
     IntStream.range(0, labels.remaining())
         .parallel()
         .forEach(
@@ -203,6 +230,7 @@ public final class JavaKernels implements Kernels {
 
   @Override
   public void softmax(FloatBuffer logits, int rows, int classes) {
+    KernelChecks.softmax(logits, rows, classes);
     IntStream.range(0, rows)
         .parallel()
         .forEach(r -> softmaxRow(logits, logits.position() + r * classes, classes));

@@ -18,19 +18,24 @@ final class KernelsChoice {
     if (chosen == null) {
       synchronized (KernelsChoice.class) {
         if (chosen == null) {
-          chosen = choose();
+          // Not the thread's context class loader: the first caller may be a pool's thread.
+          chosen = choose(Kernels.class.getClassLoader());
         }
       }
     }
     return chosen;
   }
 
-  private static Kernels choose() {
+  /** The first provider that loads, else Java. */
+  static Kernels choose(ClassLoader loader) {
     String why = "multibit-native is not on the class path";
     String remedy = "add it as a dependency";
-    Iterator<Kernels> candidates = ServiceLoader.load(Kernels.class).iterator();
-    while (candidates.hasNext()) {
+    Iterator<Kernels> candidates = ServiceLoader.load(Kernels.class, loader).iterator();
+    while (true) {
       try {
+        if (!candidates.hasNext()) {
+          break;
+        }
         Kernels kernels = candidates.next();
         LOG.info("Kernels: {}", kernels.name());
         return kernels;

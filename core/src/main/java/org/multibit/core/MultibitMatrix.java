@@ -1,9 +1,11 @@
 package org.multibit.core;
 
+import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.LongBuffer;
+import java.util.Arrays;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.factory.Nd4j;
@@ -59,8 +61,12 @@ public final class MultibitMatrix {
           "%d plane words and %d coefficients do not make a %dx%d matrix of %d bits"
               .formatted(planes.remaining(), coefficients.remaining(), rows, cols, bits));
     }
-    if (!planes.isDirect() || !coefficients.isDirect()) {
-      throw new IllegalArgumentException("Planes and coefficients must be in direct memory");
+    if (!planes.isDirect()
+        || !coefficients.isDirect()
+        || planes.order() != ByteOrder.nativeOrder()
+        || coefficients.order() != ByteOrder.nativeOrder()) {
+      throw new IllegalArgumentException(
+          "Planes and coefficients must be in direct memory, in native byte order");
     }
     this.planes = planes.slice();
     this.coefficients = coefficients.slice();
@@ -162,24 +168,28 @@ public final class MultibitMatrix {
   /**
    * {@code sum ||W - Q||^2 / sum ||W||^2} over all rows, in double; 0 for W = 0 quantized to 0.
    *
-   * @param w shape [rows, cols]
+   * @param w shape [rows, cols]; [cols] if there is one row
    */
   public double relativeSquaredError(INDArray w) {
-    if (w.length() != (long) rows * cols) {
+    boolean fits = w.rank() == 1 ? rows == 1 : w.rank() == 2 && w.size(0) == rows;
+    if (!fits || w.length() != (long) rows * cols) {
       throw new IllegalArgumentException(
           "A %dx%d matrix cannot be compared with shape %s"
-              .formatted(rows, cols, java.util.Arrays.toString(w.shape())));
+              .formatted(rows, cols, Arrays.toString(w.shape())));
     }
+    INDArray q = dequantize();
     FloatBuffer original = FloatRows.of(w);
-    FloatBuffer quantized = FloatRows.of(dequantize());
+    FloatBuffer quantized = FloatRows.of(q);
     double error = 0;
     double norm = 0;
-    for (int i = 0; i < rows * cols; i++) {
+    for (int i = 0; i < original.remaining(); i++) {
       double x = original.get(i);
       double d = x - quantized.get(i);
       error += d * d;
       norm += x * x;
     }
+    Reference.reachabilityFence(w);
+    Reference.reachabilityFence(q);
     return error == 0 ? 0 : error / norm;
   }
 

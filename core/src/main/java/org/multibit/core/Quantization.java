@@ -1,7 +1,8 @@
 package org.multibit.core;
 
 import java.io.Serializable;
-import java.nio.FloatBuffer;
+import java.lang.ref.Reference;
+import java.util.Arrays;
 import java.util.Objects;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
@@ -53,12 +54,16 @@ public final class Quantization implements Serializable {
    * @param into FLOAT, shape [rows, cols], 'c' order and contiguous; may be {@code rows} itself
    */
   public void quantizeTo(INDArray rows, INDArray into) {
-    if (into.dataType() != DataType.FLOAT || !FloatRows.isContiguous(into)) {
-      throw new IllegalArgumentException("The target must be a contiguous 'c' FLOAT array");
+    if (into.dataType() != DataType.FLOAT
+        || !FloatRows.isContiguous(into)
+        || !into.equalShapes(rows)) {
+      throw new IllegalArgumentException(
+          "The target must be a contiguous 'c' FLOAT array of shape "
+              + Arrays.toString(rows.shape()));
     }
-    FloatBuffer out = FloatRows.of(into);
     MultibitMatrix packed = quantize(rows);
-    Kernels.get().dequantize(packed, out);
+    Kernels.get().dequantize(packed, FloatRows.of(into));
+    Reference.reachabilityFence(into);
   }
 
   /** Like {@link #quantizeTo} into a new detached array, shape [rows, cols]. */

@@ -1,6 +1,7 @@
 package org.multibit.core;
 
 import java.io.Serializable;
+import java.lang.ref.Reference;
 import java.nio.FloatBuffer;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.shade.jackson.annotation.JsonTypeInfo;
@@ -47,6 +48,7 @@ public abstract class Quantizer implements Serializable {
     long cols = rows.rank() == 1 ? rows.length() : rows.size(1);
     MultibitMatrix matrix = MultibitMatrix.weights((int) (rows.length() / cols), (int) cols, bits);
     Kernels.get().quantize(this, floats, matrix);
+    Reference.reachabilityFence(rows);
     return matrix;
   }
 

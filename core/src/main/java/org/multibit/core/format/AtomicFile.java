@@ -1,7 +1,10 @@
 package org.multibit.core.format;
 
+import java.io.File;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -25,6 +28,9 @@ public final class AtomicFile {
   public static void write(Path target, Content content) throws IOException {
     Path absolute = target.toAbsolutePath();
     Path directory = absolute.getParent();
+    if (Files.isDirectory(absolute)) {
+      throw new IOException("Cannot write " + target + ": it is a folder");
+    }
     if (!Files.isDirectory(directory)) {
       throw new IOException("Cannot write " + target + ": there is no folder " + directory);
     }
@@ -33,7 +39,9 @@ public final class AtomicFile {
       content.writeTo(temporary);
       sync(temporary, StandardOpenOption.WRITE);
       Files.move(temporary, absolute, StandardCopyOption.ATOMIC_MOVE);
-      sync(directory, StandardOpenOption.READ);
+      if (File.separatorChar == '/') { // Windows cannot open a folder.
+        sync(directory, StandardOpenOption.READ);
+      }
     } catch (IOException e) {
       throw new IOException("Cannot write " + target + ": " + reason(e), e);
     } finally {
@@ -49,10 +57,10 @@ public final class AtomicFile {
 
   /** A file system exception's message is often only the path. */
   private static String reason(IOException e) {
-    if (e instanceof java.nio.file.AccessDeniedException) {
+    if (e instanceof AccessDeniedException) {
       return "permission denied";
     }
-    if (e instanceof java.nio.file.FileSystemException f && f.getReason() != null) {
+    if (e instanceof FileSystemException f && f.getReason() != null) {
       return f.getReason();
     }
     return e.getMessage();

@@ -8,6 +8,7 @@ import java.nio.FloatBuffer;
 import java.nio.LongBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -15,18 +16,21 @@ import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
 /**
- * Reads GGUF version 3 with alignment 64. Metadata is read into memory, tensors are mapped when
- * asked for.
+ * Reads GGUF version 3 of the architecture "multibit", with alignment 64. Metadata is read into
+ * memory, tensors are mapped when asked for.
  *
- * <p>Sizes in the file are checked against its length before anything is allocated for them.
+ * <p>Counts and sizes in the file are checked before anything is allocated for them.
  */
 public final class GgufReader {
-  private static final long MAX_HEADER = 1L << 30;
+  private static final long MAX_HEADER = 1L << 28;
+  private static final int MAX_ENTRIES = 1 << 16;
+  private static final int MAX_ARRAY = 1 << 24;
 
   private final Path path;
   private final Map<String, Object> metadata = new LinkedHashMap<>();
@@ -40,6 +44,10 @@ public final class GgufReader {
    * @param offset from the start of the file, in bytes
    */
   public record Tensor(String name, long[] dims, int type, long offset) {
+    private Tensor from(long start) {
+      return new Tensor(name, dims, type, start + offset);
+    }
+
     @Override
     public String toString() {
       return name + " " + Arrays.toString(dims);
@@ -51,6 +59,9 @@ public final class GgufReader {
    */
   public GgufReader(Path path) throws IOException {
     this.path = path;
+    if (Files.isDirectory(path)) {
+      throw new IOException(path + " is a folder, not a packed model");
+    }
     try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
       long size = channel.size();
       ByteBuffer in =
@@ -60,85 +71,127 @@ public final class GgufReader {
       readHeader(in, size);
     } catch (NoSuchFileException e) {
       throw new IOException("There is no file " + path, e);
+    } catch (AccessDeniedException e) {
+      throw new IOException("Cannot read " + path + ": permission denied", e);
     } catch (BufferUnderflowException e) {
       throw damaged("it ends inside the header");
     }
   }
 
   private void readHeader(ByteBuffer in, long size) throws IOException {
-    if (in.remaining() < 24 || in.getInt() != Gguf.MAGIC) {
+    if (in.remaining() < Integer.BYTES || in.getInt() != Gguf.MAGIC) {
       throw new IOException(path + " is not a packed model: it does not start with GGUF");
     }
     int version = in.getInt();
     if (version != 3) {
-      throw new IOException("%s is GGUF version %d; version 3 is needed".formatted(path, version));
+      throw new IOException(
+          "%s is GGUF version %s; version 3 is needed"
+              .formatted(path, Integer.toUnsignedString(version)));
     }
-    long tensorCount = in.getLong();
-    long metadataCount = in.getLong();
-    for (long i = 0; i < metadataCount; i++) {
+    int tensorCount = count(in, "tensors");
+    int metadataCount = count(in, "keys");
+    for (int i = 0; i < metadataCount; i++) {
       String key = string(in);
-      Object value = value(in, in.getInt());
-      if (metadata.putIfAbsent(key, value) != null) {
+      if (metadata.put(key, value(in, in.getInt())) != null) {
         throw damaged("the key " + key + " occurs twice");
       }
     }
-    for (long i = 0; i < tensorCount; i++) {
-      String name = string(in);
-      int rank = in.getInt();
-      if (rank < 1 || rank > 4) {
-        throw damaged("tensor %s has rank %d".formatted(name, rank));
-      }
-      long[] dims = new long[rank];
-      for (int d = 0; d < rank; d++) {
-        dims[d] = in.getLong();
-      }
-      Tensor tensor = new Tensor(name, dims, in.getInt(), in.getLong());
-      if (tensors.putIfAbsent(name, tensor) != null) {
-        throw damaged("the tensor " + name + " occurs twice");
-      }
+    List<Tensor> placed = new ArrayList<>();
+    for (int i = 0; i < tensorCount; i++) {
+      placed.add(tensor(in));
     }
-    Object alignment = metadata.get("general.alignment");
-    if (!Integer.valueOf(Gguf.ALIGNMENT).equals(alignment)) {
-      throw damaged("general.alignment is " + alignment + ", not 64");
+    String architecture = get("general.architecture", String.class);
+    if (!architecture.equals("multibit")) {
+      throw damaged("its architecture is \"%s\", expected \"multibit\"".formatted(architecture));
+    }
+    int alignment = get("general.alignment", Integer.class);
+    if (alignment != Gguf.ALIGNMENT) {
+      throw damaged("general.alignment is %d, not %d".formatted(alignment, Gguf.ALIGNMENT));
     }
     long start = Gguf.align(in.position());
-    for (Tensor tensor : List.copyOf(tensors.values())) {
-      tensors.put(tensor.name, placed(tensor, start, size));
+    for (Tensor tensor : placed) {
+      if (tensors.put(tensor.name, tensor.from(start)) != null) {
+        throw damaged("the tensor " + tensor.name + " occurs twice");
+      }
+    }
+    checkPlaces(start, size);
+  }
+
+  private int count(ByteBuffer in, String what) throws IOException {
+    long count = in.getLong();
+    if (count < 0 || count > MAX_ENTRIES) {
+      throw damaged("it claims to have %s %s".formatted(Long.toUnsignedString(count), what));
+    }
+    return (int) count;
+  }
+
+  private Tensor tensor(ByteBuffer in) throws IOException {
+    String name = string(in);
+    int rank = in.getInt();
+    if (rank < 1 || rank > 4) {
+      throw damaged("tensor %s has rank %s".formatted(name, Integer.toUnsignedString(rank)));
+    }
+    long[] dims = new long[rank];
+    for (int d = 0; d < rank; d++) {
+      dims[d] = in.getLong();
+    }
+    return new Tensor(name, dims, in.getInt(), in.getLong());
+  }
+
+  /**
+   * Tensors are aligned, lie within the file and do not overlap. Of a type that is not known only
+   * the start is.
+   */
+  private void checkPlaces(long start, long size) throws IOException {
+    List<Tensor> byOffset = new ArrayList<>(tensors.values());
+    byOffset.sort(Comparator.comparingLong(Tensor::offset));
+    Tensor before = null;
+    long end = 0;
+    for (Tensor tensor : byOffset) {
+      if (tensor.offset < start || tensor.offset > size || tensor.offset % Gguf.ALIGNMENT != 0) {
+        throw damaged(
+            "tensor %s starts at byte %s: outside the file or not aligned to %d"
+                .formatted(tensor, Long.toUnsignedString(tensor.offset), Gguf.ALIGNMENT));
+      }
+      if (tensor.offset < end) {
+        throw damaged("tensor %s overlaps %s".formatted(tensor, before));
+      }
+      long bytes = bytes(tensor);
+      if (bytes > size - tensor.offset) {
+        throw damaged("tensor %s runs past the end of the file".formatted(tensor));
+      }
+      before = tensor;
+      end = tensor.offset + bytes;
     }
   }
 
-  /** The tensor with its offset from the start of the file, if it lies within it. */
-  private Tensor placed(Tensor tensor, long start, long size) throws IOException {
+  /** 0 if the type is not known. */
+  private long bytes(Tensor tensor) throws IOException {
+    long bytes = 0;
     for (Gguf.TensorType type : Gguf.TensorType.values()) {
       if (type.id == tensor.type) {
-        long end;
         try {
-          long bytes = Math.multiplyExact(Gguf.elements(tensor.dims), type.size);
-          end = Math.addExact(Math.addExact(start, tensor.offset), bytes);
-          if (bytes <= 0 || tensor.offset < 0) {
-            throw damaged("tensor %s has no valid size or place".formatted(tensor));
-          }
+          bytes = Math.multiplyExact(Gguf.elements(tensor.dims), type.size);
         } catch (ArithmeticException e) {
           throw damaged("the size of tensor %s overflows".formatted(tensor));
         }
-        if (end > size) {
-          throw damaged("tensor %s ends at byte %d, the file at %d".formatted(tensor, end, size));
-        }
-        if (tensor.offset % Gguf.ALIGNMENT != 0) {
-          throw damaged("tensor %s is not aligned".formatted(tensor));
+        if (Arrays.stream(tensor.dims).anyMatch(dim -> dim < 1)) {
+          throw damaged("tensor %s has an invalid shape".formatted(tensor));
         }
       }
     }
-    return new Tensor(tensor.name, tensor.dims, tensor.type, start + tensor.offset);
+    return bytes;
   }
 
   private Object value(ByteBuffer in, int type) throws IOException {
     if (type < 0 || type >= Gguf.ValueType.values().length) {
-      throw damaged("a metadata value has the unknown type " + type);
+      throw damaged("a metadata value has the unknown type " + Integer.toUnsignedString(type));
     }
     return switch (Gguf.ValueType.values()[type]) {
-      case UINT8, INT8 -> (int) in.get();
-      case UINT16, INT16 -> (int) in.getShort();
+      case UINT8 -> Byte.toUnsignedInt(in.get());
+      case INT8 -> (int) in.get();
+      case UINT16 -> Short.toUnsignedInt(in.getShort());
+      case INT16 -> (int) in.getShort();
       case UINT32, INT32 -> in.getInt();
       case FLOAT32 -> in.getFloat();
       case BOOL -> in.get() != 0;
@@ -152,8 +205,10 @@ public final class GgufReader {
   private List<Object> array(ByteBuffer in) throws IOException {
     int type = in.getInt();
     long count = in.getLong();
-    if (type == Gguf.ValueType.ARRAY.ordinal() || count < 0 || count > in.remaining()) {
-      throw damaged("an array of " + count + " elements of type " + type);
+    if (type == Gguf.ValueType.ARRAY.ordinal() || count < 0 || count > MAX_ARRAY) {
+      throw damaged(
+          "it has an array of %s elements of type %s"
+              .formatted(Long.toUnsignedString(count), Integer.toUnsignedString(type)));
     }
     List<Object> values = new ArrayList<>();
     for (long i = 0; i < count; i++) {
@@ -165,19 +220,26 @@ public final class GgufReader {
   private String string(ByteBuffer in) throws IOException {
     long length = in.getLong();
     if (length < 0 || length > in.remaining()) {
-      throw damaged("a string of " + length + " bytes runs past the end");
+      throw damaged(
+          "a string of %s bytes runs past the end".formatted(Long.toUnsignedString(length)));
     }
     byte[] utf8 = new byte[(int) length];
     in.get(utf8);
     return new String(utf8, StandardCharsets.UTF_8);
   }
 
-  /** The exception for this file and what is wrong with it. */
+  /** The exception for this file and what is wrong with it: one line, whatever the file holds. */
   public IOException damaged(String what) {
-    return new IOException("%s is damaged or not a multibit model: %s".formatted(path, what));
+    String line = what.replaceAll("\\p{Cntrl}", "?");
+    return new IOException(
+        "%s is damaged or not a multibit model: %s"
+            .formatted(path, line.length() > 300 ? line.substring(0, 300) + "..." : line));
   }
 
-  /** All metadata, in file order: Integer, Long, Float, Double, Boolean, String, List. */
+  /**
+   * All metadata, in file order: Integer, Long, Float, Double, Boolean, String, List. A u32 is an
+   * Integer and a u64 a Long with the same bits.
+   */
   public Map<String, Object> metadata() {
     return Collections.unmodifiableMap(metadata);
   }
@@ -189,7 +251,9 @@ public final class GgufReader {
       throw damaged("it lacks the key " + key);
     }
     if (!type.isInstance(value)) {
-      throw damaged("the key %s is %s, not of type %s".formatted(key, value, type.getSimpleName()));
+      throw damaged(
+          "the key %s is of type %s, expected %s"
+              .formatted(key, value.getClass().getSimpleName(), type.getSimpleName()));
     }
     return type.cast(value);
   }
@@ -223,9 +287,14 @@ public final class GgufReader {
           "tensor %s is of type %d, expected %s%s"
               .formatted(tensor, tensor.type, type, Arrays.toString(dims)));
     }
+    long bytes = bytes(tensor);
+    if (bytes > Integer.MAX_VALUE) {
+      throw new IOException(
+          "%s: tensor %s takes %d bytes: over 2 GiB".formatted(path, tensor, bytes));
+    }
     try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
       return channel
-          .map(FileChannel.MapMode.READ_ONLY, tensor.offset, Gguf.elements(dims) * type.size)
+          .map(FileChannel.MapMode.READ_ONLY, tensor.offset, bytes)
           .order(ByteOrder.LITTLE_ENDIAN);
     }
   }

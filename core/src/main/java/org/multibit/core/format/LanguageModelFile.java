@@ -6,6 +6,7 @@ import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -25,7 +26,7 @@ import org.multibit.core.Quantizers;
  * @param layers from the input on
  * @param softmax V x H
  * @param softmaxBias V floats
- * @param activations how hidden states are quantized; null if no product quantizes them
+ * @param activations how hidden states are quantized; null only if no product quantizes them
  * @param weights how weights were quantized, as provenance; null if they were not
  * @param provenance what follows {@code multibit.provenance.} in the keys, with values as {@link
  *     GgufWriter#put} takes them
@@ -46,6 +47,66 @@ public record LanguageModelFile(
   private static final String PROVENANCE = "multibit.provenance.";
 
   /**
+   * @throws IllegalArgumentException if the parts do not fit together
+   */
+  public LanguageModelFile {
+    int v = words.size();
+    int e = embedding.cols;
+    int h = softmax.cols;
+    check(!layers.isEmpty(), "a language model needs a layer");
+    checkShape("embedding", embedding, v, e);
+    for (int l = 0; l < layers.size(); l++) {
+      Layer layer = layers.get(l);
+      checkShape("rnn." + l + ".input", layer.input, 4L * h, l == 0 ? e : h);
+      checkShape("rnn." + l + ".recurrent", layer.recurrent, 4L * h, h);
+      check(layer.bias.remaining() == 4L * h, "rnn." + l + ".bias does not have 4 x " + h);
+    }
+    checkShape("softmax", softmax, v, h);
+    check(softmaxBias.remaining() == v, "softmax.bias does not have " + v + " elements");
+    check(eos >= 0 && eos < v, "the eos token " + eos + " is outside the vocabulary");
+    check(
+        unknown >= -1 && unknown < v,
+        "the unknown token " + unknown + " is outside the vocabulary");
+    int bits = layers.get(0).input.activationBits;
+    check(
+        embedding.packed == null || bits == embedding.weightBits(),
+        "rnn.0.input takes codes of %d bits, the embedding has %d"
+            .formatted(bits, embedding.weightBits()));
+    checkActivations(softmax, layers, embedding.packed == null, activations);
+    words = List.copyOf(words);
+    layers = List.copyOf(layers);
+    provenance = Collections.unmodifiableMap(new LinkedHashMap<>(provenance));
+  }
+
+  /** A product that quantizes needs a quantizer that can do its bits. */
+  private static void checkActivations(
+      Matrix softmax, List<Layer> layers, boolean denseEmbedding, Quantizer activations) {
+    int most = softmax.activationBits;
+    for (int l = 0; l < layers.size(); l++) {
+      Layer layer = layers.get(l);
+      // The rows of a multi-bit embedding are codes already.
+      int input = l > 0 || denseEmbedding ? layer.input.activationBits : 0;
+      most = Math.max(most, Math.max(input, layer.recurrent.activationBits));
+    }
+    check(most == 0 || activations != null, "there is no method to quantize activations with");
+    if (most > 0) {
+      activations.checkBits(most);
+    }
+  }
+
+  private static void checkShape(String name, Matrix matrix, long rows, long cols) {
+    check(
+        matrix.rows == rows && matrix.cols == cols,
+        "%s is %d x %d, expected %d x %d".formatted(name, matrix.rows, matrix.cols, rows, cols));
+  }
+
+  private static void check(boolean holds, String otherwise) {
+    if (!holds) {
+      throw new IllegalArgumentException(otherwise);
+    }
+  }
+
+  /**
    * A weight matrix, multi-bit or full precision.
    *
    * @param packed the planes; null if full precision
@@ -54,6 +115,19 @@ public record LanguageModelFile(
    */
   public record Matrix(
       int rows, int cols, MultibitMatrix packed, FloatBuffer dense, int activationBits) {
+    public Matrix {
+      check((packed == null) != (dense == null), "a matrix is either multi-bit or full precision");
+      check(
+          packed == null || packed.lanes() == MultibitMatrix.WEIGHT_LANES,
+          "a matrix must lie in the weights' layout");
+      check(
+          dense == null || dense.remaining() == (long) rows * cols,
+          "the floats of a matrix are not %d x %d".formatted(rows, cols));
+      check(
+          activationBits >= 0 && activationBits <= Quantizer.MAX_BITS,
+          "activations cannot have " + activationBits + " bits");
+    }
+
     public static Matrix of(MultibitMatrix packed, int activationBits) {
       return new Matrix(packed.rows(), packed.cols(), packed, null, activationBits);
     }
@@ -170,7 +244,6 @@ public record LanguageModelFile(
    */
   public static LanguageModelFile read(Path path) throws IOException {
     GgufReader in = new GgufReader(path);
-    expect(in, "general.architecture", "multibit");
     int version = in.get("multibit.version", Integer.class);
     if (version != VERSION) {
       throw in.damaged(
@@ -209,19 +282,25 @@ public record LanguageModelFile(
                 provenance.put(key.substring(PROVENANCE.length()), value);
               }
             });
-    return new LanguageModelFile(
-        List.copyOf(words),
-        token(in, "tokenizer.ggml.eos_token_id", v),
-        in.metadata().containsKey("tokenizer.ggml.unknown_token_id")
-            ? token(in, "tokenizer.ggml.unknown_token_id", v)
-            : -1,
-        matrix(in, "embedding", v, e),
-        List.copyOf(layers),
-        matrix(in, "softmax", v, h),
-        in.floats("softmax.bias", v),
-        quantizer(in, "multibit.activation."),
-        quantizer(in, "multibit.weight."),
-        provenance);
+    Matrix embedding = matrix(in, "embedding", v, e);
+    Matrix softmax = matrix(in, "softmax", v, h);
+    try {
+      return new LanguageModelFile(
+          words,
+          in.get("tokenizer.ggml.eos_token_id", Integer.class),
+          in.metadata().containsKey("tokenizer.ggml.unknown_token_id")
+              ? nonNegative(in, "tokenizer.ggml.unknown_token_id")
+              : -1,
+          embedding,
+          layers,
+          softmax,
+          in.floats("softmax.bias", v),
+          quantizer(in, "multibit.activation."),
+          quantizer(in, "multibit.weight."),
+          provenance);
+    } catch (IllegalArgumentException ex) {
+      throw in.damaged(ex.getMessage());
+    }
   }
 
   private static void expect(GgufReader in, String key, String expected) throws IOException {
@@ -232,17 +311,17 @@ public record LanguageModelFile(
   }
 
   private static int positive(GgufReader in, String key) throws IOException {
-    int value = in.get(key, Integer.class);
-    if (value < 1 || value > 1 << 28) {
-      throw in.damaged(key + " is " + Integer.toUnsignedString(value));
+    int value = nonNegative(in, key);
+    if (value == 0 || value > 1 << 28) {
+      throw in.damaged(key + " is " + value);
     }
     return value;
   }
 
-  private static int token(GgufReader in, String key, int vocabulary) throws IOException {
+  private static int nonNegative(GgufReader in, String key) throws IOException {
     int value = in.get(key, Integer.class);
-    if (value < 0 || value >= vocabulary) {
-      throw in.damaged(key + " is outside the vocabulary");
+    if (value < 0) {
+      throw in.damaged(key + " is " + Integer.toUnsignedString(value));
     }
     return value;
   }
@@ -268,9 +347,9 @@ public record LanguageModelFile(
   }
 
   private static int bits(GgufReader in, String key) throws IOException {
-    int bits = in.get(key, Integer.class);
-    if (bits < 0 || bits > Quantizer.MAX_BITS) {
-      throw in.damaged(key + " is " + Integer.toUnsignedString(bits));
+    int bits = nonNegative(in, key);
+    if (bits > Quantizer.MAX_BITS) {
+      throw in.damaged(key + " is " + bits);
     }
     return bits;
   }
@@ -279,14 +358,10 @@ public record LanguageModelFile(
     if (!in.metadata().containsKey(prefix + "method")) {
       return null;
     }
-    try {
-      return Quantizers.of(
-          in.get(prefix + "method", String.class),
-          in.get(prefix + "cycles", Integer.class),
-          in.get(prefix + "scale", Float.class));
-    } catch (IllegalArgumentException e) {
-      throw in.damaged(e.getMessage());
-    }
+    return Quantizers.of(
+        in.get(prefix + "method", String.class),
+        in.get(prefix + "cycles", Integer.class),
+        in.get(prefix + "scale", Float.class));
   }
 
   /** Direct memory for {@code count} floats, as {@link Matrix} and biases want it. */

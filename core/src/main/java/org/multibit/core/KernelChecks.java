@@ -1,0 +1,74 @@
+package org.multibit.core;
+
+import java.nio.Buffer;
+import java.nio.FloatBuffer;
+import java.nio.IntBuffer;
+
+/**
+ * What every implementation of {@link Kernels} checks before it starts, with the same words: native
+ * code must not run past a buffer, and indices must not overflow.
+ */
+public final class KernelChecks {
+  private KernelChecks() {}
+
+  public static void quantize(Quantizer quantizer, FloatBuffer rows, MultibitMatrix into) {
+    quantizer.checkBits(into.bits());
+    size("The rows", rows, into.rows(), into.cols());
+  }
+
+  public static void dequantize(MultibitMatrix matrix, FloatBuffer out) {
+    size("The output", out, matrix.rows(), matrix.cols());
+  }
+
+  public static void multiply(MultibitMatrix weights, MultibitMatrix activations, FloatBuffer out) {
+    lanes("Weights", weights, MultibitMatrix.WEIGHT_LANES);
+    lanes("Activations", activations, MultibitMatrix.ACTIVATION_LANES);
+    if (weights.cols() != activations.cols()) {
+      throw new IllegalArgumentException(
+          "Weights have %d columns, activations %d".formatted(weights.cols(), activations.cols()));
+    }
+    size("The output", out, activations.rows(), weights.rows());
+  }
+
+  public static void multiply(
+      MultibitMatrix weights, FloatBuffer activations, int batch, FloatBuffer out) {
+    lanes("Weights", weights, MultibitMatrix.WEIGHT_LANES);
+    size("The activations", activations, batch, weights.cols());
+    size("The output", out, batch, weights.rows());
+  }
+
+  public static void softmaxCrossEntropy(
+      FloatBuffer logits, int classes, IntBuffer labels, FloatBuffer losses) {
+    softmax(logits, labels.remaining(), classes);
+    size("The losses", losses, labels.remaining(), 1);
+    for (int r = 0; r < labels.remaining(); r++) {
+      int label = labels.get(labels.position() + r);
+      if (label < 0 || label >= classes) {
+        throw new IllegalArgumentException(
+            "The label of row %d is %d, outside 0..%d".formatted(r, label, classes - 1));
+      }
+    }
+  }
+
+  public static void softmax(FloatBuffer logits, int rows, int classes) {
+    size("The logits", logits, rows, classes);
+  }
+
+  private static void lanes(String what, MultibitMatrix matrix, int lanes) {
+    if (matrix.lanes() != lanes) {
+      throw new IllegalArgumentException(
+          "%s must lie in the layout of %d rows side by side, not %d"
+              .formatted(what, lanes, matrix.lanes()));
+    }
+  }
+
+  private static void size(String what, Buffer buffer, int rows, int cols) {
+    if (rows < 0 || cols < 1 || buffer.remaining() < (long) rows * cols) {
+      throw new IllegalArgumentException(
+          "%s have %d elements, not %d x %d".formatted(what, buffer.remaining(), rows, cols));
+    }
+    if (!buffer.isDirect()) {
+      throw new IllegalArgumentException(what + " must be in direct memory");
+    }
+  }
+}

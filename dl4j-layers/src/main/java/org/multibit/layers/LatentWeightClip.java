@@ -1,0 +1,82 @@
+package org.multibit.layers;
+
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import org.deeplearning4j.nn.api.layers.LayerConstraint;
+import org.deeplearning4j.nn.conf.constraint.BaseConstraint;
+import org.deeplearning4j.nn.conf.layers.Layer;
+import org.multibit.core.Quantization;
+import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.ops.transforms.Transforms;
+import org.nd4j.shade.jackson.annotation.JsonProperty;
+
+/**
+ * Keeps latent weights within [-bound, bound], so that the straight-through gradient cannot drive
+ * them where the quantized weights no longer follow (Xu et al., section 3).
+ */
+public final class LatentWeightClip extends BaseConstraint {
+  private double bound;
+
+  /** For JSON alone. */
+  LatentWeightClip() {}
+
+  /**
+   * @param bound above 0: 1 for a model trained from scratch, max(1, max|w|) for one that is
+   *     brought in
+   */
+  public LatentWeightClip(@JsonProperty("bound") double bound) {
+    if (!(bound > 0)) {
+      throw new IllegalArgumentException(
+          "The bound of latent weights must be above 0, not " + bound);
+    }
+    this.bound = bound;
+  }
+
+  public double getBound() {
+    return bound;
+  }
+
+  /** Adds the clip to a layer's weights if it quantizes them. */
+  static void addTo(Layer layer, Quantization weights, double bound) {
+    if (weights == null) {
+      return;
+    }
+    LatentWeightClip clip = new LatentWeightClip(bound);
+    clip.setParams(new HashSet<>(layer.initializer().weightKeys(layer)));
+    List<LayerConstraint> constraints =
+        layer.getConstraints() == null
+            ? new ArrayList<>()
+            : new ArrayList<>(layer.getConstraints());
+    constraints.add(clip);
+    layer.setConstraints(constraints);
+  }
+
+  @Override
+  public void apply(INDArray param) {
+    Transforms.min(param, bound, false);
+    Transforms.max(param, -bound, false);
+  }
+
+  @Override
+  public LatentWeightClip clone() {
+    LatentWeightClip clone = new LatentWeightClip(bound);
+    clone.setParams(new HashSet<>(getParams()));
+    return clone;
+  }
+
+  @Override
+  public boolean equals(Object other) {
+    return other instanceof LatentWeightClip c && c.bound == bound && super.equals(other);
+  }
+
+  @Override
+  public int hashCode() {
+    return 31 * super.hashCode() + Double.hashCode(bound);
+  }
+
+  @Override
+  protected boolean canEqual(Object other) {
+    return other instanceof LatentWeightClip;
+  }
+}

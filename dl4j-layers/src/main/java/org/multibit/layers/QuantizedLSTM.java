@@ -1,0 +1,237 @@
+package org.multibit.layers;
+
+import java.util.Collection;
+import java.util.Map;
+import java.util.Objects;
+import org.deeplearning4j.nn.api.Layer;
+import org.deeplearning4j.nn.api.ParamInitializer;
+import org.deeplearning4j.nn.conf.NeuralNetConfiguration;
+import org.deeplearning4j.nn.conf.RNNFormat;
+import org.deeplearning4j.nn.conf.inputs.InputType;
+import org.deeplearning4j.nn.conf.layers.BaseRecurrentLayer;
+import org.deeplearning4j.nn.conf.layers.LayerValidation;
+import org.deeplearning4j.nn.conf.memory.LayerMemoryReport;
+import org.deeplearning4j.nn.conf.memory.MemoryReport;
+import org.deeplearning4j.optimize.api.TrainingListener;
+import org.multibit.core.Quantization;
+import org.nd4j.linalg.activations.impl.ActivationTanH;
+import org.nd4j.linalg.api.buffer.DataType;
+import org.nd4j.linalg.api.ndarray.INDArray;
+
+/**
+ * An LSTM (without peepholes) that multiplies quantized weights with quantized activations and
+ * learns through the straight-through estimator. Without quantizations it is DL4J's {@link
+ * org.deeplearning4j.nn.conf.layers.LSTM}, with the same parameters: W [nIn, 4 nOut], RW [nOut, 4
+ * nOut], b [4 nOut], columns candidate, forget, output, input gate.
+ *
+ * <p>Input and hidden state are full precision; the layer quantizes them itself, and then applies
+ * its dropout to the input (zeros are not codes). Sequences are [B, C, T] (NCW). Gates are
+ * sigmoids, candidate and output tanh. Masks are not supported.
+ */
+public class QuantizedLSTM extends BaseRecurrentLayer {
+  private Quantization weightQuantization;
+  private Quantization inputActivationQuantization;
+  private Quantization recurrentActivationQuantization;
+  private double forgetGateBiasInit;
+  private boolean stateful;
+
+  /** For JSON. */
+  public QuantizedLSTM() {}
+
+  private QuantizedLSTM(Builder builder) {
+    super(builder);
+    weightQuantization = builder.weightQuantization;
+    inputActivationQuantization = builder.inputActivationQuantization;
+    recurrentActivationQuantization = builder.recurrentActivationQuantization;
+    forgetGateBiasInit = builder.forgetGateBiasInit;
+    stateful = builder.stateful;
+    activationFn = new ActivationTanH();
+    DropoutMask.retain(builder.getIDropout());
+    initializeConstraints(builder);
+    LatentWeightClip.addTo(this, weightQuantization, builder.latentWeightBound);
+  }
+
+  /**
+   * How W and RW are quantized, each column (one unit's weights) by itself; null = full precision.
+   */
+  public Quantization getWeightQuantization() {
+    return weightQuantization;
+  }
+
+  public void setWeightQuantization(Quantization weightQuantization) {
+    this.weightQuantization = weightQuantization;
+  }
+
+  /** How the input is quantized before its product with W; null = not, or not again. */
+  public Quantization getInputActivationQuantization() {
+    return inputActivationQuantization;
+  }
+
+  public void setInputActivationQuantization(Quantization quantization) {
+    this.inputActivationQuantization = quantization;
+  }
+
+  /** How the hidden state is quantized before its product with RW; null = full precision. */
+  public Quantization getRecurrentActivationQuantization() {
+    return recurrentActivationQuantization;
+  }
+
+  public void setRecurrentActivationQuantization(Quantization quantization) {
+    this.recurrentActivationQuantization = quantization;
+  }
+
+  public double getForgetGateBiasInit() {
+    return forgetGateBiasInit;
+  }
+
+  public void setForgetGateBiasInit(double forgetGateBiasInit) {
+    this.forgetGateBiasInit = forgetGateBiasInit;
+  }
+
+  /**
+   * Whether training by standard backpropagation carries the state from one {@code fit} to the
+   * next.
+   */
+  public boolean isStateful() {
+    return stateful;
+  }
+
+  public void setStateful(boolean stateful) {
+    this.stateful = stateful;
+  }
+
+  @Override
+  public Layer instantiate(
+      NeuralNetConfiguration conf,
+      Collection<TrainingListener> trainingListeners,
+      int layerIndex,
+      INDArray layerParamsView,
+      boolean initializeParams,
+      DataType networkDataType) {
+    LayerValidation.assertNInNOutSet(
+        "QuantizedLSTM", getLayerName(), layerIndex, getNIn(), getNOut());
+    if (rnnDataFormat != null && rnnDataFormat != RNNFormat.NCW) {
+      throw new IllegalStateException(
+          "QuantizedLSTM (layer %d) takes sequences as NCW [batch, size, time], not %s"
+              .formatted(layerIndex, rnnDataFormat));
+    }
+    QuantizedLSTMLayer layer = new QuantizedLSTMLayer(conf, networkDataType);
+    layer.setListeners(trainingListeners);
+    layer.setIndex(layerIndex);
+    layer.setParamsViewArray(layerParamsView);
+    Map<String, INDArray> params = initializer().init(conf, layerParamsView, initializeParams);
+    layer.setParamTable(params);
+    layer.setConf(conf);
+    return layer;
+  }
+
+  @Override
+  public ParamInitializer initializer() {
+    return LSTMParams.INSTANCE;
+  }
+
+  @Override
+  public LayerMemoryReport getMemoryReport(InputType inputType) {
+    InputType outputType = getOutputType(-1, inputType);
+    long params = initializer().numParams(this);
+    // Per example: gates, cell, its tanh, quantized hidden state and input, and the gates'
+    // gradient.
+    long perStep = 4 * nOut + 3 * nOut + nIn + 4 * nOut;
+    long steps = ((InputType.InputTypeRecurrent) inputType).getTimeSeriesLength();
+    return new LayerMemoryReport.Builder(layerName, QuantizedLSTM.class, inputType, outputType)
+        .standardMemory(params, getIUpdater().stateSize(params))
+        .workingMemory(0, 0, params, Math.max(1, steps) * perStep)
+        .cacheMemory(MemoryReport.CACHE_MODE_ALL_ZEROS, MemoryReport.CACHE_MODE_ALL_ZEROS)
+        .build();
+  }
+
+  @Override
+  public boolean equals(Object other) {
+    return other instanceof QuantizedLSTM l
+        && super.equals(other)
+        && Objects.equals(weightQuantization, l.weightQuantization)
+        && Objects.equals(inputActivationQuantization, l.inputActivationQuantization)
+        && Objects.equals(recurrentActivationQuantization, l.recurrentActivationQuantization)
+        && forgetGateBiasInit == l.forgetGateBiasInit
+        && stateful == l.stateful;
+  }
+
+  @Override
+  public int hashCode() {
+    return Objects.hash(
+        super.hashCode(),
+        weightQuantization,
+        inputActivationQuantization,
+        recurrentActivationQuantization,
+        forgetGateBiasInit,
+        stateful);
+  }
+
+  @Override
+  public boolean canEqual(Object other) {
+    return other instanceof QuantizedLSTM;
+  }
+
+  /** Builds a {@link QuantizedLSTM}; full precision unless told otherwise. */
+  public static class Builder extends BaseRecurrentLayer.Builder<Builder> {
+    private Quantization weightQuantization;
+    private Quantization inputActivationQuantization;
+    private Quantization recurrentActivationQuantization;
+    private double latentWeightBound = 1;
+    private double forgetGateBiasInit = 1;
+    private boolean stateful;
+
+    /** How to quantize W and RW; null = full precision. */
+    public Builder weights(Quantization quantization) {
+      weightQuantization = quantization;
+      return this;
+    }
+
+    /** How to quantize both input and hidden state; null = full precision. */
+    public Builder activations(Quantization quantization) {
+      return inputActivations(quantization).recurrentActivations(quantization);
+    }
+
+    /**
+     * How to quantize the input; null where the layer below gives codes already (a quantized
+     * embedding).
+     */
+    public Builder inputActivations(Quantization quantization) {
+      inputActivationQuantization = quantization;
+      return this;
+    }
+
+    /** How to quantize the hidden state; null = full precision. */
+    public Builder recurrentActivations(Quantization quantization) {
+      recurrentActivationQuantization = quantization;
+      return this;
+    }
+
+    /** Latent weights are clipped to [-bound, bound] where weights are quantized; 1 unless set. */
+    public Builder latentWeightBound(double bound) {
+      latentWeightBound = bound;
+      return this;
+    }
+
+    /** The forget gate's bias at the start; 1 unless set. */
+    public Builder forgetGateBiasInit(double bias) {
+      forgetGateBiasInit = bias;
+      return this;
+    }
+
+    /**
+     * Whether training by standard backpropagation carries the state from one {@code fit} to the
+     * next.
+     */
+    public Builder stateful(boolean carry) {
+      stateful = carry;
+      return this;
+    }
+
+    @Override
+    @SuppressWarnings("unchecked")
+    public QuantizedLSTM build() {
+      return new QuantizedLSTM(this);
+    }
+  }
+}

@@ -1,0 +1,184 @@
+package org.multibit.layers;
+
+import java.util.Collection;
+import java.util.Objects;
+import org.deeplearning4j.nn.api.Layer;
+import org.deeplearning4j.nn.api.ParamInitializer;
+import org.deeplearning4j.nn.conf.InputPreProcessor;
+import org.deeplearning4j.nn.conf.NeuralNetConfiguration;
+import org.deeplearning4j.nn.conf.RNNFormat;
+import org.deeplearning4j.nn.conf.inputs.InputType;
+import org.deeplearning4j.nn.conf.layers.BaseOutputLayer;
+import org.deeplearning4j.nn.conf.layers.LayerValidation;
+import org.deeplearning4j.nn.params.DefaultParamInitializer;
+import org.deeplearning4j.optimize.api.TrainingListener;
+import org.multibit.core.Quantization;
+import org.nd4j.linalg.activations.impl.ActivationSoftmax;
+import org.nd4j.linalg.api.buffer.DataType;
+import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.lossfunctions.impl.LossSparseMCXENT;
+
+/**
+ * Softmax over a vocabulary with cross-entropy on sparse labels, with quantized weights and
+ * activations. Input [B, nIn, T] (NCW), labels [B, 1, T] of class ids, output probabilities [B,
+ * nOut, T]. Parameters W [nIn, nOut] and b [1, nOut] as in DL4J.
+ *
+ * <p>The input is quantized here and then dropped out. Without quantizations it is DL4J's {@link
+ * org.deeplearning4j.nn.conf.layers.RnnOutputLayer} with {@link LossSparseMCXENT}. Masks are not
+ * supported.
+ */
+public class QuantizedSoftmaxOutput extends BaseOutputLayer {
+  private Quantization weightQuantization;
+  private Quantization activationQuantization;
+  private boolean averageOverTime;
+
+  /** For JSON. */
+  public QuantizedSoftmaxOutput() {}
+
+  private QuantizedSoftmaxOutput(Builder builder) {
+    super(builder);
+    weightQuantization = builder.weightQuantization;
+    activationQuantization = builder.activationQuantization;
+    averageOverTime = builder.averageOverTime;
+    activationFn = new ActivationSoftmax();
+    lossFn = new LossSparseMCXENT();
+    DropoutMask.retain(builder.getIDropout());
+    initializeConstraints(builder);
+    LatentWeightClip.addTo(this, weightQuantization, builder.latentWeightBound);
+  }
+
+  /** How W is quantized, each column (one class's weights) by itself; null = full precision. */
+  public Quantization getWeightQuantization() {
+    return weightQuantization;
+  }
+
+  public void setWeightQuantization(Quantization weightQuantization) {
+    this.weightQuantization = weightQuantization;
+  }
+
+  /** How the input is quantized before the product; null = full precision. */
+  public Quantization getActivationQuantization() {
+    return activationQuantization;
+  }
+
+  public void setActivationQuantization(Quantization activationQuantization) {
+    this.activationQuantization = activationQuantization;
+  }
+
+  /**
+   * Whether score and gradient are divided by the number of time steps: the mean loss per token,
+   * instead of per sequence.
+   */
+  public boolean isAverageOverTime() {
+    return averageOverTime;
+  }
+
+  public void setAverageOverTime(boolean averageOverTime) {
+    this.averageOverTime = averageOverTime;
+  }
+
+  @Override
+  public Layer instantiate(
+      NeuralNetConfiguration conf,
+      Collection<TrainingListener> trainingListeners,
+      int layerIndex,
+      INDArray layerParamsView,
+      boolean initializeParams,
+      DataType networkDataType) {
+    LayerValidation.assertNInNOutSet(
+        "QuantizedSoftmaxOutput", getLayerName(), layerIndex, getNIn(), getNOut());
+    QuantizedSoftmaxOutputLayer layer = new QuantizedSoftmaxOutputLayer(conf, networkDataType);
+    layer.setListeners(trainingListeners);
+    layer.setIndex(layerIndex);
+    layer.setParamsViewArray(layerParamsView);
+    layer.setParamTable(initializer().init(conf, layerParamsView, initializeParams));
+    layer.setConf(conf);
+    return layer;
+  }
+
+  @Override
+  public ParamInitializer initializer() {
+    return DefaultParamInitializer.getInstance();
+  }
+
+  @Override
+  public InputType getOutputType(int layerIndex, InputType inputType) {
+    if (!(inputType instanceof InputType.InputTypeRecurrent sequence)
+        || sequence.getFormat() != RNNFormat.NCW) {
+      throw new IllegalStateException(
+          "QuantizedSoftmaxOutput (layer %d) takes sequences as NCW [batch, size, time], not %s"
+              .formatted(layerIndex, inputType));
+    }
+    return InputType.recurrent(nOut, sequence.getTimeSeriesLength(), RNNFormat.NCW);
+  }
+
+  @Override
+  public void setNIn(InputType inputType, boolean override) {
+    if ((nIn <= 0 || override) && inputType instanceof InputType.InputTypeRecurrent sequence) {
+      nIn = sequence.getSize();
+    }
+  }
+
+  @Override
+  public InputPreProcessor getPreProcessorForInputType(InputType inputType) {
+    return null;
+  }
+
+  @Override
+  public boolean equals(Object other) {
+    return other instanceof QuantizedSoftmaxOutput s
+        && super.equals(other)
+        && Objects.equals(weightQuantization, s.weightQuantization)
+        && Objects.equals(activationQuantization, s.activationQuantization)
+        && averageOverTime == s.averageOverTime;
+  }
+
+  @Override
+  public int hashCode() {
+    return Objects.hash(
+        super.hashCode(), weightQuantization, activationQuantization, averageOverTime);
+  }
+
+  @Override
+  public boolean canEqual(Object other) {
+    return other instanceof QuantizedSoftmaxOutput;
+  }
+
+  /** Builds a {@link QuantizedSoftmaxOutput}; full precision unless told otherwise. */
+  public static class Builder extends BaseOutputLayer.Builder<Builder> {
+    private Quantization weightQuantization;
+    private Quantization activationQuantization;
+    private double latentWeightBound = 1;
+    private boolean averageOverTime;
+
+    /** How to quantize W; null = full precision. */
+    public Builder weights(Quantization quantization) {
+      weightQuantization = quantization;
+      return this;
+    }
+
+    /** How to quantize the input; null = full precision. */
+    public Builder activations(Quantization quantization) {
+      activationQuantization = quantization;
+      return this;
+    }
+
+    /** Latent weights are clipped to [-bound, bound] where weights are quantized; 1 unless set. */
+    public Builder latentWeightBound(double bound) {
+      latentWeightBound = bound;
+      return this;
+    }
+
+    /** Divide score and gradient by the number of time steps; DL4J sums over them. */
+    public Builder averageOverTime(boolean average) {
+      averageOverTime = average;
+      return this;
+    }
+
+    @Override
+    @SuppressWarnings("unchecked")
+    public QuantizedSoftmaxOutput build() {
+      return new QuantizedSoftmaxOutput(this);
+    }
+  }
+}

@@ -1,0 +1,45 @@
+package org.multibit.layers;
+
+import org.multibit.core.FloatRows;
+import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.factory.Nd4j;
+
+/**
+ * Sequences as rows: DL4J's [B, C, T] (NCW) as [T*B, C], the batch of each time step side by side.
+ */
+final class TimeMajor {
+  private TimeMajor() {}
+
+  /**
+   * @param ncw [B, C, T]
+   * @return [T*B, C], 'c' order; shares memory if that is how the sequence lies there already
+   */
+  static INDArray rows(INDArray ncw) {
+    INDArray timeMajor = ncw.permute(2, 0, 1);
+    INDArray contiguous = FloatRows.isContiguous(timeMajor) ? timeMajor : timeMajor.dup('c');
+    return contiguous.reshape('c', ncw.size(2) * ncw.size(0), ncw.size(1));
+  }
+
+  /**
+   * @param rows [T*B, C], 'c' order
+   * @return a view [B, C, T]
+   */
+  static INDArray sequence(INDArray rows, long batch) {
+    return rows.reshape('c', rows.size(0) / batch, batch, rows.size(1)).permute(1, 2, 0);
+  }
+
+  /** The rows of one time step of [T*B, C], as a view [B, C]. */
+  static INDArray step(INDArray rows, long time, long batch) {
+    return rows.get(
+        org.nd4j.linalg.indexing.NDArrayIndex.interval(time * batch, (time + 1) * batch),
+        org.nd4j.linalg.indexing.NDArrayIndex.all());
+  }
+
+  /**
+   * {@code c = op(a) op(b) + beta c} for a 'c'-ordered c, which ND4J's gemm takes only transposed.
+   */
+  static void multiply(
+      INDArray a, boolean transposeA, INDArray b, boolean transposeB, INDArray c, double beta) {
+    Nd4j.gemm(b, a, c.transpose(), !transposeB, !transposeA, 1, beta);
+  }
+}

@@ -1,0 +1,55 @@
+package org.multibit.training;
+
+import org.multibit.core.Quantization;
+import org.multibit.core.Quantizer;
+
+/**
+ * Bits of weights and activations, written {@code W/A}, {@code W/fp} or {@code fp}.
+ *
+ * @param weights 1 to 8, or 0 for full precision
+ * @param activations 1 to 8, or 0 for full precision
+ */
+public record Bits(int weights, int activations) {
+  public static final Bits FULL_PRECISION = new Bits(0, 0);
+
+  public Bits {
+    if (weights < 0
+        || weights > Quantizer.MAX_BITS
+        || activations < 0
+        || activations > Quantizer.MAX_BITS
+        || (weights == 0 && activations > 0)) {
+      throw new IllegalArgumentException(
+          "Weights and activations take 1 to 8 bits; activations only together with weights");
+    }
+  }
+
+  /**
+   * @throws IllegalArgumentException if the text is none of the three forms or the bits are out of range
+   */
+  public static Bits parse(String text) {
+    if (text.equals("fp")) {
+      return FULL_PRECISION;
+    }
+    if (!text.matches("[1-8]/([1-8]|fp)")) {
+      throw new IllegalArgumentException(
+          "\"%s\" is not a number of bits: write W/A (2/2), W/fp or fp, each of 1 to 8 bits".formatted(text));
+    }
+    String activations = text.substring(2);
+    return new Bits(text.charAt(0) - '0', activations.equals("fp") ? 0 : activations.charAt(0) - '0');
+  }
+
+  /** What a layer does with its weights; null for full precision. */
+  public Quantization weightsBy(Quantizer quantizer) {
+    return weights == 0 ? null : new Quantization(quantizer, weights);
+  }
+
+  /** What a layer does with its activations; null for full precision. */
+  public Quantization activationsBy(Quantizer quantizer) {
+    return activations == 0 ? null : new Quantization(quantizer, activations);
+  }
+
+  @Override
+  public String toString() {
+    return weights == 0 ? "fp" : weights + "/" + (activations == 0 ? "fp" : activations);
+  }
+}

@@ -1,0 +1,88 @@
+package org.multibit.training;
+
+import org.multibit.training.cli.EvaluateCommand;
+import org.multibit.training.cli.ExportCommand;
+import org.multibit.training.cli.FinetuneCommand;
+import org.multibit.training.cli.GenerateCommand;
+import org.multibit.training.cli.InfoCommand;
+import org.multibit.training.cli.QuantizeCommand;
+import org.multibit.training.cli.QuickstartCommand;
+import org.multibit.training.cli.TrainCommand;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+
+/** The command line. Exit code 0 on success, 1 for a failure, 2 for bad usage; errors are one line on standard error. */
+@Command(
+    name = "multibit",
+    description = "Recurrent language models with weights and activations of 2-3 bits.",
+    mixinStandardHelpOptions = true,
+    versionProvider = Main.Version.class,
+    synopsisSubcommandLabel = "COMMAND",
+    subcommands = {
+      QuickstartCommand.class,
+      TrainCommand.class,
+      FinetuneCommand.class,
+      QuantizeCommand.class,
+      ExportCommand.class,
+      EvaluateCommand.class,
+      GenerateCommand.class,
+      InfoCommand.class
+    },
+    footer = {"  test        Run all checks of this source tree (test --help).", "", "COMMAND --help tells more."})
+public final class Main {
+
+  /** Read from the jar's or the launcher's properties. */
+  static final class Version implements CommandLine.IVersionProvider {
+    @Override
+    public String[] getVersion() {
+      return new String[] {"multibit 0.1.0-SNAPSHOT, commit " + Provenance.commit()};
+    }
+  }
+
+  private Main() {}
+
+  public static void main(String[] args) {
+    System.exit(run(args));
+  }
+
+  /** Runs one command and returns the exit code. */
+  static int run(String... args) {
+    CommandLine line = new CommandLine(new Main());
+    line.setExecutionExceptionHandler(
+        (e, command, parsed) -> {
+          boolean debug = parsed.expandedArgs().contains("--debug");
+          if (debug) {
+            e.printStackTrace(command.getErr());
+          }
+          command.getErr().println("multibit: " + message(e));
+          return CommandLine.ExitCode.SOFTWARE;
+        });
+    line.setParameterExceptionHandler(
+        (e, arguments) -> {
+          CommandLine command = e.getCommandLine();
+          command
+              .getErr()
+              .printf(
+                  "multibit: %s (see %s --help)%n",
+                  e.getMessage(), command.getCommandSpec().qualifiedName());
+          return CommandLine.ExitCode.USAGE;
+        });
+    if (args.length == 0) {
+      line.usage(line.getErr());
+      return CommandLine.ExitCode.USAGE;
+    }
+    return line.execute(args);
+  }
+
+  /** One line that says what was wrong; an exception that nobody foresaw is named as such. */
+  private static String message(Throwable e) {
+    boolean foreseen =
+        e.getMessage() != null
+            && (e instanceof java.io.IOException
+                || e instanceof IllegalArgumentException
+                || e instanceof IllegalStateException
+                || e instanceof ArithmeticException);
+    String text = foreseen ? e.getMessage() : e + " (unexpected: --debug shows where)";
+    return text.lines().findFirst().orElse(e.toString());
+  }
+}

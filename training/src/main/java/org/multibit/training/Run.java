@@ -1,0 +1,270 @@
+package org.multibit.training;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.FloatBuffer;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.HexFormat;
+import java.util.Iterator;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.stream.Stream;
+import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
+import org.deeplearning4j.util.ModelSerializer;
+import org.multibit.core.FloatRows;
+import org.multibit.core.format.AtomicFile;
+import org.multibit.core.format.LanguageModelFile;
+import org.multibit.datasets.TextCorpus;
+import org.multibit.datasets.Vocabulary;
+import org.nd4j.shade.jackson.databind.JsonNode;
+
+/**
+ * A training run's folder: {@code settings.json}, {@code vocabulary.txt}, {@code checkpoint.zip} (to go on from), {@code
+ * model.zip} (the best model on the validation text so far, an ordinary DL4J zip) and {@code ledger.jsonl}.
+ */
+public final class Run {
+  /** Settings that may change when a run goes on: they say how long, not what. */
+  private static final Set<String> MAY_CHANGE = Set.of("epochs", "maxTokens");
+
+  private static final String STATE = "multibit-training-state";
+
+  private final Path folder;
+
+  private Run(Path folder) {
+    this.folder = folder;
+  }
+
+  /**
+   * A new run.
+   *
+   * @throws IOException if the folder has something in it, or cannot be written
+   */
+  public static Run create(Path folder, Settings settings, Vocabulary vocabulary) throws IOException {
+    if (Files.exists(folder) && !isEmptyFolder(folder)) {
+      throw new IOException(
+          "%s exists already: choose another --out, or go on with that run by --resume".formatted(folder));
+    }
+    try {
+      Files.createDirectories(folder);
+    } catch (AccessDeniedException e) {
+      throw new IOException("Cannot create the folder " + folder + ": permission denied", e);
+    } catch (FileAlreadyExistsException e) {
+      throw new IOException("Cannot create the folder " + folder + ": " + e.getFile() + " is a file", e);
+    }
+    Run run = new Run(folder);
+    vocabulary.save(run.vocabularyFile());
+    // The settings come last: a folder with settings is a run.
+    AtomicFile.write(run.settingsFile(), path -> Files.writeString(path, Json.pretty(settings) + "\n"));
+    return run;
+  }
+
+  /** Whether the folder holds a run to go on with. */
+  public static boolean exists(Path folder) {
+    return Files.isRegularFile(new Run(folder).settingsFile());
+  }
+
+  /**
+   * A run that is there.
+   *
+   * @throws IOException if the folder holds none
+   */
+  public static Run open(Path folder) throws IOException {
+    if (!Files.isDirectory(folder)) {
+      throw new IOException("There is no run " + folder);
+    }
+    if (!exists(folder)) {
+      throw new IOException("%s is not a run: it has no settings.json".formatted(folder));
+    }
+    return new Run(folder);
+  }
+
+  /**
+   * A run to go on with.
+   *
+   * @param settings as they are asked for now; only how long to train may differ
+   * @throws IOException if the run was started with other settings, naming the first that differs
+   */
+  public static Run resume(Path folder, Settings settings) throws IOException {
+    Run run = open(folder);
+    run.requireSame(settings);
+    AtomicFile.write(run.settingsFile(), path -> Files.writeString(path, Json.pretty(settings) + "\n"));
+    return run;
+  }
+
+  private static boolean isEmptyFolder(Path folder) throws IOException {
+    if (!Files.isDirectory(folder)) {
+      return false;
+    }
+    // A run that was killed before its settings were written holds at most its vocabulary.
+    try (Stream<Path> files = Files.list(folder)) {
+      return files.allMatch(
+          file ->
+              file.endsWith("vocabulary.txt")
+                  || file.getFileName().toString().matches("\\.(vocabulary\\.txt|settings\\.json)\\.tmp"));
+    }
+  }
+
+  public Path folder() {
+    return folder;
+  }
+
+  private Path settingsFile() {
+    return folder.resolve("settings.json");
+  }
+
+  private Path vocabularyFile() {
+    return folder.resolve("vocabulary.txt");
+  }
+
+  Path modelFile() {
+    return folder.resolve("model.zip");
+  }
+
+  Path checkpointFile() {
+    return folder.resolve("checkpoint.zip");
+  }
+
+  Path ledgerFile() {
+    return folder.resolve("ledger.jsonl");
+  }
+
+  public Settings settings() throws IOException {
+    try {
+      return Json.parse(Files.readString(settingsFile()), Settings.class);
+    } catch (IOException e) {
+      throw new IOException("%s cannot be read: %s".formatted(settingsFile(), firstLine(e)), e);
+    }
+  }
+
+  public Vocabulary vocabulary() throws IOException {
+    return Vocabulary.load(vocabularyFile());
+  }
+
+  private void requireSame(Settings wanted) throws IOException {
+    JsonNode ours = Json.parse(Json.line(settings()));
+    JsonNode theirs = Json.parse(Json.line(wanted));
+    Iterator<Map.Entry<String, JsonNode>> fields = ours.fields();
+    while (fields.hasNext()) {
+      Map.Entry<String, JsonNode> field = fields.next();
+      JsonNode other = theirs.path(field.getKey());
+      if (!MAY_CHANGE.contains(field.getKey()) && !field.getValue().equals(other)) {
+        throw new IOException(
+            "Cannot resume %s: it was started with %s = %s, not %s"
+                .formatted(folder, field.getKey(), field.getValue(), other));
+      }
+    }
+  }
+
+  /**
+   * @throws IOException if the corpus has other words than the run's model
+   */
+  public void requireVocabulary(TextCorpus corpus) throws IOException {
+    requireSameWords(vocabulary().words(), corpus, folder);
+  }
+
+  /** The best model, packed, with the run's provenance. */
+  public LanguageModelFile pack() throws IOException {
+    return new PackedExport(model()).pack(vocabulary(), Provenance.of(settings()));
+  }
+
+  /**
+   * The best model so far.
+   *
+   * @throws IOException if no epoch is finished, or the file is damaged
+   */
+  public MultiLayerNetwork model() throws IOException {
+    if (!Files.exists(modelFile())) {
+      throw new IOException("%s has no model yet: let it train until its first validation".formatted(folder));
+    }
+    return load(modelFile());
+  }
+
+  void saveModel(MultiLayerNetwork network) throws IOException {
+    AtomicFile.write(modelFile(), path -> ModelSerializer.writeModel(network, path.toFile(), true));
+  }
+
+  void saveCheckpoint(MultiLayerNetwork network, TrainingState state) throws IOException {
+    AtomicFile.write(
+        checkpointFile(),
+        path -> {
+          ModelSerializer.writeModel(network, path.toFile(), true);
+          ModelSerializer.addObjectToFile(path.toFile(), STATE, state);
+        });
+  }
+
+  boolean hasCheckpoint() {
+    return Files.exists(checkpointFile());
+  }
+
+  MultiLayerNetwork checkpointNetwork() throws IOException {
+    return load(checkpointFile());
+  }
+
+  TrainingState checkpointState() throws IOException {
+    try {
+      return ModelSerializer.getObjectFromFile(checkpointFile().toFile(), STATE);
+    } catch (RuntimeException e) {
+      throw damaged(checkpointFile(), e);
+    }
+  }
+
+  private static MultiLayerNetwork load(Path file) throws IOException {
+    try {
+      return ModelSerializer.restoreMultiLayerNetwork(file.toFile(), true);
+    } catch (IOException | RuntimeException e) {
+      throw damaged(file, e);
+    }
+  }
+
+  private static IOException damaged(Path file, Exception e) {
+    return new IOException("%s is damaged: %s".formatted(file, firstLine(e)), e);
+  }
+
+  private static String firstLine(Exception e) {
+    String message = e.getMessage() == null ? e.toString() : e.getMessage();
+    return message.lines().findFirst().orElse("");
+  }
+
+  /**
+   * @throws IOException if a model's words are not the corpus's, with the first difference
+   */
+  public static void requireSameWords(List<String> words, TextCorpus corpus, Path model)
+      throws IOException {
+    List<String> others = corpus.vocabulary().words();
+    int i = 0;
+    while (i < words.size() && i < others.size() && words.get(i).equals(others.get(i))) {
+      i++;
+    }
+    if (i < words.size() || i < others.size()) {
+      throw new IOException(
+          "The vocabulary of %s (%d words) does not fit the model %s (%d words): they differ from word %d on; use the text that the model was trained on"
+              .formatted(corpus.name(), others.size(), model, words.size(), i));
+    }
+  }
+
+  /** SHA-256 of all parameters as little-endian floats, in DL4J's order. */
+  public static String weightsSha256(MultiLayerNetwork network) {
+    try {
+      MessageDigest digest = MessageDigest.getInstance("SHA-256");
+      FloatBuffer floats = FloatRows.of(network.params().reshape(network.numParams()));
+      ByteBuffer chunk = ByteBuffer.allocate(1 << 16).order(ByteOrder.LITTLE_ENDIAN);
+      while (floats.hasRemaining()) {
+        chunk.clear();
+        while (floats.hasRemaining() && chunk.hasRemaining()) {
+          chunk.putFloat(floats.get());
+        }
+        digest.update(chunk.flip());
+      }
+      return HexFormat.of().formatHex(digest.digest());
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException("Every Java platform has SHA-256", e);
+    }
+  }
+}

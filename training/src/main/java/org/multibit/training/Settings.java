@@ -1,0 +1,137 @@
+package org.multibit.training;
+
+import org.multibit.core.Quantizer;
+import org.multibit.core.Quantizers;
+import org.nd4j.shade.jackson.annotation.JsonAutoDetect;
+import picocli.CommandLine.Option;
+
+/**
+ * What a run is: options on the command line, and {@code settings.json} in the run's folder. The defaults are the paper's for
+ * Penn Treebank.
+ */
+@JsonAutoDetect(
+    fieldVisibility = JsonAutoDetect.Visibility.PUBLIC_ONLY,
+    getterVisibility = JsonAutoDetect.Visibility.NONE,
+    isGetterVisibility = JsonAutoDetect.Visibility.NONE)
+public class Settings {
+  @Option(
+      names = "--data",
+      required = true,
+      paramLabel = "ptb|wikitext-2|text8|DIR",
+      description = "the corpus: one by name, or a folder with train/valid/test text")
+  public String data;
+
+  /** SHA-256 of the corpus. */
+  public String dataSha256;
+
+  @Option(names = "--bits", required = true, paramLabel = "BITS", description = "W/A (2/2), W/fp or fp")
+  public String bits;
+
+  @Option(
+      names = "--method",
+      paramLabel = "METHOD",
+      description = "how to quantize: uniform, balanced, greedy, refined, alternating, optimal (default ${DEFAULT-VALUE})")
+  public String method = "alternating";
+
+  @Option(names = "--cycles", description = "alternating cycles (default ${DEFAULT-VALUE})")
+  public int cycles = 2;
+
+  @Option(
+      names = "--scale",
+      description = "multiplies what alternating quantizes weights to (default ${DEFAULT-VALUE})")
+  public float scale = 1;
+
+  @Option(names = "--seed", description = "of initialization and dropout (default ${DEFAULT-VALUE})")
+  public long seed = 1;
+
+  @Option(
+      names = "--lr",
+      paramLabel = "RATE",
+      description = "learning rate at the start, for the mean loss per token (default ${DEFAULT-VALUE})")
+  public double learningRate = 20;
+
+  @Option(
+      names = "--lr-decay",
+      paramLabel = "D",
+      description = "the rate is divided by this when validation is not better (default ${DEFAULT-VALUE})")
+  public double learningRateDecay = 1.2;
+
+  @Option(
+      names = "--clip",
+      paramLabel = "NORM",
+      description = "largest norm of the whole gradient (default ${DEFAULT-VALUE})")
+  public double clip = 0.25;
+
+  @Option(
+      names = "--dropout",
+      paramLabel = "P",
+      description = "probability to drop a unit (default ${DEFAULT-VALUE})")
+  public double dropout = 0.5;
+
+  @Option(names = "--batch", description = "streams side by side (default ${DEFAULT-VALUE})")
+  public int batch = 20;
+
+  @Option(names = "--unroll", description = "steps of backpropagation (default ${DEFAULT-VALUE})")
+  public int unroll = 30;
+
+  @Option(names = "--epochs", description = "passes over the training text at most (default ${DEFAULT-VALUE})")
+  public int epochs = 80;
+
+  @Option(names = "--max-tokens", paramLabel = "N", description = "stop after so many training tokens")
+  public long maxTokens = Long.MAX_VALUE;
+
+  /** lstm. */
+  public String cell = "lstm";
+
+  /** Units of the layer, and size of the embedding. */
+  public int hidden = 300;
+
+  /** Where a fine-tuned run started: the parent's model, as given. */
+  public String parent;
+
+  /** SHA-256 of the parent's weights. */
+  public String parentSha256;
+
+  public Bits parsedBits() {
+    return Bits.parse(bits);
+  }
+
+  /** The quantizer of weights. */
+  public Quantizer weightQuantizer() {
+    return Quantizers.of(method, cycles, scale);
+  }
+
+  /** The quantizer of activations: the scale is for weights alone. */
+  public Quantizer activationQuantizer() {
+    return Quantizers.of(method, cycles, 1);
+  }
+
+  /**
+   * @throws IllegalArgumentException with the first option that is out of its range
+   */
+  public void check() {
+    Bits b = parsedBits();
+    Quantizer quantizer = weightQuantizer();
+    for (int count : new int[] {b.weights(), b.activations()}) {
+      if (count > 0) {
+        quantizer.checkBits(count);
+      }
+    }
+    require(cell.equals("lstm"), "--cell", cell, "lstm");
+    require(hidden >= 1 && hidden <= 1 << 16, "--hidden", hidden, "1 to 65536");
+    require(batch >= 1 && batch <= 1 << 16, "--batch", batch, "1 to 65536");
+    require(unroll >= 1 && unroll <= 1 << 16, "--unroll", unroll, "1 to 65536");
+    require(epochs >= 1, "--epochs", epochs, "at least 1");
+    require(maxTokens >= 1, "--max-tokens", maxTokens, "at least 1");
+    require(learningRate > 0 && learningRate < 1e6, "--lr", learningRate, "above 0");
+    require(learningRateDecay >= 1 && learningRateDecay < 1e6, "--lr-decay", learningRateDecay, "at least 1");
+    require(clip > 0 && clip < 1e30, "--clip", clip, "above 0");
+    require(dropout >= 0 && dropout < 1, "--dropout", dropout, "0 to below 1");
+  }
+
+  private static void require(boolean holds, String option, Object value, String range) {
+    if (!holds) {
+      throw new IllegalArgumentException("%s %s is out of range: it takes %s".formatted(option, value, range));
+    }
+  }
+}

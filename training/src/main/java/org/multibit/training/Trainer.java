@@ -1,0 +1,228 @@
+package org.multibit.training;
+
+import java.io.IOException;
+import java.time.Duration;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
+import org.multibit.datasets.TextCorpus;
+import org.multibit.datasets.TokenIterator;
+import org.multibit.layers.QuantizedLSTMLayer;
+import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.dataset.DataSet;
+import org.nd4j.linalg.factory.Nd4j;
+
+/**
+ * The paper's recipe (section 5): SGD with a clipped gradient over contiguous segments; after each epoch the validation text
+ * decides whether the learning rate is divided. Goes on from the run's checkpoint, to the bit.
+ */
+public final class Trainer {
+  private static final double SMALLEST_LEARNING_RATE = 0.001;
+
+  /** Streams of the batched validation: a figure for progress, not a result. */
+  private static final int VALIDATION_STREAMS = 10;
+
+  /** Told how the run goes on. */
+  public interface Listener {
+    /** An epoch begins or goes on, at {@code done} of {@code total} tokens. */
+    void epochStarted(int epoch, long done, long total);
+
+    /** A segment is done. */
+    void trained(long tokens, double lossPerToken);
+
+    /** Validation begins, over so many tokens. */
+    void validationStarted(long total);
+
+    void validated(long tokens);
+
+    /** An epoch ended, with its line of the ledger. */
+    void epochFinished(Map<String, Object> entry);
+  }
+
+  /** What a new run starts from. */
+  @FunctionalInterface
+  public interface Start {
+    MultiLayerNetwork network() throws IOException;
+  }
+
+  private final Run run;
+  private final Settings settings;
+  private final TextCorpus corpus;
+  private final Duration checkpointEvery;
+  private final Listener listener;
+  private final Ledger ledger;
+  private final MultiLayerNetwork network;
+  private final TrainingState state;
+  private long savedAt = System.nanoTime();
+
+  /**
+   * @param start makes the network to start from if the run has no checkpoint
+   * @param checkpointEvery besides the checkpoint after each epoch
+   */
+  public Trainer(
+      Run run,
+      Settings settings,
+      TextCorpus corpus,
+      Start start,
+      Duration checkpointEvery,
+      Listener listener)
+      throws IOException {
+    this.run = run;
+    this.settings = settings;
+    this.corpus = corpus;
+    this.checkpointEvery = checkpointEvery;
+    this.listener = listener;
+    if (run.hasCheckpoint()) {
+      network = run.checkpointNetwork();
+      state = run.checkpointState();
+      restoreHiddenState();
+    } else {
+      network = start.network();
+      state = new TrainingState(settings.learningRate);
+    }
+    ledger = new Ledger(run.ledgerFile(), state.epochs);
+  }
+
+  /** Trains until the epochs or tokens are used up or the learning rate has become too small. Returns the network as it is then. */
+  public MultiLayerNetwork train() throws IOException {
+    TokenIterator segments = new TokenIterator(corpus.train(), settings.batch, settings.unroll);
+    while (state.epochs < settings.epochs
+        && state.learningRate >= SMALLEST_LEARNING_RATE
+        && state.tokens < settings.maxTokens) {
+      if (trainEpoch(segments)) {
+        finishEpoch();
+      }
+    }
+    if (state.segments > 0) {
+      pauseEpoch();
+    }
+    return network;
+  }
+
+  private boolean trainEpoch(TokenIterator segments) throws IOException {
+    listener.epochStarted(state.epochs + 1, state.epochTokens, segments.tokens());
+    segments.seek(state.segments);
+    while (segments.hasNext() && state.tokens < settings.maxTokens) {
+      long begin = System.nanoTime();
+      DataSet segment = segments.next();
+      network.fit(segment);
+      long tokens = segment.getLabels().length();
+      double loss = network.score();
+      if (!Double.isFinite(loss)) {
+        throw new ArithmeticException(
+            "Training diverged in epoch %d: the loss is %s; use a smaller --lr or --clip".formatted(state.epochs + 1, loss));
+      }
+      double seconds = (System.nanoTime() - begin) * 1e-9;
+      state.segments++;
+      state.tokens += tokens;
+      state.epochTokens += tokens;
+      state.epochLoss += loss * tokens;
+      state.epochSeconds += seconds;
+      state.seconds += seconds;
+      listener.trained(tokens, loss);
+      if (System.nanoTime() - savedAt > checkpointEvery.toNanos()) {
+        run.saveCheckpoint(network, withHiddenState());
+        savedAt = System.nanoTime();
+      }
+    }
+    return !segments.hasNext();
+  }
+
+  private void finishEpoch() throws IOException {
+    Map<String, Object> entry = entry(validate());
+    if (!keepIfBest(entry)) {
+      state.learningRate /= settings.learningRateDecay;
+      network.setLearningRate(state.learningRate);
+    }
+    ledger.append(entry);
+    state.epochs++;
+    state.startEpoch();
+    lstm().clearCarriedState();
+    network.incrementEpochCount();
+    run.saveCheckpoint(network, state);
+    savedAt = System.nanoTime();
+    listener.epochFinished(entry);
+  }
+
+  /** The tokens ran out within an epoch. Its checkpoint stays in the middle of it, so that it can go on with more tokens. */
+  private void pauseEpoch() throws IOException {
+    run.saveCheckpoint(network, withHiddenState());
+    Map<String, Object> entry = entry(validate());
+    keepIfBest(entry);
+    ledger.append(entry);
+    listener.epochFinished(entry);
+  }
+
+  private boolean keepIfBest(Map<String, Object> entry) throws IOException {
+    double validation = (double) entry.get("validPerplexityBatched");
+    if (validation < state.bestValidation) {
+      state.bestValidation = validation;
+      run.saveModel(network);
+      return true;
+    }
+    return false;
+  }
+
+  private double validate() {
+    int streams = Math.max(1, Math.min(VALIDATION_STREAMS, corpus.valid().length / settings.unroll));
+    TokenIterator segments = new TokenIterator(corpus.valid(), streams, settings.unroll);
+    listener.validationStarted(segments.tokens());
+    return Evaluator.evaluate(network, segments, listener::validated).perplexity();
+  }
+
+  private Map<String, Object> entry(double validation) {
+    Map<String, Object> entry = new LinkedHashMap<>();
+    entry.put("epoch", state.epochs + 1);
+    entry.put("tokens", state.tokens);
+    entry.put("trainPerplexity", Math.exp(state.epochLoss / state.epochTokens));
+    entry.put("validPerplexityBatched", validation);
+    entry.put("learningRate", state.learningRate);
+    entry.put("tokensPerSecond", Math.round(state.epochTokens / state.epochSeconds));
+    entry.put("seconds", Math.round(state.seconds * 10) / 10.0);
+    entry.put("commit", Provenance.commit());
+    entry.put("settings", settings);
+    return entry;
+  }
+
+  /** Finished epochs. */
+  public int epochs() {
+    return state.epochs;
+  }
+
+  /** The best validation perplexity so far, batched. */
+  public double bestValidation() {
+    return state.bestValidation;
+  }
+
+  /** Tokens trained on, over the whole run. */
+  public long tokens() {
+    return state.tokens;
+  }
+
+  /** Seconds of training, without validation, over the whole run. */
+  public double seconds() {
+    return state.seconds;
+  }
+
+  private QuantizedLSTMLayer lstm() {
+    return (QuantizedLSTMLayer) network.getLayer(LanguageModel.LSTM);
+  }
+
+  private TrainingState withHiddenState() {
+    INDArray h = lstm().getCarriedHidden();
+    INDArray c = lstm().getCarriedCell();
+    state.hidden = h == null ? null : h.dup('c').data().asFloat();
+    state.cell = c == null ? null : c.dup('c').data().asFloat();
+    return state;
+  }
+
+  private void restoreHiddenState() {
+    if (state.hidden == null) {
+      lstm().clearCarriedState();
+    } else {
+      long[] shape = {settings.batch, settings.hidden};
+      lstm().setCarriedState(
+          Nd4j.create(state.hidden, shape, 'c'), Nd4j.create(state.cell, shape, 'c'));
+    }
+  }
+}

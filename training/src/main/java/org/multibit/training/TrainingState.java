@@ -1,0 +1,50 @@
+package org.multibit.training;
+
+import java.io.Serializable;
+
+/** Where a run stands: with the network and the hidden state, all that is needed to go on to the bit. */
+final class TrainingState implements Serializable {
+  private static final long serialVersionUID = 1;
+
+  /** Finished epochs. */
+  int epochs;
+
+  /** Segments of the running epoch that are done. */
+  int segments;
+
+  /** Tokens trained on since the run began. */
+  long tokens;
+
+  /** Tokens of the running epoch, and their summed loss. */
+  long epochTokens;
+
+  double epochLoss;
+
+  /** Seconds spent on the running epoch, and on the whole run. */
+  double epochSeconds;
+
+  double seconds;
+
+  double learningRate;
+
+  /** The best validation perplexity so far. */
+  double bestValidation = Double.POSITIVE_INFINITY;
+
+  /** h and c of the LSTM after the last segment, [B, H] row-major; null at the start of an epoch. */
+  float[] hidden;
+
+  float[] cell;
+
+  TrainingState(double learningRate) {
+    this.learningRate = learningRate;
+  }
+
+  void startEpoch() {
+    segments = 0;
+    epochTokens = 0;
+    epochLoss = 0;
+    epochSeconds = 0;
+    hidden = null;
+    cell = null;
+  }
+}

@@ -1,0 +1,55 @@
+package org.multibit.training.cli;
+
+import java.util.Map;
+import org.bytedeco.openblas.global.openblas_nolapack;
+import org.multibit.core.Versions;
+import org.multibit.training.Json;
+import org.nd4j.linalg.factory.Nd4j;
+import picocli.CommandLine.Option;
+
+/** What every command takes. */
+public final class CommonOptions {
+  @Option(names = "--json", description = "print one line of JSON as the last line")
+  boolean json;
+
+  @Option(names = "--debug", description = "print the stack trace of an error")
+  boolean debug;
+
+  @Option(
+      names = {"-h", "--help"},
+      usageHelp = true,
+      description = "show this help")
+  boolean help;
+
+  /** Prints the result's JSON line if it was asked for. */
+  void print(Map<String, ?> result) {
+    if (json) {
+      System.out.println(Json.line(result));
+    }
+  }
+
+  /** Prints a line for people. */
+  void say(String format, Object... arguments) {
+    System.out.println(arguments.length == 0 ? format : format.formatted(arguments));
+  }
+
+  /**
+   * Readies ND4J.
+   *
+   * @param threads of every native library; 0 leaves it to them
+   */
+  static void start(int threads) {
+    Versions.check();
+    if (threads < 0 || threads > 1024) {
+      throw new IllegalArgumentException("--threads " + threads + " is out of range: it takes 1 to 1024");
+    }
+    if (threads > 0) {
+      System.setProperty("java.util.concurrent.ForkJoinPool.common.parallelism", "" + threads);
+      Nd4j.getEnvironment().setMaxThreads(threads);
+      Nd4j.getEnvironment().setMaxMasterThreads(threads);
+      openblas_nolapack.blas_set_num_threads(threads);
+    }
+    // The training loop makes little garbage; ND4J's periodic System.gc() would only stop it.
+    Nd4j.getMemoryManager().togglePeriodicGc(false);
+  }
+}

@@ -1,0 +1,150 @@
+package org.multibit.training.cli;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
+import org.multibit.core.format.LanguageModelFile;
+import org.multibit.runtime.NativeLibrary;
+import org.multibit.runtime.PackedLanguageModel;
+import org.multibit.runtime.Session;
+import org.multibit.training.LanguageModel;
+import org.multibit.training.Sampler;
+import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.factory.Nd4j;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+@Command(name = "generate", description = "Write on from a prompt.", sortOptions = false)
+public final class GenerateCommand implements Callable<Integer> {
+  private static final Logger LOG = LoggerFactory.getLogger(GenerateCommand.class);
+
+  @Option(names = "--model", required = true, paramLabel = "FILE.gguf", description = "a packed model")
+  Path model;
+
+  @Option(names = "--prompt", description = "words to begin with, split at white space (default: none)")
+  String prompt = "";
+
+  @Option(names = "--tokens", paramLabel = "N", description = "words to write (default ${DEFAULT-VALUE})")
+  int tokens = 50;
+
+  @Option(
+      names = "--temperature",
+      paramLabel = "T",
+      description = "0 takes the likeliest word each time (default ${DEFAULT-VALUE})")
+  double temperature = 1;
+
+  @Option(
+      names = "--top-k",
+      paramLabel = "K",
+      description = "draw among the K likeliest words; 0 = all (default ${DEFAULT-VALUE})")
+  int topK = 0;
+
+  @Option(names = "--seed", description = "(default ${DEFAULT-VALUE})")
+  long seed = 1;
+
+  @Mixin CommonOptions common;
+
+  @Override
+  public Integer call() throws IOException {
+    require(tokens >= 1 && tokens <= 1_000_000, "--tokens " + tokens, "1 to 1,000,000");
+    require(temperature >= 0 && temperature <= 1000, "--temperature " + temperature, "0 to 1000");
+    require(topK >= 0, "--top-k " + topK, "0 or more");
+    LanguageModelFile file = LanguageModelFile.read(model);
+    List<String> words = generate(model, file, prompt, tokens, temperature, topK, seed);
+    String text = text(words);
+    common.say(prompt.isEmpty() ? text : prompt + " " + text);
+    Map<String, Object> result = new LinkedHashMap<>();
+    result.put("model", model.toString());
+    result.put("prompt", prompt);
+    result.put("words", words);
+    result.put("seed", seed);
+    common.print(result);
+    return 0;
+  }
+
+  private static void require(boolean holds, String option, String range) {
+    if (!holds) {
+      throw new IllegalArgumentException(option + " is out of range: it takes " + range);
+    }
+  }
+
+  /** Words as text: each end of line a new line. */
+  static String text(List<String> words) {
+    return String.join(" ", words).replaceAll(" ?<eos> ?", "\n").strip();
+  }
+
+  static List<String> generate(
+      Path model, LanguageModelFile file, String prompt, int count, double temperature, int topK, long seed)
+      throws IOException {
+    int[] start = encode(file, prompt);
+    int[] drawn =
+        NativeLibrary.isAvailable()
+            ? inNative(model, start, count, (float) temperature, topK, seed)
+            : inDl4j(file, start, count, new Sampler(temperature, topK, seed));
+    List<String> words = new ArrayList<>();
+    for (int token : drawn) {
+      words.add(file.words().get(token));
+    }
+    return words;
+  }
+
+  /** The end of line before the first, then the prompt; unknown words become the unknown token, with a warning. */
+  private static int[] encode(LanguageModelFile file, String prompt) {
+    List<Integer> tokens = new ArrayList<>(List.of(file.eos()));
+    for (String word : prompt.strip().split("\\s+")) {
+      if (word.isEmpty()) {
+        continue;
+      }
+      int token = file.words().indexOf(word);
+      if (token < 0 && file.unknown() < 0) {
+        throw new IllegalArgumentException("The model does not know the word \"%s\"".formatted(word));
+      }
+      if (token < 0) {
+        LOG.warn("The model does not know the word \"{}\"; <unk> stands in", word);
+      }
+      tokens.add(token < 0 ? file.unknown() : token);
+    }
+    return tokens.stream().mapToInt(t -> t).toArray();
+  }
+
+  private static int[] inNative(
+      Path model, int[] start, int count, float temperature, int topK, long seed) throws IOException {
+    try (PackedLanguageModel packed = PackedLanguageModel.open(model);
+        Session session = packed.newSession()) {
+      for (int token : start) {
+        session.step(token);
+      }
+      return session.generate(count, temperature, topK, seed);
+    }
+  }
+
+  private static int[] inDl4j(LanguageModelFile file, int[] start, int count, Sampler sampler) {
+    CommonOptions.start(0);
+    MultiLayerNetwork network = LanguageModel.of(file);
+    int[] drawn = new int[count];
+    float[] probabilities = null;
+    for (int token : start) {
+      probabilities = step(network, token);
+    }
+    for (int i = 0; i < count; i++) {
+      drawn[i] = sampler.draw(probabilities);
+      probabilities = step(network, drawn[i]);
+    }
+    return drawn;
+  }
+
+  private static float[] step(MultiLayerNetwork network, int token) {
+    INDArray input = Nd4j.create(new float[] {token}, new long[] {1, 1, 1}, 'c');
+    INDArray output = network.rnnTimeStep(input);
+    return output.reshape(output.length()).toFloatVector();
+  }
+}

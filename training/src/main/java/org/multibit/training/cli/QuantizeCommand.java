@@ -1,0 +1,116 @@
+package org.multibit.training.cli;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
+import org.multibit.core.MultibitMatrix;
+import org.multibit.core.format.LanguageModelFile;
+import org.multibit.datasets.Corpora;
+import org.multibit.datasets.TextCorpus;
+import org.multibit.training.LanguageModel;
+import org.multibit.training.PackedExport;
+import org.multibit.training.Provenance;
+import org.multibit.training.Run;
+import org.multibit.training.Settings;
+import org.nd4j.linalg.api.ndarray.INDArray;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+@Command(
+    name = "quantize",
+    description = "Quantize a trained model without training it on: relative error of each matrix, and perplexity.",
+    sortOptions = false)
+public final class QuantizeCommand implements Callable<Integer> {
+  @Option(names = "--model", required = true, paramLabel = "RUN", description = "the run")
+  Path model;
+
+  @Option(
+      names = "--method",
+      paramLabel = "METHOD",
+      description = "uniform, balanced, greedy, refined, alternating, optimal (default ${DEFAULT-VALUE})")
+  String method = "alternating";
+
+  @Option(names = "--cycles", description = "alternating cycles (default ${DEFAULT-VALUE})")
+  int cycles = 2;
+
+  @Option(names = "--bits", required = true, paramLabel = "BITS", description = "W/A (2/2) or W/fp")
+  String bits;
+
+  @Option(
+      names = "--data",
+      paramLabel = "ptb|wikitext-2|text8|DIR",
+      description = "the corpus to evaluate on (default: the one it was trained on)")
+  String data;
+
+  @Option(names = "--split", description = "test, valid or train (default ${DEFAULT-VALUE})")
+  String split = "test";
+
+  @Option(names = "--out", paramLabel = "FILE.gguf", description = "also write the packed model")
+  Path out;
+
+  @Mixin CommonOptions common;
+
+  @Override
+  public Integer call() throws IOException {
+    CommonOptions.start(0);
+    Run run = Run.open(model);
+    Settings settings = run.settings();
+    settings.bits = bits;
+    settings.method = method;
+    settings.cycles = cycles;
+    settings.scale = 1;
+    settings.check();
+    if (settings.parsedBits().weights() == 0) {
+      throw new IllegalArgumentException("--bits fp leaves nothing to quantize: write W/A (2/2) or W/fp");
+    }
+    TextCorpus corpus = Corpora.open(data == null ? settings.data : data);
+    run.requireVocabulary(corpus);
+    MultiLayerNetwork network =
+        LanguageModel.from(run.model(), settings, corpus.vocabulary().size());
+    PackedExport export = new PackedExport(network);
+    LanguageModelFile packed = export.pack(corpus.vocabulary(), Provenance.of(settings));
+
+    List<Map<String, Object>> matrices = new ArrayList<>();
+    double error = 0;
+    double norm = 0;
+    common.say("%-16s %14s  %s", "matrix", "rows x cols", "relative squared error");
+    for (Map.Entry<String, LanguageModelFile.Matrix> entry : packed.matrices().entrySet()) {
+      MultibitMatrix matrix = entry.getValue().packed();
+      INDArray original = export.originals().get(entry.getKey());
+      double relative = matrix.relativeSquaredError(original);
+      double squares = Math.pow(original.norm2Number().doubleValue(), 2);
+      error += relative * squares;
+      norm += squares;
+      matrices.add(Map.of("name", entry.getKey(), "relativeSquaredError", relative));
+      common.say("%-16s %14s  %.6f", entry.getKey(), matrix.rows() + "x" + matrix.cols(), relative);
+    }
+
+    Path file = out == null ? Files.createTempFile("multibit", ".gguf") : out;
+    try {
+      packed.write(file);
+      Map<String, Object> evaluated = EvaluateCommand.evaluate(file, corpus, split);
+      common.say(
+          "%s %s: relative squared error %.6f over all matrices, perplexity %.2f on %s (%s)",
+          method, bits, error / norm, (double) evaluated.get("perplexity"), corpus.name(), split);
+      Map<String, Object> result = new LinkedHashMap<>();
+      result.put("method", method);
+      result.put("bits", bits);
+      result.put("relativeSquaredError", error / norm);
+      result.put("perplexity", evaluated.get("perplexity"));
+      result.put("matrices", matrices);
+      common.print(result);
+    } finally {
+      if (out == null) {
+        Files.deleteIfExists(file);
+      }
+    }
+    return 0;
+  }
+}

@@ -1,0 +1,69 @@
+package org.multibit.training.cli;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
+import org.multibit.datasets.TextCorpus;
+import org.multibit.training.Run;
+import org.multibit.training.Settings;
+import org.multibit.training.Trainer;
+import picocli.CommandLine.Option;
+
+/** How and where a run is carried out, for commands that train. */
+final class RunOptions {
+  @Option(names = "--out", required = true, paramLabel = "DIR", description = "folder of the run; must be new without --resume")
+  Path out;
+
+  @Option(
+      names = "--resume",
+      description = "go on with the run in --out from its last checkpoint (start it if there is none)")
+  boolean resume;
+
+  @Option(names = "--threads", paramLabel = "N", description = "threads to compute with (default: all)")
+  int threads;
+
+  @Option(
+      names = "--checkpoint-minutes",
+      paramLabel = "M",
+      description = "minutes between checkpoints within an epoch (default ${DEFAULT-VALUE})")
+  double checkpointMinutes = 5;
+
+  /** Trains to the end of the settings and returns the result line. */
+  Map<String, Object> train(Settings settings, TextCorpus corpus, Trainer.Start start, CommonOptions common)
+      throws IOException {
+    if (!(checkpointMinutes >= 0) || checkpointMinutes > 1e6) {
+      throw new IllegalArgumentException("--checkpoint-minutes must be 0 or more");
+    }
+    Run run =
+        resume && Run.exists(out)
+            ? Run.resume(out, settings)
+            : Run.create(out, settings, corpus.vocabulary());
+    try (TrainingProgress progress = new TrainingProgress()) {
+      Trainer trainer =
+          new Trainer(
+              run,
+              settings,
+              corpus,
+              start,
+              Duration.ofNanos((long) (checkpointMinutes * 60e9)),
+              progress);
+      MultiLayerNetwork network = trainer.train();
+      Map<String, Object> result = new LinkedHashMap<>();
+      result.put("run", out.toString());
+      result.put("bits", settings.bits);
+      result.put("epochs", trainer.epochs());
+      result.put("tokens", trainer.tokens());
+      result.put("seconds", trainer.seconds());
+      result.put("bestValidPerplexityBatched", trainer.bestValidation());
+      result.put("weightsSha256", Run.weightsSha256(network));
+      common.say(
+          "%s: %,d tokens in %.0f s; best validation perplexity %.2f (batched); weights %s",
+          out, trainer.tokens(), trainer.seconds(), trainer.bestValidation(), result.get("weightsSha256"));
+      common.say("Next: ./multibit evaluate --model %s --data %s", out, settings.data);
+      return result;
+    }
+  }
+}

@@ -1,0 +1,44 @@
+package org.multibit.training.cli;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.concurrent.Callable;
+import org.multibit.datasets.Corpora;
+import org.multibit.datasets.TextCorpus;
+import org.multibit.training.LanguageModel;
+import org.multibit.training.Settings;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+@Command(
+    name = "train",
+    description = "Train a language model from scratch.",
+    sortOptions = false,
+    showDefaultValues = false)
+public final class TrainCommand implements Callable<Integer> {
+  @Mixin Settings settings;
+  @Mixin RunOptions runOptions;
+
+  @Option(names = "--cell", paramLabel = "lstm", description = "recurrent cell (default lstm)")
+  String cell = "lstm";
+
+  @Option(names = "--hidden", paramLabel = "N", description = "units of the layer (default ${DEFAULT-VALUE})")
+  int hidden = 300;
+
+  @Mixin CommonOptions common;
+
+  @Override
+  public Integer call() throws IOException {
+    settings.cell = cell;
+    settings.hidden = hidden;
+    settings.check();
+    CommonOptions.start(runOptions.threads);
+    TextCorpus corpus = Corpora.open(settings.data);
+    settings.dataSha256 = corpus.sha256();
+    common.print(
+        runOptions.train(
+            settings, corpus, () -> LanguageModel.create(settings, corpus.vocabulary().size()), common));
+    return 0;
+  }
+}

@@ -1,0 +1,57 @@
+package org.multibit.training.cli;
+
+import java.util.Map;
+import org.multibit.training.Trainer;
+
+/** Shows a training run as it goes. */
+final class TrainingProgress implements Trainer.Listener, AutoCloseable {
+  private ProgressLine line;
+  private double loss = Double.NaN;
+
+  @Override
+  public void epochStarted(int epoch, long done, long total) {
+    show(new ProgressLine("epoch " + epoch, done, total));
+  }
+
+  @Override
+  public void trained(long tokens, double lossPerToken) {
+    // A running mean, since a single segment says little.
+    loss = Double.isNaN(loss) ? lossPerToken : 0.95 * loss + 0.05 * lossPerToken;
+    line.step(tokens, "perplexity %.1f".formatted(Math.exp(loss)));
+  }
+
+  @Override
+  public void validationStarted(long total) {
+    show(new ProgressLine("validation", 0, total));
+  }
+
+  @Override
+  public void validated(long tokens) {
+    line.step(tokens, "");
+  }
+
+  @Override
+  public void epochFinished(Map<String, Object> entry) {
+    close();
+    System.err.printf(
+        "epoch %s: training perplexity %.2f, validation %.2f (batched), learning rate %.4g, %,d tokens/s%n",
+        entry.get("epoch"),
+        (double) entry.get("trainPerplexity"),
+        (double) entry.get("validPerplexityBatched"),
+        (double) entry.get("learningRate"),
+        (long) entry.get("tokensPerSecond"));
+  }
+
+  private void show(ProgressLine next) {
+    close();
+    line = next;
+  }
+
+  @Override
+  public void close() {
+    if (line != null) {
+      line.close();
+      line = null;
+    }
+  }
+}

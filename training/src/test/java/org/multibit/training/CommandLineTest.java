@@ -1,0 +1,223 @@
+package org.multibit.training;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
+import org.nd4j.shade.jackson.databind.JsonNode;
+
+/** The commands as a user calls them, on a small text: what they print, write and refuse. */
+class CommandLineTest {
+  @TempDir static Path folder;
+  private static Path text;
+  private static Path parent;
+
+  private record Outcome(int exitCode, String out, String err) {
+    JsonNode json() throws IOException {
+      List<String> lines = out.lines().toList();
+      return Json.parse(lines.get(lines.size() - 1));
+    }
+  }
+
+  private static Outcome run(String... args) {
+    PrintStream stdout = System.out;
+    PrintStream stderr = System.err;
+    ByteArrayOutputStream out = new ByteArrayOutputStream();
+    ByteArrayOutputStream err = new ByteArrayOutputStream();
+    try {
+      System.setOut(new PrintStream(out, true, StandardCharsets.UTF_8));
+      System.setErr(new PrintStream(err, true, StandardCharsets.UTF_8));
+      int code = Main.run(args);
+      return new Outcome(
+          code, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
+    } finally {
+      System.setOut(stdout);
+      System.setErr(stderr);
+    }
+  }
+
+  private static String[] train(String bits, Path out, String... more) {
+    List<String> args =
+        new ArrayList<>(
+            List.of(
+                "train --cell lstm --hidden 24 --batch 4 --unroll 10 --dropout 0.1 --lr 5 --epochs 3 --json"
+                    .split(" ")));
+    args.addAll(List.of("--data", text.toString(), "--bits", bits, "--out", out.toString()));
+    args.addAll(List.of(more));
+    return args.toArray(String[]::new);
+  }
+
+  private static Outcome succeed(String... args) {
+    Outcome outcome = run(args);
+    assertEquals(0, outcome.exitCode, String.join(" ", args) + "\n" + outcome.err);
+    return outcome;
+  }
+
+  @BeforeAll
+  static void parent() throws IOException {
+    text = TinyText.write(folder.resolve("text"), 1500);
+    parent = folder.resolve("parent");
+    succeed(train("fp", parent));
+  }
+
+  /** The model has learnt: far below the 18 words of the text, and the ledger tells of each epoch. */
+  @Test
+  void trainingLearnsAndIsRecorded() throws IOException {
+    double perplexity =
+        succeed("evaluate", "--json", "--model", parent.toString(), "--data", text.toString())
+            .json()
+            .get("perplexity")
+            .asDouble();
+    assertTrue(perplexity < 4.5, "perplexity " + perplexity);
+    List<String> ledger = Files.readAllLines(parent.resolve("ledger.jsonl"));
+    assertEquals(3, ledger.size());
+    JsonNode last = Json.parse(ledger.get(2));
+    assertEquals(3, last.get("epoch").asInt());
+    assertTrue(last.get("tokensPerSecond").asDouble() > 0);
+    assertEquals(64, last.get("settings").get("dataSha256").asText().length());
+  }
+
+  /** Fine-tune, pack, and evaluate by both runtimes: within 0.05%, over every pair of bits. */
+  @ParameterizedTest
+  @ValueSource(strings = {"2/2", "2/3", "3/3", "1/1", "4/4", "2/fp", "fp"})
+  void packedModelAgreesWithTheLayers(String bits) throws IOException {
+    Path run = folder.resolve("tuned-" + bits.replace('/', '-'));
+    Path file = folder.resolve(bits.replace('/', '-') + ".gguf");
+    succeed(
+        "finetune", "--model", parent.toString(), "--data", text.toString(), "--bits", bits, "--out",
+        run.toString(), "--epochs", "1", "--batch", "4", "--unroll", "10", "--dropout", "0.1", "--lr",
+        "2");
+    succeed("export", "--model", run.toString(), "--out", file.toString());
+    JsonNode layers =
+        succeed("evaluate", "--json", "--model", run.toString(), "--data", text.toString()).json();
+    JsonNode packed =
+        succeed("evaluate", "--json", "--model", file.toString(), "--data", text.toString()).json();
+    assertEquals("dl4j", layers.get("runtime").asText());
+    assertEquals("native", packed.get("runtime").asText());
+    assertEquals(layers.get("tokens").asLong(), packed.get("tokens").asLong());
+    double expected = layers.get("perplexity").asDouble();
+    assertEquals(expected, packed.get("perplexity").asDouble(), expected * 5e-4);
+    Outcome info = succeed("info", "--json", file.toString());
+    assertEquals("multibit", info.json().get("metadata").get("general.architecture").asText());
+    Outcome first = succeed("generate", "--model", file.toString(), "--prompt", "the old", "--seed", "7");
+    Outcome second = succeed("generate", "--model", file.toString(), "--prompt", "the old", "--seed", "7");
+    assertTrue(first.out.startsWith("the old "), first.out);
+    assertEquals(first.out, second.out);
+  }
+
+  @ParameterizedTest
+  @CsvSource({"uniform,3/fp", "balanced,2/fp", "greedy,2/2", "refined,3/3", "alternating,2/2", "optimal,2/fp"})
+  void quantizePrintsErrorsAndPerplexity(String method, String bits) throws IOException {
+    Path file = folder.resolve(method + ".gguf");
+    JsonNode result =
+        succeed(
+                "quantize", "--json", "--model", parent.toString(), "--method", method, "--bits", bits,
+                "--out", file.toString())
+            .json();
+    assertEquals(4, result.get("matrices").size());
+    double lowest = 1e9;
+    double highest = 0;
+    for (JsonNode matrix : result.get("matrices")) {
+      lowest = Math.min(lowest, matrix.get("relativeSquaredError").asDouble());
+      highest = Math.max(highest, matrix.get("relativeSquaredError").asDouble());
+    }
+    double overall = result.get("relativeSquaredError").asDouble();
+    assertTrue(0 < lowest && lowest <= overall && overall <= highest, result.toString());
+    JsonNode packed =
+        succeed("evaluate", "--json", "--model", file.toString(), "--data", text.toString()).json();
+    assertEquals(packed.get("perplexity").asDouble(), result.get("perplexity").asDouble(), 1e-9);
+  }
+
+  static List<List<String>> mistakes() throws IOException {
+    Path empty = Files.createDirectories(folder.resolve("empty"));
+    Path broken = TinyText.write(folder.resolve("broken"), 100);
+    Files.write(broken.resolve("valid.txt"), new byte[] {'a', ' ', (byte) 0xff, '\n'});
+    Path other = TinyText.write(folder.resolve("other"), 100);
+    Files.writeString(other.resolve("train.txt"), "quite other words <unk>\n".repeat(50));
+    Path foreign = Files.writeString(folder.resolve("foreign.gguf"), "not a model at all, but long enough");
+    Path file = Files.writeString(folder.resolve("file"), "x");
+    String data = text.toString();
+    String out = folder.resolve("never").toString();
+    String model = parent.toString();
+    String base = "train --epochs 1 --hidden 8 --out " + out + " --bits fp --data ";
+    return List.of(
+        // exit code, a part of the message, the command
+        List.of("1", "no-such-folder", base + folder.resolve("no-such-folder")),
+        List.of("1", "empty", base + empty),
+        List.of("1", "valid.txt", base + broken),
+        List.of("1", "too few|too short|tokens", base + data + " --batch 60000"),
+        List.of("1", "out of range|bits", "train --hidden 8 --out " + out + " --data " + data + " --bits 9/9"),
+        List.of("1", "1 to 2 bits", "train --method optimal --hidden 8 --out " + out + " --data " + data + " --bits 3/3"),
+        List.of("1", "no quantization method", "train --method best --hidden 8 --out " + out + " --data " + data + " --bits 2/2"),
+        List.of("1", "--lr", base + data + " --lr -1"),
+        List.of("1", "exists already", "train --hidden 8 --bits fp --data " + data + " --out " + model),
+        List.of("1", "folder", "train --hidden 8 --bits fp --data " + data + " --out " + file + "/run"),
+        List.of("1", "hidden = 24, not 8", "train --resume --hidden 8 --bits fp --data " + data + " --out " + model),
+        List.of("2", "--bits", "train --data " + data + " --out " + out),
+        List.of("2", "Unknown option", "evaluate --modle x"),
+        List.of("2", "Unmatched argument", "evluate"),
+        List.of("1", "does not fit", "evaluate --model " + model + " --data " + other),
+        List.of("1", "split", "evaluate --split dev --model " + model + " --data " + data),
+        List.of("1", "not a packed model", "info " + foreign),
+        List.of("1", "packed model|multibit", "generate --model " + foreign),
+        List.of("1", "no file|There is no", "generate --model " + folder.resolve("none.gguf")),
+        List.of("1", "not a run", "export --model " + empty + " --out " + folder.resolve("x.gguf")),
+        List.of("1", "no folder", "export --model " + model + " --out " + folder.resolve("none/x.gguf")),
+        List.of("1", "nothing to quantize", "quantize --bits fp --model " + model));
+  }
+
+  /** Each mistake is one line on standard error, and nothing is left behind. */
+  @ParameterizedTest
+  @MethodSource("mistakes")
+  void mistakesAreExplained(List<String> mistake) {
+    Outcome outcome = run(mistake.get(2).split(" "));
+    assertEquals(mistake.get(0), "" + outcome.exitCode, outcome.err);
+    List<String> errors = outcome.err.lines().filter(l -> l.startsWith("multibit: ")).toList();
+    assertEquals(1, errors.size(), outcome.err);
+    assertTrue(
+        java.util.regex.Pattern.compile(mistake.get(1)).matcher(errors.get(0)).find(), errors.get(0));
+    assertFalse(errors.get(0).contains("unexpected"), errors.get(0));
+    assertFalse(Files.exists(folder.resolve("never").resolve("checkpoint.zip")));
+  }
+
+  /** A truncated packed file is refused by every reader. */
+  @Test
+  void truncatedFileIsRefused() throws IOException {
+    Path file = folder.resolve("whole.gguf");
+    succeed("export", "--model", parent.toString(), "--out", file.toString());
+    byte[] bytes = Files.readAllBytes(file);
+    Path cut = folder.resolve("cut.gguf");
+    Files.write(cut, java.util.Arrays.copyOf(bytes, bytes.length / 2));
+    for (String command :
+        new String[] {"info " + cut, "generate --model " + cut, "evaluate --data " + text + " --model " + cut}) {
+      Outcome outcome = run(command.split(" "));
+      assertEquals(1, outcome.exitCode, command);
+      assertTrue(outcome.err.contains("cut.gguf"), outcome.err);
+    }
+  }
+
+  @Test
+  void everyCommandHelps() {
+    for (String command :
+        "quickstart train finetune quantize export evaluate generate info".split(" ")) {
+      Outcome outcome = run(command, "--help");
+      assertEquals(0, outcome.exitCode, command);
+      assertTrue(outcome.out.contains("Usage: multibit " + command), outcome.out);
+    }
+  }
+}

@@ -1,0 +1,85 @@
+package org.multibit.training;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** A run that is killed outright, again and again, ends with the same weights as one that was left alone. */
+class ResumeTest {
+  @TempDir Path folder;
+
+  @Test
+  void killedRunEndsWithTheSameWeights() throws Exception {
+    Path text = TinyText.write(folder.resolve("text"), 3000);
+    Path whole = folder.resolve("whole");
+    Process process = start(text, whole, 0.05);
+    process.waitFor(120, TimeUnit.SECONDS);
+    assertEquals(0, process.exitValue(), Files.readString(folder.resolve("whole.log")));
+
+    Path killed = folder.resolve("killed");
+    Random random = new Random(20180430);
+    int kills = 0;
+    while (true) {
+      process = start(text, killed, 0);
+      boolean running = kills < 4;
+      if (running && !process.waitFor(2500 + random.nextInt(3000), TimeUnit.MILLISECONDS)) {
+        process.destroyForcibly().waitFor();
+        kills++;
+      } else {
+        process.waitFor(120, TimeUnit.SECONDS);
+        assertEquals(0, process.exitValue(), Files.readString(folder.resolve("killed.log")));
+        break;
+      }
+    }
+    assertNotEquals(0, kills, "the run ended before it could be killed");
+    assertEquals(
+        Run.weightsSha256(Run.open(whole).checkpointNetwork()),
+        Run.weightsSha256(Run.open(killed).checkpointNetwork()));
+    assertEquals(figures(whole), figures(killed));
+  }
+
+  /** What the ledger says, without times. */
+  private static List<String> figures(Path run) throws IOException {
+    List<String> figures = new ArrayList<>();
+    for (String line : Files.readAllLines(run.resolve("ledger.jsonl"))) {
+      var entry = Json.parse(line);
+      figures.add(
+          entry.get("epoch") + " " + entry.get("tokens") + " " + entry.get("validPerplexityBatched"));
+    }
+    return figures;
+  }
+
+  /**
+   * @param checkpointMinutes 0: after each segment
+   */
+  private Process start(Path text, Path run, double checkpointMinutes) throws IOException {
+    List<String> command =
+        new ArrayList<>(
+            List.of(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "-Xmx1g",
+                "-cp",
+                System.getProperty("java.class.path"),
+                Main.class.getName()));
+    command.addAll(
+        List.of(
+            ("train --resume --bits 2/2 --hidden 32 --batch 5 --unroll 10 --lr 5 --epochs 20"
+                    + " --max-tokens 50000 --checkpoint-minutes "
+                    + checkpointMinutes)
+                .split(" ")));
+    command.addAll(List.of("--data", text.toString(), "--out", run.toString()));
+    return new ProcessBuilder(command)
+        .redirectErrorStream(true)
+        .redirectOutput(folder.resolve(run.getFileName() + ".log").toFile())
+        .start();
+  }
+}
