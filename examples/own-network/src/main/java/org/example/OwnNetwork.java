@@ -28,7 +28,7 @@ public final class OwnNetwork {
   private static final int BATCH = 8;
   private static final int TIME = 25;
   private static final int HIDDEN = 64;
-  private static final int EPOCHS = 30;
+  private static final int EPOCHS = 6;
 
   private OwnNetwork() {}
 
