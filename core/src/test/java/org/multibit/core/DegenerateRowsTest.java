@@ -136,7 +136,7 @@ class DegenerateRowsTest {
       @ForAll("extremes") float[] w, @ForAll @IntRange(min = 1, max = 8) int bits) {
     double greedy = Row.error(new Greedy(), bits, w);
     double rounding =
-        Math.sqrt(5e-14 * Row.squaredNorm(w)) + bits * Math.sqrt(w.length) * Float.MIN_VALUE;
+        Math.sqrt(Row.squaredNorm(w)) * 0x1p-18 + bits * Math.sqrt(w.length) * Float.MIN_VALUE;
     for (Quantizer quantizer : List.of(new RefinedGreedy(), new Alternating(), new Optimal())) {
       if (bits <= 2 || quantizer.equals(new Alternating())) {
         double error = Row.error(quantizer, bits, w);
