@@ -25,6 +25,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import org.nd4j.shade.guava.base.Throwables;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -290,9 +291,10 @@ final class Downloader {
           .submit(() -> body.read(buffer))
           .get(stallTimeout.toMillis(), TimeUnit.MILLISECONDS);
     } catch (TimeoutException e) {
-      throw new ConnectionException("no more bytes for " + stallTimeout.toSeconds() + " s", e);
+      throw new ConnectionException("no more bytes in time", e);
     } catch (ExecutionException e) {
-      throw new ConnectionException("the connection broke: " + e.getCause().getMessage(), e);
+      throw new ConnectionException(
+          "the connection broke (" + Throwables.getRootCause(e).getMessage() + ")", e);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw new InterruptedIOException("interrupted");
