@@ -41,7 +41,8 @@ public final class CommonOptions {
   static void start(int threads) {
     Versions.check();
     if (threads < 0 || threads > 1024) {
-      throw new IllegalArgumentException("--threads " + threads + " is out of range: it takes 1 to 1024");
+      throw new IllegalArgumentException(
+          "--threads " + threads + " is out of range: it takes 1 to 1024");
     }
     if (threads > 0) {
       System.setProperty("java.util.concurrent.ForkJoinPool.common.parallelism", "" + threads);
