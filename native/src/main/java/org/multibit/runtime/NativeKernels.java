@@ -104,7 +104,7 @@ public final class NativeKernels implements Kernels {
     KernelChecks.quantize(quantizer, rows, into);
     int cycles = quantizer instanceof Alternating a ? a.cycles() : 0;
     float scale = quantizer instanceof Alternating a ? a.scale() : 1;
-    FloatPointer w = new FloatPointer(rows);
+    FloatPointer w = pointer(rows);
     LongPointer planes = new LongPointer(into.planes());
     FloatPointer coefficients = new FloatPointer(into.coefficients());
     long bad =
@@ -142,7 +142,7 @@ public final class NativeKernels implements Kernels {
     KernelChecks.dequantize(matrix, out);
     LongPointer planes = new LongPointer(matrix.planes());
     FloatPointer coefficients = new FloatPointer(matrix.coefficients());
-    FloatPointer to = new FloatPointer(out);
+    FloatPointer to = pointer(out);
     forRows(
         matrix.rows(),
         matrix.cols(),
@@ -170,7 +170,7 @@ public final class NativeKernels implements Kernels {
     FloatPointer weightCoefficients = new FloatPointer(weights.coefficients());
     LongPointer activationPlanes = new LongPointer(activations.planes());
     FloatPointer activationCoefficients = new FloatPointer(activations.coefficients());
-    FloatPointer to = new FloatPointer(out);
+    FloatPointer to = pointer(out);
     forRows(
         weights.rows(),
         (long) weights.words() * weights.bits() * activations.bits() * activations.rows(),
@@ -202,8 +202,8 @@ public final class NativeKernels implements Kernels {
     KernelChecks.multiply(weights, activations, batch, out);
     LongPointer planes = new LongPointer(weights.planes());
     FloatPointer coefficients = new FloatPointer(weights.coefficients());
-    FloatPointer x = new FloatPointer(activations);
-    FloatPointer to = new FloatPointer(out);
+    FloatPointer x = pointer(activations);
+    FloatPointer to = pointer(out);
     forRows(
         weights.rows(),
         (long) weights.cols() * weights.bits() * batch,
@@ -232,11 +232,11 @@ public final class NativeKernels implements Kernels {
       FloatBuffer logits, int classes, IntBuffer labels, FloatBuffer losses) {
     KernelChecks.softmaxCrossEntropy(logits, classes, labels, losses);
     softmax(
-        new FloatPointer(logits),
+        pointer(logits),
         labels.remaining(),
         classes,
-        new IntPointer(labels),
-        new FloatPointer(losses));
+        new IntPointer(labels.slice()),
+        pointer(losses));
     Reference.reachabilityFence(logits);
     Reference.reachabilityFence(labels);
     Reference.reachabilityFence(losses);
@@ -245,7 +245,7 @@ public final class NativeKernels implements Kernels {
   @Override
   public void softmax(FloatBuffer logits, int rows, int classes) {
     KernelChecks.softmax(logits, rows, classes);
-    softmax(new FloatPointer(logits), rows, classes, null, null);
+    softmax(pointer(logits), rows, classes, null, null);
     Reference.reachabilityFence(logits);
   }
 
@@ -260,6 +260,11 @@ public final class NativeKernels implements Kernels {
         });
   }
 
+  /** The memory from the buffer's position on; JavaCPP 1.5.12 itself gets positions wrong. */
+  private static FloatPointer pointer(FloatBuffer buffer) {
+    return new FloatPointer(buffer.slice());
+  }
+
   /**
    * Runs a task on parts [first, last) of the rows, on several threads if it is worth it.
    *
@@ -268,7 +273,8 @@ public final class NativeKernels implements Kernels {
    */
   private static long forRows(int rows, long workPerRow, LongBinaryOperator task) {
     long steps = (rows + ROW_STEP - 1) / ROW_STEP;
-    long wanted = Math.min(4L * ForkJoinPool.getCommonPoolParallelism(), rows * workPerRow / LEAST_WORK);
+    long wanted =
+        Math.min(4L * ForkJoinPool.getCommonPoolParallelism(), rows * workPerRow / LEAST_WORK);
     int parts = (int) Math.max(1, Math.min(steps, wanted));
     if (parts == 1) {
       return rows == 0 ? -1 : task.applyAsLong(0, rows);
