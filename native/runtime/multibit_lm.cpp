@@ -5,9 +5,8 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
-#include <iostream>
-#include <optional>
+#include <memory>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -151,14 +150,12 @@ class Tokenizer {
 
 // The tokens of a text, <eos> at the end of each line.
 std::vector<int32_t> ReadText(const std::string& path, const Model& model, Tokenizer* tokenizer) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) Fail(MULTIBIT_ERROR_IO, "Cannot open %s: %s", path.c_str(), std::strerror(errno));
-  std::streambuf& bytes = *in.rdbuf();
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> in(std::fopen(path.c_str(), "rb"), std::fclose);
+  if (in == nullptr) Fail(MULTIBIT_ERROR_IO, "Cannot open %s: %s", path.c_str(), std::strerror(errno));
   std::vector<int32_t> tokens;
   std::string word;
-  constexpr int kEnd = std::char_traits<char>::eof();
   int previous = '\n';
-  for (int c; (c = bytes.sbumpc()) != kEnd; previous = c) {
+  for (int c; (c = std::getc(in.get())) != EOF; previous = c) {
     if (!IsWhiteSpace(c)) {
       word.push_back(static_cast<char>(c));
       continue;
@@ -167,10 +164,11 @@ std::vector<int32_t> ReadText(const std::string& path, const Model& model, Token
     word.clear();
     if (c == '\n') tokens.push_back(model.eos);
   }
+  if (std::ferror(in.get())) Fail(MULTIBIT_ERROR_IO, "Cannot read %s: %s", path.c_str(), std::strerror(errno));
   if (!word.empty()) tokens.push_back(tokenizer->Token(word));
   // The last line needs no line feed.
   if (previous != '\n') tokens.push_back(model.eos);
-  if (tokens.empty()) Fail(MULTIBIT_ERROR_ARGUMENT, "Cannot evaluate %s: it is empty or cannot be read", path.c_str());
+  if (tokens.empty()) Fail(MULTIBIT_ERROR_ARGUMENT, "Cannot evaluate %s: it is empty", path.c_str());
   return tokens;
 }
 
