@@ -4,7 +4,7 @@
 // interleaved as in docs/format.md: with words = ceil(cols / 64), the word of (row r, plane i, word w) is
 // planes[((r / lanes * words + w) * bits + i) * lanes + r % lanes], the coefficient of (row r, plane i) is
 // coefficients[(r / lanes * bits + i) * lanes + r % lanes]. lanes is 8 for weights, 1 for activations.
-// No pointer needs to be aligned; no function allocates (except where it says so), prints or throws.
+// No pointer needs more alignment than its element; no function allocates, prints or throws. cols is below 2^31.
 #pragma once
 
 #include <cstddef>
@@ -26,7 +26,7 @@ int MaxBits(int method);
 struct Kernels {
   const char* name;  // "scalar", "sse4", "avx2", "avx512", "avx512-vpopcntdq", "neon"
 
-  // Bytes of scratch that quantize needs for rows of this length. Zero is possible.
+  // Bytes of scratch, aligned for floats, that quantize needs for rows of this length.
   size_t (*quantize_scratch)(int64_t cols, int bits);
 
   // Quantizes rows [first_row, last_row) of w (row-major, cols floats each); writes all of their planes and
@@ -65,7 +65,7 @@ struct Kernels {
   // c = sigmoid(f)*c + sigmoid(i)*tanh(g); h = sigmoid(o)*tanh(c). Absolute error of each sigmoid/tanh below 1e-6.
   void (*lstm_cell)(const float* z, int64_t hidden, float* c, float* h);
 
-  // ln(sum exp(logits)), with the maximum taken out; double, relative error below 1e-6.
+  // ln(sum exp(logits)), with the maximum taken out. Error below 1e-6 * max(1, |result|).
   double (*log_sum_exp)(const float* logits, int64_t n);
 
   // Each row of logits [rows, classes] becomes softmax(row); if labels is not null, label is subtracted as one-hot and
@@ -73,9 +73,9 @@ struct Kernels {
   void (*softmax)(float* logits, int64_t rows, int64_t classes, const int32_t* labels, float* losses);
 };
 
-// The kernels of this process: the best tier that the CPU supports, or the one that MULTIBIT_ISA names. Null if
-// MULTIBIT_ISA names an unknown tier or one that the CPU lacks; then *error (if given) points to a static message that
-// says what was named and which tiers there are.
+// The best tier that the CPU supports, or the one that the environment's MULTIBIT_ISA names (empty counts as unset).
+// Null if it names an unknown tier or one that the CPU lacks; then *error (if given) points to a message, valid until
+// this thread's next call, that says what was named and which tiers there are. Looks anew each time.
 const Kernels* SelectKernels(const char** error);
 
 // All tiers that this CPU supports, plainest first (for tests and benchmarks). Returns their number.

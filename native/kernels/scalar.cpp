@@ -1,0 +1,338 @@
+// The kernels in plain C++: what every other tier must equal, and the one to read first. No thought is given to speed.
+#include <cmath>
+#include <cstring>
+
+#include "row_math.h"
+#include "tiers.h"
+
+namespace multibit {
+namespace {
+
+int64_t Words(int64_t cols) { return (cols + 63) / 64; }
+
+// Where row r starts in the interleave; word w of its plane i is at [(w * bits + i) * lanes] from there.
+int64_t PlaneStart(int64_t row, int64_t cols, int bits, int lanes) {
+  return row / lanes * Words(cols) * bits * lanes + row % lanes;
+}
+
+// The same for coefficients; that of plane i is at [i * lanes].
+int64_t CoefficientStart(int64_t row, int bits, int lanes) { return row / lanes * bits * lanes + row % lanes; }
+
+// sum of x(0), ..., x(n-1) in the one order that every tier keeps.
+template <typename Element>
+float FixedOrderSum(int64_t n, const Element& x) {
+  float s[16] = {};
+  for (int64_t j = 0; j < n; ++j) s[j % 16] += x(j);
+  for (int half = 8; half > 0; half /= 2) {
+    for (int l = 0; l < half; ++l) s[l] += s[l + half];
+  }
+  return s[0];
+}
+
+// One row on its way to codes and coefficients.
+struct Row {
+  const float* w;
+  int64_t n;
+  int bits;
+  uint8_t* codes;  // bit i: plane i is +1
+  float* work;     // n floats
+  float a[kMaxBits];
+
+  // +1 or -1 times x, as plane i says at element j.
+  float Signed(int i, int64_t j, float x) const { return codes[j] >> i & 1 ? x : -x; }
+};
+
+float MaxMagnitude(const Row& row) {
+  float max = 0;
+  for (int64_t j = 0; j < row.n; ++j) max = std::fmax(max, std::fabs(row.w[j]));
+  return max;
+}
+
+// Codes by the number of thresholds that are not above the element.
+void Encode(const CodeTable& table, Row* row) {
+  for (int64_t j = 0; j < row->n; ++j) {
+    int low = 0;
+    int high = table.thresholds;
+    while (low < high) {
+      const int middle = (low + high) / 2;
+      if (table.threshold[middle] <= row->w[j]) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    row->codes[j] = table.code[low];
+  }
+}
+
+// Plane i becomes the sign of the residual in row->work.
+void TakeSigns(int i, Row* row) {
+  for (int64_t j = 0; j < row->n; ++j) {
+    if (row->work[j] >= 0) row->codes[j] |= static_cast<uint8_t>(1 << i);
+  }
+}
+
+// The best coefficients of planes 0..count-1.
+void LeastSquares(int count, Row* row) {
+  NormalEquations equations;
+  for (int i = 0; i < count; ++i) {
+    for (int j = 0; j <= i; ++j) {
+      int64_t differ = 0;
+      for (int64_t e = 0; e < row->n; ++e) differ += (row->codes[e] >> i ^ row->codes[e] >> j) & 1;
+      equations.gram[i][j] = static_cast<double>(row->n - 2 * differ);
+    }
+    equations.projection[i] = FixedOrderSum(row->n, [&](int64_t e) { return row->Signed(i, e, row->w[e]); });
+  }
+  SolveLeastSquares(equations, count, row->n, row->a);
+}
+
+void Uniform(Row* row) {
+  const float max = MaxMagnitude(*row);
+  const int top = (1 << row->bits) - 1;
+  for (int64_t j = 0; j < row->n; ++j) {
+    const float x = max == 0 ? 0 : row->w[j] / max;
+    const float level = std::floor((x + 1) * 0.5f * static_cast<float>(top) + 0.5f);
+    const int q = level < 0 ? 0 : level > static_cast<float>(top) ? top : static_cast<int>(level);
+    row->codes[j] = 0;
+    for (int i = 0; i < row->bits; ++i) row->codes[j] |= static_cast<uint8_t>((q >> (row->bits - 1 - i) & 1) << i);
+  }
+  UniformCoefficients(max, row->bits, row->a);
+}
+
+void Balanced(Row* row) {
+  std::memcpy(row->work, row->w, row->n * sizeof(float));
+  SortAscending(row->work, row->n);
+  CodeTable table;
+  BalancedCodes(row->work, row->n, row->bits, &table);
+  Encode(table, row);
+  UniformCoefficients(MaxMagnitude(*row), row->bits, row->a);
+}
+
+void Greedy(Row* row) {
+  float* residual = row->work;
+  std::memcpy(residual, row->w, row->n * sizeof(float));
+  std::memset(row->codes, 0, row->n);
+  for (int i = 0; i < row->bits; ++i) {
+    row->a[i] = FixedOrderSum(row->n, [&](int64_t j) { return std::fabs(residual[j]); }) / static_cast<float>(row->n);
+    TakeSigns(i, row);
+    for (int64_t j = 0; j < row->n; ++j) residual[j] -= row->Signed(i, j, row->a[i]);
+  }
+}
+
+void Refined(Row* row) {
+  float* residual = row->work;
+  std::memcpy(residual, row->w, row->n * sizeof(float));
+  std::memset(row->codes, 0, row->n);
+  for (int i = 0; i < row->bits; ++i) {
+    TakeSigns(i, row);
+    LeastSquares(i + 1, row);
+    for (int64_t j = 0; j < row->n; ++j) {
+      residual[j] = row->w[j];
+      for (int p = 0; p <= i; ++p) residual[j] -= row->Signed(p, j, row->a[p]);
+    }
+  }
+  const PlaneOrder order = Normalize(row->a, row->bits);
+  for (int64_t j = 0; j < row->n; ++j) {
+    int code = 0;
+    for (int i = 0; i < row->bits; ++i) code |= ((row->codes[j] >> order.from[i] & 1) ^ order.flipped[i]) << i;
+    row->codes[j] = static_cast<uint8_t>(code);
+  }
+}
+
+void EncodeTwoBits(Row* row) {
+  for (int64_t j = 0; j < row->n; ++j) {
+    const bool first = row->w[j] >= 0;
+    const bool second = (first ? row->w[j] - row->a[0] : row->w[j] + row->a[0]) >= 0;
+    row->codes[j] = static_cast<uint8_t>(first | second << 1);
+  }
+}
+
+// With one bit, greedy is the optimum already.
+void Alternating(int cycles, float scale, Row* row) {
+  Greedy(row);
+  for (int cycle = 0; cycle < cycles && row->bits > 1; ++cycle) {
+    LeastSquares(row->bits, row);
+    Normalize(row->a, row->bits);
+    if (row->bits == 2) {
+      EncodeTwoBits(row);
+    } else {
+      CodeTable table;
+      NearestCodes(row->a, row->bits, &table);
+      Encode(table, row);
+    }
+  }
+  if (scale != 1) {
+    for (int i = 0; i < row->bits; ++i) row->a[i] *= scale;
+  }
+}
+
+void Optimal(Row* row) {
+  if (row->bits == 1) {
+    Greedy(row);
+    return;
+  }
+  for (int64_t j = 0; j < row->n; ++j) row->work[j] = std::fabs(row->w[j]);
+  OptimalCoefficients(row->work, row->n, row->a);
+  EncodeTwoBits(row);
+}
+
+void QuantizeRow(const Quantizer& quantizer, Row* row) {
+  switch (quantizer.method) {
+    case kUniform:
+      return Uniform(row);
+    case kBalanced:
+      return Balanced(row);
+    case kGreedy:
+      return Greedy(row);
+    case kRefined:
+      return Refined(row);
+    case kAlternating:
+      return Alternating(quantizer.cycles, quantizer.scale, row);
+    case kOptimal:
+      return Optimal(row);
+  }
+}
+
+// A copy of the row, the work of a method, and codes.
+size_t QuantizeScratch(int64_t cols, int) { return cols * (sizeof(float) + sizeof(float) + sizeof(uint8_t)); }
+
+int64_t Quantize(const Quantizer& quantizer, const float* w, int64_t rows, int64_t cols, int64_t first_row,
+                 int64_t last_row, int bits, int lanes, uint64_t* planes, float* coefficients, void* scratch) {
+  float* copy = static_cast<float*>(scratch);
+  Row row = {copy, cols, bits, reinterpret_cast<uint8_t*>(copy + 2 * cols), copy + cols, {}};
+  for (int64_t r = first_row; r < last_row; ++r) {
+    const int64_t bad = FirstNonFinite(w + r * cols, cols);
+    if (bad >= 0) return r * cols + bad;
+    std::memcpy(copy, w + r * cols, cols * sizeof(float));
+    const RowScale scale = ScaleFor(MaxMagnitude(row));
+    for (int64_t j = 0; scale.needed && j < cols; ++j) copy[j] = copy[j] * scale.down[0] * scale.down[1];
+    QuantizeRow(quantizer, &row);
+    uint64_t* row_planes = planes + PlaneStart(r, cols, bits, lanes);
+    float* row_coefficients = coefficients + CoefficientStart(r, bits, lanes);
+    for (int i = 0; i < bits; ++i) {
+      row_coefficients[i * lanes] = scale.needed ? row.a[i] * scale.up[0] * scale.up[1] : row.a[i];
+      for (int64_t word = 0; word < Words(cols); ++word) {
+        uint64_t plane = 0;
+        for (int64_t j = word * 64; j < cols && j < word * 64 + 64; ++j) {
+          plane |= static_cast<uint64_t>(row.codes[j] >> i & 1) << (j % 64);
+        }
+        row_planes[(word * bits + i) * lanes] = plane;
+      }
+    }
+  }
+  for (int64_t r = last_row; last_row == rows && r % lanes != 0; ++r) {
+    for (int64_t i = 0; i < Words(cols) * bits; ++i) planes[PlaneStart(r, cols, bits, lanes) + i * lanes] = 0;
+    for (int i = 0; i < bits; ++i) coefficients[CoefficientStart(r, bits, lanes) + i * lanes] = 0;
+  }
+  return -1;
+}
+
+// The element at column j of the row that starts at `planes` and `coefficients`.
+float Value(const uint64_t* planes, const float* coefficients, int64_t j, int bits, int lanes) {
+  float value = 0;
+  for (int i = 0; i < bits; ++i) {
+    const float a = coefficients[i * lanes];
+    const float term = planes[(j / 64 * bits + i) * lanes] >> (j % 64) & 1 ? a : -a;
+    value = i == 0 ? term : value + term;
+  }
+  return value;
+}
+
+void Dequantize(const uint64_t* planes, const float* coefficients, int64_t first_row, int64_t last_row, int64_t cols,
+                int bits, int lanes, float* out) {
+  for (int64_t r = first_row; r < last_row; ++r) {
+    for (int64_t j = 0; j < cols; ++j) {
+      out[r * cols + j] = Value(planes + PlaneStart(r, cols, bits, lanes),
+                                coefficients + CoefficientStart(r, bits, lanes), j, bits, lanes);
+    }
+  }
+}
+
+void Gemv(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row, int64_t last_row,
+          int64_t cols, int weight_bits, const uint64_t* activation_planes, const float* activation_coefficients,
+          int activation_bits, float* out) {
+  for (int64_t r = first_row; r < last_row; ++r) {
+    const uint64_t* planes = weight_planes + PlaneStart(r, cols, weight_bits, 8);
+    const float* a = weight_coefficients + CoefficientStart(r, weight_bits, 8);
+    float y = 0;
+    for (int i = 0; i < weight_bits; ++i) {
+      for (int j = 0; j < activation_bits; ++j) {
+        int64_t differ = 0;
+        for (int64_t word = 0; word < Words(cols); ++word) {
+          differ += __builtin_popcountll(planes[(word * weight_bits + i) * 8] ^
+                                         activation_planes[word * activation_bits + j]);
+        }
+        y += a[i * 8] * activation_coefficients[j] * static_cast<float>(cols - 2 * differ);
+      }
+    }
+    out[r] = y;
+  }
+}
+
+void Gemm(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row, int64_t last_row,
+          int64_t cols, int weight_bits, const uint64_t* activation_planes, const float* activation_coefficients,
+          int activation_bits, int64_t batch, float* out, int64_t out_stride) {
+  for (int64_t b = 0; b < batch; ++b) {
+    Gemv(weight_planes, weight_coefficients, first_row, last_row, cols, weight_bits,
+         activation_planes + b * Words(cols) * activation_bits, activation_coefficients + b * activation_bits,
+         activation_bits, out + b * out_stride);
+  }
+}
+
+void GemvFloat(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row, int64_t last_row,
+               int64_t cols, int weight_bits, const float* x, float* out) {
+  for (int64_t r = first_row; r < last_row; ++r) {
+    const uint64_t* planes = weight_planes + PlaneStart(r, cols, weight_bits, 8);
+    const float* a = weight_coefficients + CoefficientStart(r, weight_bits, 8);
+    out[r] = FixedOrderSum(cols, [&](int64_t j) { return Value(planes, a, j, weight_bits, 8) * x[j]; });
+  }
+}
+
+void GemvDense(const float* weights, int64_t first_row, int64_t last_row, int64_t cols, const float* x, float* out) {
+  for (int64_t r = first_row; r < last_row; ++r) {
+    out[r] = FixedOrderSum(cols, [&](int64_t j) { return weights[r * cols + j] * x[j]; });
+  }
+}
+
+float Sigmoid(float x) { return 1 / (1 + std::exp(-x)); }
+
+void LstmCell(const float* z, int64_t hidden, float* c, float* h) {
+  for (int64_t j = 0; j < hidden; ++j) {
+    const float input = Sigmoid(z[j]);
+    const float forget = Sigmoid(z[hidden + j]);
+    const float candidate = std::tanh(z[2 * hidden + j]);
+    const float output = Sigmoid(z[3 * hidden + j]);
+    c[j] = forget * c[j] + input * candidate;
+    h[j] = output * std::tanh(c[j]);
+  }
+}
+
+float Max(const float* x, int64_t n) {
+  float max = -INFINITY;
+  for (int64_t j = 0; j < n; ++j) max = std::fmax(max, x[j]);
+  return max;
+}
+
+double LogSumExp(const float* logits, int64_t n) {
+  const double max = Max(logits, n);
+  double sum = 0;
+  for (int64_t j = 0; j < n; ++j) sum += std::exp(logits[j] - max);
+  return max + std::log(sum);
+}
+
+void Softmax(float* logits, int64_t rows, int64_t classes, const int32_t* labels, float* losses) {
+  for (int64_t r = 0; r < rows; ++r) {
+    float* row = logits + r * classes;
+    const double log_sum = LogSumExp(row, classes);
+    if (labels) losses[r] = static_cast<float>(log_sum - row[labels[r]]);
+    for (int64_t j = 0; j < classes; ++j) row[j] = static_cast<float>(std::exp(row[j] - log_sum));
+    if (labels) row[labels[r]] -= 1;
+  }
+}
+
+}  // namespace
+
+const Kernels kScalarKernels = {"scalar",  QuantizeScratch, Quantize, Dequantize, Gemv,   Gemm,
+                                GemvFloat, GemvDense,       LstmCell, LogSumExp,  Softmax};
+
+}  // namespace multibit

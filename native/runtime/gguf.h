@@ -1,0 +1,86 @@
+// A GGUF version 3 file (docs/format.md), mapped and checked: whatever its bytes say, nothing is read outside of it,
+// and nothing larger than the file is allocated.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace multibit {
+
+// A file in memory, read-only.
+class MappedFile {
+ public:
+  explicit MappedFile(const char* path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  const uint8_t* data() const { return data_; }
+  size_t size() const { return size_; }
+
+ private:
+  const uint8_t* data_;
+  size_t size_;
+};
+
+struct GgufValue {
+  uint32_t type;
+  const uint8_t* data;    // of a string its bytes, of an array its first element; in the file, not aligned
+  uint64_t count;         // bytes of a string, elements of an array, else 1
+  uint32_t element_type;  // of an array
+
+  // Numbers in decimal, an array as its length.
+  std::string Text() const;
+};
+
+struct GgufTensor {
+  std::vector<uint64_t> dims;  // fastest first
+  uint32_t type;
+  uint64_t offset;  // from the start of the file
+};
+
+class GgufFile {
+ public:
+  explicit GgufFile(const char* path);
+
+  size_t size() const { return file_.size(); }
+  // In the order of the file.
+  const std::vector<std::pair<std::string_view, GgufValue>>& metadata() const { return metadata_; }
+  bool Has(std::string_view key) const { return keys_.count(key) != 0; }
+
+  // Values of required keys.
+  uint32_t U32(const std::string& key) const;
+  float F32(const std::string& key) const;
+  std::string_view String(const std::string& key) const;
+  std::vector<std::string_view> Strings(const std::string& key) const;
+
+  // Required tensors of these dims, fastest first; aligned.
+  const float* Floats(const std::string& name, std::initializer_list<int64_t> dims) const;
+  const uint64_t* Words(const std::string& name, std::initializer_list<int64_t> dims) const;
+
+  // Throws an Error that names the file.
+  [[noreturn]] void Damaged(const char* format, ...) const __attribute__((format(printf, 2, 3)));
+
+ private:
+  class Reader;
+
+  const GgufValue& Required(const std::string& key, uint32_t type) const;
+  const uint8_t* Data(const std::string& name, uint32_t type, std::initializer_list<int64_t> dims) const;
+  void ReadMetadata(Reader* in, uint64_t count);
+  void ReadTensors(Reader* in, uint64_t count);
+  void PlaceTensors(uint64_t start);
+
+  std::string path_;
+  MappedFile file_;
+  std::vector<std::pair<std::string_view, GgufValue>> metadata_;
+  std::unordered_map<std::string_view, size_t> keys_;  // indices into metadata_
+  std::unordered_map<std::string_view, GgufTensor> tensors_;
+};
+
+}  // namespace multibit
