@@ -85,8 +85,9 @@ public final class ClippedSgd implements IUpdater {
 
   @Override
   public boolean equals(Object other) {
+    // With a schedule the learning rate is NaN, which must equal itself: blocks merge by equality.
     return other instanceof ClippedSgd c
-        && c.learningRate == learningRate
+        && Double.compare(c.learningRate, learningRate) == 0
         && Objects.equals(c.learningRateSchedule, learningRateSchedule)
         && c.maxNorm == maxNorm;
   }
@@ -98,7 +99,11 @@ public final class ClippedSgd implements IUpdater {
 
   @Override
   public String toString() {
-    return "ClippedSgd(learningRate=" + learningRate + ", maxNorm=" + maxNorm + ")";
+    return "ClippedSgd(learningRate="
+        + (learningRateSchedule == null ? learningRate : learningRateSchedule)
+        + ", maxNorm="
+        + maxNorm
+        + ")";
   }
 
   private static final class Updater implements GradientUpdater<ClippedSgd> {

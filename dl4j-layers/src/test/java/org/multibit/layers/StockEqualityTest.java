@@ -1,197 +1,226 @@
 package org.multibit.layers;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.multibit.layers.Networks.B;
+import static org.multibit.layers.Networks.E;
+import static org.multibit.layers.Networks.H;
+import static org.multibit.layers.Networks.T;
+import static org.multibit.layers.Networks.assertClose;
+import static org.multibit.layers.Networks.copyParameters;
+import static org.multibit.layers.Networks.data;
+import static org.multibit.layers.Networks.gradient;
+import static org.multibit.layers.Networks.network;
+import static org.multibit.layers.Networks.ours;
+import static org.multibit.layers.Networks.stock;
 
-import java.util.Map;
 import java.util.Random;
-import org.deeplearning4j.gradientcheck.GradientCheckUtil;
-import org.deeplearning4j.nn.conf.BackpropType;
-import org.deeplearning4j.nn.conf.MultiLayerConfiguration;
-import org.deeplearning4j.nn.conf.NeuralNetConfiguration;
-import org.deeplearning4j.nn.conf.WorkspaceMode;
-import org.deeplearning4j.nn.conf.distribution.UniformDistribution;
-import org.deeplearning4j.nn.conf.inputs.InputType;
-import org.deeplearning4j.nn.conf.layers.EmbeddingSequenceLayer;
-import org.deeplearning4j.nn.conf.layers.LSTM;
+import org.deeplearning4j.nn.api.layers.RecurrentLayer;
 import org.deeplearning4j.nn.conf.layers.Layer;
-import org.deeplearning4j.nn.conf.layers.RnnOutputLayer;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
+import org.deeplearning4j.nn.workspace.LayerWorkspaceMgr;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.EnumSource;
-import org.nd4j.linalg.activations.Activation;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.dataset.DataSet;
 import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.linalg.indexing.NDArrayIndex;
-import org.nd4j.linalg.learning.config.Sgd;
-import org.nd4j.linalg.lossfunctions.impl.LossSparseMCXENT;
 
 /** Quantizers off, our layers are DL4J's own, from the same parameters. */
 class StockEqualityTest {
-  private static final int V = 11;
-  private static final int E = 5;
-  private static final int H = 7;
-  private static final int B = 3;
-  private static final int T = 6;
 
-  private static MultiLayerNetwork network(
-      DataType type, WorkspaceMode mode, int segment, Layer... layers) {
-    NeuralNetConfiguration.ListBuilder list =
-        new NeuralNetConfiguration.Builder()
-            .seed(3)
-            .dataType(type)
-            .updater(new Sgd(1))
-            .weightInit(new UniformDistribution(-0.8, 0.8))
-            .trainingWorkspaceMode(mode)
-            .inferenceWorkspaceMode(mode)
-            .list(layers);
-    if (segment > 0) {
-      list.backpropType(BackpropType.TruncatedBPTT).tBPTTLength(segment);
-    }
-    MultiLayerConfiguration conf = list.setInputType(InputType.recurrent(V, T)).build();
-    MultiLayerNetwork network = new MultiLayerNetwork(conf);
-    network.init();
-    return network;
-  }
-
-  private static MultiLayerNetwork ours(DataType type, WorkspaceMode mode, int segment) {
-    return network(
-        type,
-        mode,
-        segment,
-        new QuantizedEmbedding.Builder().nIn(V).nOut(E).build(),
-        new QuantizedLSTM.Builder().nIn(E).nOut(H).build(),
-        new QuantizedLSTM.Builder().nIn(H).nOut(H).build(),
-        new QuantizedSoftmaxOutput.Builder().nIn(H).nOut(V).build());
-  }
-
-  private static MultiLayerNetwork stock(DataType type, WorkspaceMode mode, int segment) {
-    return network(
-        type,
-        mode,
-        segment,
-        new EmbeddingSequenceLayer.Builder().nIn(V).nOut(E).inferInputLength(true).build(),
-        new LSTM.Builder().nIn(E).nOut(H).activation(Activation.TANH).build(),
-        new LSTM.Builder().nIn(H).nOut(H).activation(Activation.TANH).build(),
-        new RnnOutputLayer.Builder(new LossSparseMCXENT()).nIn(H).nOut(V).build());
-  }
-
-  private static void copyParameters(MultiLayerNetwork from, MultiLayerNetwork to) {
-    for (Map.Entry<String, INDArray> entry : from.paramTable().entrySet()) {
-      to.getParam(entry.getKey()).assign(entry.getValue());
-    }
-  }
-
-  private static DataSet data(DataType type, long seed, int time) {
-    Random random = new Random(seed);
-    INDArray x = Nd4j.create(type, B, 1, time);
-    INDArray y = Nd4j.create(type, B, 1, time);
-    for (int b = 0; b < B; b++) {
-      for (int t = 0; t < time; t++) {
-        x.putScalar(b, 0, t, random.nextInt(V));
-        y.putScalar(b, 0, t, random.nextInt(V));
-      }
-    }
-    return new DataSet(x, y);
-  }
-
-  private static void assertClose(INDArray expected, INDArray actual, double tolerance) {
-    assertTrue(expected.equalShapes(actual));
-    double difference = expected.sub(actual.castTo(expected.dataType())).amaxNumber().doubleValue();
-    assertTrue(difference <= tolerance, "differs by " + difference);
+  private static MultiLayerNetwork of(DataType type, Layer... layers) {
+    return network(b -> b.dataType(type), l -> l, layers);
   }
 
   @ParameterizedTest
-  @EnumSource(
-      value = DataType.class,
-      names = {"FLOAT", "DOUBLE"})
-  void outputGradientAndScore(DataType type) {
-    MultiLayerNetwork ours = ours(type, WorkspaceMode.ENABLED, 0);
-    MultiLayerNetwork stock = stock(type, WorkspaceMode.ENABLED, 0);
-    copyParameters(stock, ours);
+  @CsvSource({"FLOAT, 1", "FLOAT, 2", "DOUBLE, 1", "DOUBLE, 2"})
+  void outputGradientScoreAndTraining(DataType type, int lstms) {
+    MultiLayerNetwork ours = of(type, ours(lstms));
+    MultiLayerNetwork stock = of(type, stock(lstms));
+    copyParameters(stock.paramTable(), ours.paramTable());
     double tolerance = type == DataType.DOUBLE ? 1e-12 : 2e-6;
-    DataSet data = data(type, 1, T);
-    assertClose(stock.output(data.getFeatures()), ours.output(data.getFeatures()), tolerance);
-    for (MultiLayerNetwork network : new MultiLayerNetwork[] {ours, stock}) {
-      network.setInput(data.getFeatures());
-      network.setLabels(data.getLabels());
-      network.computeGradientAndScore();
-    }
+    DataSet data = data(type, 1, B, T);
+    assertClose(
+        stock.output(data.getFeatures()), ours.output(data.getFeatures()), tolerance, "output");
+    assertEquals(stock.score(data), ours.score(data), 1e-5);
+    assertClose(
+        stock.scoreExamples(data, false), ours.scoreExamples(data, false), 1e-5, "each score");
+    assertClose(gradient(stock, data), gradient(ours, data), 10 * tolerance);
     assertEquals(stock.score(), ours.score(), 1e-5);
-    stock
-        .gradient()
-        .gradientForVariable()
-        .forEach(
-            (key, expected) ->
-                assertClose(expected, ours.gradient().getGradientFor(key), 10 * tolerance));
     for (int i = 0; i < 5; i++) {
-      ours.fit(data(type, i, T));
-      stock.fit(data(type, i, T));
+      // Other batches and lengths on the way: memory is reused.
+      ours.fit(data(type, i, B - i % 2, T + i));
+      stock.fit(data(type, i, B - i % 2, T + i));
     }
-    copiesAgree(stock, ours, 50 * tolerance);
-  }
-
-  private static void copiesAgree(
-      MultiLayerNetwork expected, MultiLayerNetwork actual, double tolerance) {
-    expected
-        .paramTable()
-        .forEach((key, values) -> assertClose(values, actual.getParam(key), tolerance));
+    assertEquals(5, ours.getIterationCount());
+    assertClose(stock.paramTable(), ours.paramTable(), 50 * tolerance);
   }
 
   @Test
-  void finiteDifferences() {
-    DataType before = Nd4j.defaultFloatingPointType();
-    Nd4j.setDefaultDataTypes(DataType.DOUBLE, DataType.DOUBLE);
-    MultiLayerNetwork ours = ours(DataType.DOUBLE, WorkspaceMode.NONE, 0);
-    DataSet data = data(DataType.DOUBLE, 2, T);
-    assertTrue(
-        GradientCheckUtil.checkGradients(
-            new GradientCheckUtil.MLNConfig()
-                .net(ours)
-                .epsilon(1e-6)
-                .maxRelError(1e-5)
-                .minAbsoluteError(1e-8)
-                .subset(true)
-                .maxPerParam(25)
-                .print(GradientCheckUtil.PrintMode.FAILURES_ONLY)
-                .input(data.getFeatures())
-                .labels(data.getLabels())));
-    Nd4j.setDefaultDataTypes(before, before);
+  void sameInitialParametersOfTheLstm() {
+    MultiLayerNetwork ours = of(DataType.FLOAT, ours(1));
+    MultiLayerNetwork stock = of(DataType.FLOAT, stock(1));
+    for (String key : new String[] {"1_W", "1_RW", "1_b", "2_W", "2_b"}) {
+      assertEquals(stock.getParam(key), ours.getParam(key), key);
+    }
   }
 
-  /** Step by step, in pieces, and at once. */
+  @Test
+  void maskedTimeSteps() {
+    MultiLayerNetwork ours = of(DataType.DOUBLE, ours(2));
+    MultiLayerNetwork stock = of(DataType.DOUBLE, stock(2));
+    copyParameters(stock.paramTable(), ours.paramTable());
+    DataSet data = data(DataType.DOUBLE, 1, B, T);
+    INDArray mask = Nd4j.ones(DataType.DOUBLE, B, T);
+    mask.putScalar(0, T - 1, 0).putScalar(0, T - 2, 0).putScalar(2, T - 1, 0);
+    data.setFeaturesMaskArray(mask);
+    data.setLabelsMaskArray(mask.dup());
+    assertClose(gradient(stock, data), gradient(ours, data), 1e-12);
+    assertEquals(stock.score(data), ours.score(data), 1e-12);
+    assertClose(
+        stock.output(data.getFeatures(), false, mask, mask),
+        ours.output(data.getFeatures(), false, mask, mask),
+        1e-12,
+        "masked output");
+    // Padding may be anything.
+    data.getFeatures().putScalar(0, 0, T - 1, -1);
+    data.getLabels().putScalar(2, 0, T - 1, 1e6);
+    ours.fit(data);
+    assertEquals(1, ours.getIterationCount());
+  }
+
+  /**
+   * Several segments, the last one shorter, gradients flowing back over all of a segment or less.
+   *
+   * <p>At the layers themselves: in truncated BPTT the networks of 1.0.0-M2.1 call
+   * backpropGradient, not tbpttBackpropGradient, where stock LSTM computes its forward pass again
+   * from zeros.
+   */
+  @ParameterizedTest
+  @CsvSource({"1, 4, 4", "2, 4, 4", "2, 4, 2", "2, 5, 1", "2, 20, 20"})
+  void truncatedBptt(int lstms, int forward, int back) {
+    MultiLayerNetwork ours = of(DataType.DOUBLE, ours(lstms));
+    MultiLayerNetwork stock = of(DataType.DOUBLE, stock(lstms));
+    copyParameters(stock.paramTable(), ours.paramTable());
+    // Gives the layers their gradient views.
+    gradient(ours, data(DataType.DOUBLE, 1, B, T));
+    gradient(stock, data(DataType.DOUBLE, 1, B, T));
+    Random random = new Random(6);
+    for (int from = 0; from < 10; from += forward) {
+      int time = Math.min(forward, 10 - from);
+      INDArray x = gaussian(random, E, time);
+      INDArray epsilon = gaussian(random, H, time);
+      INDArray[] expected = segment(stock, lstms, back, x, epsilon);
+      INDArray[] actual = segment(ours, lstms, back, x, epsilon);
+      assertClose(expected[0], actual[0], 1e-12, "output");
+      assertClose(expected[1], actual[1], 1e-12, "gradient of the input");
+      for (int i = 1; i <= lstms; i++) {
+        assertClose(
+            stock.getLayer(i).getGradientsViewArray(),
+            ours.getLayer(i).getGradientsViewArray(),
+            1e-12,
+            "gradient");
+        assertClose(stock.rnnGetPreviousState(i), ours.rnnGetPreviousState(i), 1e-12);
+      }
+    }
+  }
+
+  private static INDArray gaussian(Random random, int size, int time) {
+    double[] values = random.doubles(B * size * time, -1, 1).toArray();
+    return Nd4j.create(values, new long[] {B, size, time}, 'c').castTo(DataType.DOUBLE);
+  }
+
+  /** One segment of truncated BPTT through the LSTMs; output and gradient of the input. */
+  private static INDArray[] segment(
+      MultiLayerNetwork network, int lstms, int back, INDArray x, INDArray epsilon) {
+    LayerWorkspaceMgr none = LayerWorkspaceMgr.noWorkspaces();
+    INDArray h = x.dup();
+    for (int i = 1; i <= lstms; i++) {
+      h = ((RecurrentLayer) network.getLayer(i)).rnnActivateUsingStoredState(h, true, true, none);
+    }
+    INDArray output = h.dup();
+    INDArray dh = epsilon.dup();
+    for (int i = lstms; i >= 1; i--) {
+      RecurrentLayer layer = (RecurrentLayer) network.getLayer(i);
+      dh = layer.tbpttBackpropGradient(dh, back, none).getSecond();
+      layer.rnnSetPreviousState(layer.rnnGetTBPTTState());
+    }
+    return new INDArray[] {output, dh};
+  }
+
+  /** Step by step, in pieces, as rows of single tokens, and at once. */
   @Test
   void rnnTimeStep() {
-    MultiLayerNetwork ours = ours(DataType.FLOAT, WorkspaceMode.ENABLED, 0);
-    MultiLayerNetwork stock = stock(DataType.FLOAT, WorkspaceMode.ENABLED, 0);
-    copyParameters(stock, ours);
-    INDArray x = data(DataType.FLOAT, 4, T).getFeatures();
+    MultiLayerNetwork ours = of(DataType.FLOAT, ours(2));
+    MultiLayerNetwork stock = of(DataType.FLOAT, stock(2));
+    copyParameters(stock.paramTable(), ours.paramTable());
+    INDArray x = data(4).getFeatures();
     INDArray whole = ours.output(x);
     for (int t = 0; t < T; t++) {
-      INDArray step =
-          x.get(NDArrayIndex.all(), NDArrayIndex.all(), NDArrayIndex.interval(t, t + 1));
-      INDArray expected = stock.rnnTimeStep(step);
+      INDArray step = slice(x, t, t + 1);
       INDArray actual = ours.rnnTimeStep(step);
-      assertClose(expected, actual, 2e-6);
-      assertClose(
-          whole.get(NDArrayIndex.all(), NDArrayIndex.all(), NDArrayIndex.interval(t, t + 1)),
-          actual,
-          2e-6);
+      assertClose(stock.rnnTimeStep(step), actual, 2e-6, "step " + t);
+      assertClose(slice(whole, t, t + 1), actual, 2e-6, "whole at " + t);
     }
+    ours.rnnClearPreviousState();
+    assertClose(slice(whole, 0, 4), ours.rnnTimeStep(slice(x, 0, 4)), 2e-6, "piece");
+    assertClose(slice(whole, 4, T), ours.rnnTimeStep(slice(x, 4, T)), 2e-6, "piece");
+    ours.rnnClearPreviousState();
+    INDArray first = ours.rnnTimeStep(slice(x, 0, 1).reshape(B, 1));
+    assertClose(slice(whole, 0, 1).reshape(B, Networks.V), first, 2e-6, "one row");
   }
 
+  private static INDArray slice(INDArray sequence, int from, int to) {
+    return sequence.get(NDArrayIndex.all(), NDArrayIndex.all(), NDArrayIndex.interval(from, to));
+  }
+
+  /** Longer than what inference computes at a time. */
   @Test
-  void workspacesMakeNoDifference() {
-    MultiLayerNetwork with = ours(DataType.FLOAT, WorkspaceMode.ENABLED, 0);
-    MultiLayerNetwork without = ours(DataType.FLOAT, WorkspaceMode.NONE, 0);
-    copyParameters(with, without);
-    for (int i = 0; i < 4; i++) {
-      with.fit(data(DataType.FLOAT, i, T));
-      without.fit(data(DataType.FLOAT, i, T));
-    }
-    assertEquals(with.params(), without.params());
+  void longSequences() {
+    MultiLayerNetwork ours = of(DataType.FLOAT, ours(2));
+    MultiLayerNetwork stock = of(DataType.FLOAT, stock(2));
+    copyParameters(stock.paramTable(), ours.paramTable());
+    DataSet data = data(DataType.FLOAT, 5, 2, 2500);
+    assertClose(stock.output(data.getFeatures()), ours.output(data.getFeatures()), 1e-5, "output");
+    assertEquals(1, ours.score(data) / stock.score(data), 1e-6);
+  }
+
+  /** The mean loss per token: score and gradient over T. */
+  @Test
+  void averageOverTime() {
+    Layer[] layers = ours(1);
+    MultiLayerNetwork sum = of(DataType.DOUBLE, layers);
+    layers = ours(1);
+    ((QuantizedSoftmaxOutput) layers[2]).setAverageOverTime(true);
+    MultiLayerNetwork mean = of(DataType.DOUBLE, layers);
+    DataSet data = data(DataType.DOUBLE, 1, B, T);
+    var expected = gradient(sum, data);
+    expected.values().forEach(g -> g.divi(T));
+    assertClose(expected, gradient(mean, data), 1e-13);
+    assertEquals(sum.score() / T, mean.score(), 1e-13);
+    assertEquals(sum.score(data) / T, mean.score(data), 1e-13);
+    assertClose(
+        sum.scoreExamples(data, false).divi(T),
+        mean.scoreExamples(data, false),
+        1e-13,
+        "each score");
+  }
+
+  /** The score after a step is of the parameters then, not of the losses kept from the gradient. */
+  @Test
+  void scoreFollowsTheParameters() {
+    MultiLayerNetwork network = of(DataType.FLOAT, ours(1));
+    DataSet data = data(1);
+    gradient(network, data);
+    double before = network.score();
+    assertEquals(before, network.score(data, true), 1e-5);
+    network.fit(data);
+    assertEquals(before, network.score(), 1e-5);
+    assertNotEquals(before, network.score(data, true), 1e-3);
+    assertTrue(network.score(data) < before);
   }
 }
