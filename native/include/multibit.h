@@ -14,6 +14,8 @@
 extern "C" {
 #endif
 
+#pragma GCC visibility push(default)
+
 #define MULTIBIT_OK 0
 #define MULTIBIT_ERROR_ARGUMENT 1 /* a null pointer, a token outside the vocabulary, a size that cannot be */
 #define MULTIBIT_ERROR_IO 2       /* the file cannot be opened, read or mapped */
@@ -77,6 +79,8 @@ int multibit_session_evaluate(multibit_session* session, int32_t first, const in
  * gives the same tokens. The session must have been stepped at least once. */
 int multibit_session_generate(multibit_session* session, float temperature, int32_t top_k, uint64_t seed,
                               int32_t* tokens, size_t count);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

@@ -20,6 +20,9 @@
 #include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
+// For lambdas that work on vectors; left alone, the compiler calls some.
+#define ALWAYS_INLINE __attribute__((always_inline))
+
 namespace multibit {
 namespace {
 
@@ -44,10 +47,11 @@ HWY_INLINE FloatMask MaskOf(uint64_t bits) {
 }
 
 HWY_INLINE uint64_t BitsOf(FloatMask mask) {
-  uint8_t bytes[8] = {};
+  uint8_t bytes[8];
   hn::StoreMaskBits(kFloats, mask, bytes);
-  uint64_t bits;
-  std::memcpy(&bits, bytes, 8);
+  if constexpr (kFloatLanes <= 8) return bytes[0];
+  uint16_t bits;
+  std::memcpy(&bits, bytes, 2);
   return bits;
 }
 
@@ -151,21 +155,23 @@ bool AllFinite(const Row& row) {
   return hn::AllTrue(ints, hn::Lt(max, hn::Set(ints, 0x7F800000)));
 }
 
-struct PlaneSums {
-  float magnitudes;  // sum |r|
-  float projection;  // sum b w
-};
+// The normal equations' row of plane i, from where it differs from the planes before.
+HWY_INLINE void SetGram(int i, int64_t n, const int64_t* differ, NormalEquations* equations) {
+  for (int j = 0; j < i; ++j) equations->gram[i][j] = static_cast<double>(n - 2 * differ[j]);
+  equations->gram[i][i] = static_cast<double>(n);
+}
 
-// b = sign(r) becomes plane kPlanes, with r = w - sum of the planes before, times their coefficients.
+// b = sign(r) becomes plane kPlanes, with r = w - sum of the planes before, times their coefficients. Returns sum |r|.
 template <int kPlanes>
-PlaneSums NextPlane(Row* row) {
+float NextPlane(Row* row, NormalEquations* equations) {
   FixedOrderSum magnitudes, projection;
+  int64_t differ[kPlanes + 1] = {};
   for (int64_t word = 0; word < row->words; ++word) {
     uint64_t before[kPlanes + 1];
     for (int i = 0; i < kPlanes; ++i) before[i] = row->Plane(i, word);
     const uint64_t valid = row->Valid(word);
     uint64_t signs = 0;
-    ForEachVector(row->w + word * 64, [&](int part, int bit, Floats w) HWY_ATTR {
+    ForEachVector(row->w + word * 64, [&](int part, int bit, Floats w) ALWAYS_INLINE {
       Floats r = w;
       for (int i = 0; i < kPlanes; ++i) {
         r = hn::Sub(r, Signed(MaskOf(before[i] >> bit), hn::Set(kFloats, row->a[i])));
@@ -175,48 +181,49 @@ PlaneSums NextPlane(Row* row) {
       magnitudes.Add(part, hn::IfThenElseZero(MaskOf(valid >> bit), hn::Abs(r)));
       projection.Add(part, Signed(positive, w));
     });
-    row->Plane(kPlanes, word) = signs & valid;
+    signs &= valid;
+    row->Plane(kPlanes, word) = signs;
+    for (int i = 0; i < kPlanes; ++i) differ[i] += __builtin_popcountll(signs ^ before[i]);
   }
-  return {magnitudes.Total(), projection.Total()};
+  equations->projection[kPlanes] = projection.Total();
+  SetGram(kPlanes, row->n, differ, equations);
+  return magnitudes.Total();
 }
 
-constexpr PlaneSums (*kNextPlane[])(Row*) = {NextPlane<0>, NextPlane<1>, NextPlane<2>, NextPlane<3>,
-                                             NextPlane<4>, NextPlane<5>, NextPlane<6>, NextPlane<7>};
+constexpr float (*kNextPlane[])(Row*, NormalEquations*) = {NextPlane<0>, NextPlane<1>, NextPlane<2>, NextPlane<3>,
+                                                           NextPlane<4>, NextPlane<5>, NextPlane<6>, NextPlane<7>};
 
-// The projections of planes 0..kPlanes-1.
+// The normal equations of the planes 0..kPlanes-1.
 template <int kPlanes>
-void Project(const Row& row, NormalEquations* equations) {
-  FixedOrderSum sums[kPlanes];
+void FillEquations(const Row& row, NormalEquations* equations) {
+  FixedOrderSum projections[kPlanes];
+  int64_t differ[kPlanes][kPlanes] = {};
   for (int64_t word = 0; word < row.words; ++word) {
     uint64_t planes[kPlanes];
     for (int i = 0; i < kPlanes; ++i) planes[i] = row.Plane(i, word);
-    ForEachVector(row.w + word * 64, [&](int part, int bit, Floats w) HWY_ATTR {
-      for (int i = 0; i < kPlanes; ++i) sums[i].Add(part, Signed(MaskOf(planes[i] >> bit), w));
+    ForEachVector(row.w + word * 64, [&](int part, int bit, Floats w) ALWAYS_INLINE {
+      for (int i = 0; i < kPlanes; ++i) projections[i].Add(part, Signed(MaskOf(planes[i] >> bit), w));
     });
-  }
-  for (int i = 0; i < kPlanes; ++i) equations->projection[i] = sums[i].Total();
-}
-
-constexpr void (*kProject[])(const Row&, NormalEquations*) = {Project<1>, Project<2>, Project<3>, Project<4>,
-                                                              Project<5>, Project<6>, Project<7>, Project<8>};
-
-// The products of plane i with itself and those before.
-void FillGram(const Row& row, int i, NormalEquations* equations) {
-  for (int j = 0; j <= i; ++j) {
-    int64_t differ = 0;
-    for (int64_t word = 0; word < row.words; ++word) {
-      differ += __builtin_popcountll(row.Plane(i, word) ^ row.Plane(j, word));
+    for (int i = 0; i < kPlanes; ++i) {
+      for (int j = 0; j < i; ++j) differ[i][j] += __builtin_popcountll(planes[i] ^ planes[j]);
     }
-    equations->gram[i][j] = static_cast<double>(row.n - 2 * differ);
+  }
+  for (int i = 0; i < kPlanes; ++i) {
+    equations->projection[i] = projections[i].Total();
+    SetGram(i, row.n, differ[i], equations);
   }
 }
+
+constexpr void (*kFillEquations[])(const Row&, NormalEquations*) = {
+    FillEquations<1>, FillEquations<2>, FillEquations<3>, FillEquations<4>,
+    FillEquations<5>, FillEquations<6>, FillEquations<7>, FillEquations<8>};
 
 void EncodeTwoBits(Row* row) {
   const Floats zero = hn::Zero(kFloats);
   const Floats a = hn::Set(kFloats, row->a[0]);
   for (int64_t word = 0; word < row->words; ++word) {
     uint64_t first = 0, second = 0;
-    ForEachVector(row->w + word * 64, [&](int, int bit, Floats w) HWY_ATTR {
+    ForEachVector(row->w + word * 64, [&](int, int bit, Floats w) ALWAYS_INLINE {
       const FloatMask positive = hn::Ge(w, zero);
       first |= BitsOf(positive) << bit;
       second |= BitsOf(hn::Ge(hn::Sub(w, Signed(positive, a)), zero)) << bit;
@@ -235,7 +242,7 @@ void Encode(const CodeTable& table, Row* row) {
       const Floats threshold = hn::Set(kFloats, table.threshold[t]);
       uint64_t reached = 0;
       ForEachVector(row->w + word * 64,
-                    [&](int, int bit, Floats w) HWY_ATTR { reached |= BitsOf(hn::Ge(w, threshold)) << bit; });
+                    [&](int, int bit, Floats w) ALWAYS_INLINE { reached |= BitsOf(hn::Ge(w, threshold)) << bit; });
       for (unsigned flips = table.code[t] ^ table.code[t + 1]; flips != 0; flips &= flips - 1) {
         planes[__builtin_ctz(flips)] ^= reached;
       }
@@ -252,7 +259,7 @@ void Uniform(Row* row) {
   const hn::RebindToSigned<FloatTag> ints;
   for (int64_t word = 0; word < row->words; ++word) {
     uint64_t planes[kMaxBits] = {};
-    ForEachVector(row->w + word * 64, [&](int, int bit, Floats w) HWY_ATTR {
+    ForEachVector(row->w + word * 64, [&](int, int bit, Floats w) ALWAYS_INLINE {
       const Floats y = hn::Mul(hn::Mul(hn::Add(hn::Div(w, divisor), hn::Set(kFloats, 1)), half), top);
       const auto level = hn::ConvertTo(ints, hn::Add(y, half));  // in [0, top], as |w| <= max
       for (int i = 0; i < row->bits; ++i) {
@@ -274,21 +281,17 @@ void Balanced(Row* row) {
   UniformCoefficients(MaxMagnitude(*row), row->bits, row->a);
 }
 
-// Also fills the equations of its planes.
+// Also gives the normal equations of its planes.
 void Greedy(Row* row, NormalEquations* equations) {
   for (int i = 0; i < row->bits; ++i) {
-    const PlaneSums sums = kNextPlane[i](row);
-    row->a[i] = sums.magnitudes / static_cast<float>(row->n);
-    equations->projection[i] = sums.projection;
-    FillGram(*row, i, equations);
+    row->a[i] = kNextPlane[i](row, equations) / static_cast<float>(row->n);
   }
 }
 
 void Refined(Row* row) {
   NormalEquations equations;
   for (int i = 0; i < row->bits; ++i) {
-    equations.projection[i] = kNextPlane[i](row).projection;
-    FillGram(*row, i, &equations);
+    kNextPlane[i](row, &equations);
     SolveLeastSquares(equations, i + 1, row->n, row->a);
   }
   const PlaneOrder order = Normalize(row->a, row->bits);
@@ -306,10 +309,7 @@ void Alternating(int cycles, float scale, Row* row) {
   NormalEquations equations;
   Greedy(row, &equations);
   for (int cycle = 0; cycle < cycles && row->bits > 1; ++cycle) {
-    if (cycle > 0) {
-      kProject[row->bits - 1](*row, &equations);
-      for (int i = 0; i < row->bits; ++i) FillGram(*row, i, &equations);
-    }
+    if (cycle > 0) kFillEquations[row->bits - 1](*row, &equations);
     SolveLeastSquares(equations, row->bits, row->n, row->a);
     Normalize(row->a, row->bits);
     if (row->bits == 2) {

@@ -1,7 +1,6 @@
-#include <cstring>
-#include <exception>
+#include <cstdio>
 #include <new>
-#include <string>
+#include <stdexcept>
 
 #include "error.h"
 #include "model.h"
@@ -9,164 +8,168 @@
 #include "session.h"
 
 struct multibit_model {
-  explicit multibit_model(const char* path) : model(path) {}
-  multibit::Model model;
+  std::unique_ptr<const multibit::Model> model;
 };
 
 struct multibit_session {
-  explicit multibit_session(const multibit::Model& model) : session(model) {}
   multibit::Session session;
 };
 
 namespace {
 
-using multibit::Error;
+using multibit::Fail;
 
-// Fixed memory: reporting that memory ran out must not allocate.
-thread_local char last_error[1024] = "";
+// Not a std::string: reporting that memory is exhausted must not allocate.
+thread_local char last_error[1024];
 
 int Report(int code, const char* message) {
-  std::strncpy(last_error, message, sizeof last_error - 1);
+  std::snprintf(last_error, sizeof(last_error), "%s", message);
   return code;
 }
 
-// Runs the body; no exception leaves.
-template <typename Body>
-int Guard(Body body) {
+// Runs a function; what it throws becomes a code and a message.
+template <typename Function>
+int Guarded(const Function& function) noexcept {
   try {
-    body();
+    function();
     return MULTIBIT_OK;
-  } catch (const Error& e) {
-    return Report(e.code(), e.what());
+  } catch (const multibit::Error& error) {
+    return Report(error.code(), error.what());
   } catch (const std::bad_alloc&) {
     return Report(MULTIBIT_ERROR_MEMORY, "Out of memory");
-  } catch (const std::exception& e) {
-    return Report(MULTIBIT_ERROR_ARGUMENT, e.what());
+  } catch (const std::length_error&) {
+    return Report(MULTIBIT_ERROR_MEMORY, "Out of memory");
+  } catch (const std::exception& error) {
+    return Report(MULTIBIT_ERROR_ARGUMENT, error.what());
   }
 }
 
-void Require(bool holds, const char* what) {
-  if (!holds) throw Error(MULTIBIT_ERROR_ARGUMENT, what);
+void RequireNotNull(const void* pointer, const char* name) {
+  if (pointer == nullptr) Fail(MULTIBIT_ERROR_ARGUMENT, "The argument %s is null", name);
 }
 
 }  // namespace
-
-extern "C" {
 
 const char* multibit_last_error(void) { return last_error; }
 
 const char* multibit_version(void) { return MULTIBIT_VERSION; }
 
 int multibit_isa(const char** name) {
-  return Guard([&] {
-    Require(name, "name is null");
-    const char* error = nullptr;
-    const multibit::Kernels* kernels = multibit::SelectKernels(&error);
-    if (!kernels) throw Error(MULTIBIT_ERROR_ISA, error ? error : "No kernels for this CPU");
-    *name = kernels->name;
+  return Guarded([&] {
+    RequireNotNull(name, "name");
+    *name = multibit::ChosenKernels().name;
   });
 }
 
 int multibit_model_open(const char* path, multibit_model** model) {
-  return Guard([&] {
-    Require(path && model, "path or model is null");
-    *model = nullptr;
-    *model = new multibit_model(path);
+  return Guarded([&] {
+    RequireNotNull(path, "path");
+    RequireNotNull(model, "model");
+    *model = new multibit_model{multibit::LoadModel(path, multibit::ChosenKernels())};
   });
 }
 
 void multibit_model_close(multibit_model* model) { delete model; }
 
 int multibit_model_describe(const multibit_model* model, multibit_model_info* info) {
-  return Guard([&] {
-    Require(model && info, "model or info is null");
-    const multibit::Model& m = model->model;
-    const multibit::Matrix& recurrent = m.layers[0].recurrent;
-    *info = {m.vocabulary_size,
-             m.embedding_size,
-             m.hidden_size,
-             static_cast<int32_t>(m.layers.size()),
-             m.eos,
-             m.unknown,
-             m.embedding.bits,
-             recurrent.bits,
-             recurrent.activation_bits,
-             static_cast<int64_t>(m.file.file_bytes()),
-             "lstm"};
+  return Guarded([&] {
+    RequireNotNull(model, "model");
+    RequireNotNull(info, "info");
+    const multibit::Model& m = *model->model;
+    info->vocabulary_size = m.vocabulary_size;
+    info->embedding_size = m.embedding_size;
+    info->hidden_size = m.hidden_size;
+    info->layers = static_cast<int32_t>(m.layers.size());
+    info->eos_token = m.eos;
+    info->unknown_token = m.unknown;
+    info->embedding_bits = m.embedding.weight_bits;
+    info->weight_bits = m.layers[0].recurrent.weight_bits;
+    info->activation_bits = m.layers[0].recurrent.activation_bits;
+    info->file_bytes = static_cast<int64_t>(m.file.size());
+    info->cell = "lstm";
   });
 }
 
 int multibit_model_word(const multibit_model* model, int32_t token, const char** word, size_t* length) {
-  return Guard([&] {
-    Require(model && word && length, "model, word or length is null");
-    Require(token >= 0 && token < model->model.vocabulary_size, "The token is outside the vocabulary");
-    const std::string_view text = model->model.words[static_cast<size_t>(token)];
-    *word = text.data();
-    *length = text.size();
+  return Guarded([&] {
+    RequireNotNull(model, "model");
+    RequireNotNull(word, "word");
+    RequireNotNull(length, "length");
+    const multibit::Model& m = *model->model;
+    if (token < 0 || token >= m.vocabulary_size) {
+      Fail(MULTIBIT_ERROR_ARGUMENT, "There is no token %d in a vocabulary of %d", token, m.vocabulary_size);
+    }
+    *word = m.words[token].data();
+    *length = m.words[token].size();
   });
 }
 
 int multibit_model_token(const multibit_model* model, const char* word, size_t length, int32_t* token) {
-  return Guard([&] {
-    Require(model && (word || length == 0) && token, "model, word or token is null");
-    const auto found = model->model.tokens.find(std::string_view(word, length));
-    *token = found == model->model.tokens.end() ? -1 : found->second;
+  return Guarded([&] {
+    RequireNotNull(model, "model");
+    RequireNotNull(word, "word");
+    RequireNotNull(token, "token");
+    *token = model->model->Token({word, length});
   });
 }
 
 int multibit_model_metadata(const multibit_model* model, const char* key, const char** value) {
-  return Guard([&] {
-    Require(model && key && value, "model, key or value is null");
-    const auto found = model->model.metadata_text.find(key);
-    *value = found == model->model.metadata_text.end() ? nullptr : found->second.c_str();
+  return Guarded([&] {
+    RequireNotNull(model, "model");
+    RequireNotNull(key, "key");
+    RequireNotNull(value, "value");
+    const auto found = model->model->metadata.find(key);
+    *value = found == model->model->metadata.end() ? nullptr : found->second.c_str();
   });
 }
 
 int multibit_session_new(const multibit_model* model, multibit_session** session) {
-  return Guard([&] {
-    Require(model && session, "model or session is null");
-    *session = nullptr;
-    *session = new multibit_session(model->model);
+  return Guarded([&] {
+    RequireNotNull(model, "model");
+    RequireNotNull(session, "session");
+    *session = new multibit_session{multibit::Session(*model->model)};
   });
 }
 
 void multibit_session_free(multibit_session* session) { delete session; }
 
 int multibit_session_reset(multibit_session* session) {
-  return Guard([&] {
-    Require(session, "session is null");
+  return Guarded([&] {
+    RequireNotNull(session, "session");
     session->session.Reset();
   });
 }
 
 int multibit_session_step(multibit_session* session, int32_t token) {
-  return Guard([&] {
-    Require(session, "session is null");
+  return Guarded([&] {
+    RequireNotNull(session, "session");
     session->session.Step(token);
   });
 }
 
 int multibit_session_logits(multibit_session* session, const float** logits) {
-  return Guard([&] {
-    Require(session && logits, "session or logits is null");
+  return Guarded([&] {
+    RequireNotNull(session, "session");
+    RequireNotNull(logits, "logits");
     *logits = session->session.Logits();
   });
 }
 
 int multibit_session_evaluate(multibit_session* session, int32_t first, const int32_t* tokens, size_t count,
                               double* total_loss) {
-  return Guard([&] {
-    Require(session && (tokens || count == 0) && total_loss, "session, tokens or total_loss is null");
+  return Guarded([&] {
+    RequireNotNull(session, "session");
+    if (count > 0) RequireNotNull(tokens, "tokens");
+    RequireNotNull(total_loss, "total_loss");
     *total_loss += session->session.Evaluate(first, tokens, count);
   });
 }
 
 int multibit_session_generate(multibit_session* session, float temperature, int32_t top_k, uint64_t seed,
                               int32_t* tokens, size_t count) {
-  return Guard([&] {
-    Require(session && (tokens || count == 0), "session or tokens is null");
+  return Guarded([&] {
+    RequireNotNull(session, "session");
+    if (count > 0) RequireNotNull(tokens, "tokens");
     session->session.Generate(temperature, top_k, seed, tokens, count);
   });
 }
-
-}  // extern "C"

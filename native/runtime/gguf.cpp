@@ -7,295 +7,352 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
+#include <cstdarg>
+#include <cstdio>
 #include <cstring>
-#include <utility>
 
 #include "error.h"
 #include "multibit.h"
 
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "Tensors are little-endian and used in place");
+
 namespace multibit {
 namespace {
 
+enum ValueType : uint32_t { kU8, kI8, kU16, kI16, kU32, kI32, kF32, kBool, kString, kArray, kU64, kI64, kF64 };
+
+enum TensorType : uint32_t { kTensorF32 = 0, kTensorI64 = 27 };
+
 constexpr uint64_t kAlignment = 64;
-constexpr uint64_t kMaxEntries = 1 << 16;
+constexpr uint32_t kMaxRank = 4;
+constexpr int kMaxNesting = 4;
 
-uint64_t Align(uint64_t offset) { return (offset + kAlignment - 1) / kAlignment * kAlignment; }
+// The fewest bytes that things take in the file; bounds for counts.
+constexpr uint64_t kMinKeyValue = 8 + 4 + 1;
+constexpr uint64_t kMinTensorInfo = 8 + 4 + 8 + 4 + 8;
+constexpr uint64_t kMinString = 8;
+constexpr uint64_t kMinArray = 4 + 8;
 
-std::string Printable(std::string_view text) {
-  std::string out;
-  for (char c : text.substr(0, 80)) out += (c >= 32 && c < 127) ? c : '?';
-  return out;
-}
-
-}  // namespace
-
-MappedFile::MappedFile(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) throw Error(MULTIBIT_ERROR_IO, "Cannot open " + path + ": " + std::strerror(errno));
-  struct stat status;
-  if (fstat(fd, &status) != 0) {
-    const int error = errno;
-    close(fd);
-    throw Error(MULTIBIT_ERROR_IO, "Cannot read " + path + ": " + std::strerror(error));
-  }
-  if (!S_ISREG(status.st_mode)) {
-    close(fd);
-    throw Error(MULTIBIT_ERROR_IO, path + " is not a file");
-  }
-  size_ = static_cast<size_t>(status.st_size);
-  if (size_ == 0) {
-    close(fd);
-    throw Error(MULTIBIT_ERROR_FORMAT, path + " is empty");
-  }
-  void* address = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd, 0);
-  const int error = errno;
-  close(fd);
-  if (address == MAP_FAILED) throw Error(MULTIBIT_ERROR_IO, "Cannot map " + path + ": " + std::strerror(error));
-  data_ = static_cast<uint8_t*>(address);
-}
-
-MappedFile::~MappedFile() { munmap(data_, size_); }
-
-std::string Value::ToText() const {
+// Bytes of a value, or the fewest for strings and arrays; 0 for an unknown type.
+uint64_t ValueSize(uint32_t type) {
   switch (type) {
-    case ValueType::kString:
-      return std::string(text);
-    case ValueType::kArray:
-      return std::to_string(count) + " elements";
-    case ValueType::kBool:
-      return bits ? "true" : "false";
-    case ValueType::kFloat32: {
-      float f;
-      const uint32_t low = static_cast<uint32_t>(bits);
-      std::memcpy(&f, &low, sizeof f);
-      return std::to_string(f);
-    }
-    case ValueType::kFloat64: {
-      double d;
-      std::memcpy(&d, &bits, sizeof d);
-      return std::to_string(d);
-    }
-    case ValueType::kInt8:
-      return std::to_string(static_cast<int8_t>(bits));
-    case ValueType::kInt16:
-      return std::to_string(static_cast<int16_t>(bits));
-    case ValueType::kInt32:
-      return std::to_string(static_cast<int32_t>(bits));
-    case ValueType::kInt64:
-      return std::to_string(static_cast<int64_t>(bits));
+    case kU8:
+    case kI8:
+    case kBool:
+      return 1;
+    case kU16:
+    case kI16:
+      return 2;
+    case kU32:
+    case kI32:
+    case kF32:
+      return 4;
+    case kU64:
+    case kI64:
+    case kF64:
+      return 8;
+    case kString:
+      return kMinString;
+    case kArray:
+      return kMinArray;
     default:
-      return std::to_string(bits);
+      return 0;
   }
 }
 
-namespace {
+// Bytes of a tensor's element; 0 for types that multibit does not use.
+uint64_t ElementSize(uint32_t type) { return type == kTensorF32 ? 4 : type == kTensorI64 ? 8 : 0; }
 
-// Reads the header front to back; every read is checked against the end of the file.
-class Reader {
- public:
-  Reader(const Gguf& file, const uint8_t* data, size_t size) : file_(file), data_(data), size_(size) {}
+template <typename T>
+T Load(const uint8_t* from) {
+  T value;
+  std::memcpy(&value, from, sizeof(T));
+  return value;
+}
 
-  uint64_t Number(size_t bytes) {
-    if (bytes > size_ - at_) file_.Fail("it ends inside the header");
-    uint64_t value = 0;
-    std::memcpy(&value, data_ + at_, bytes);
-    at_ += bytes;
-    return value;
+template <typename T>
+std::string Number(const uint8_t* from) {
+  char text[64];
+  return std::string(text, std::to_chars(text, text + sizeof(text), Load<T>(from)).ptr);
+}
+
+// Names of the file in messages: it may hold anything.
+std::string Printable(std::string_view name) {
+  std::string text(name.substr(0, 80));
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < ' ' || c == 127) c = '?';
   }
+  return text;
+}
 
-  std::string_view String() {
-    const uint64_t length = Number(8);
-    if (length > size_ - at_) file_.Fail("a string runs past its end");
-    const std::string_view text(reinterpret_cast<const char*>(data_ + at_), static_cast<size_t>(length));
-    at_ += static_cast<size_t>(length);
-    return text;
-  }
+int Open(const char* path) {
+  // Not blocking: a pipe is refused, not waited for.
+  const int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (descriptor < 0) Fail(MULTIBIT_ERROR_IO, "Cannot open %s: %s", path, std::strerror(errno));
+  return descriptor;
+}
 
-  Value Read() {
-    Value value;
-    value.type = Type();
-    switch (value.type) {
-      case ValueType::kString:
-        value.text = String();
-        break;
-      case ValueType::kArray:
-        Array(value);
-        break;
-      default:
-        value.bits = Number(Size(value.type));
-    }
-    return value;
-  }
-
-  size_t at() const { return at_; }
-
- private:
-  ValueType Type() {
-    const uint64_t type = Number(4);
-    if (type > static_cast<uint64_t>(ValueType::kFloat64)) file_.Fail("a value has an unknown type");
-    return static_cast<ValueType>(type);
-  }
-
-  void Array(Value& value) {
-    value.element_type = Type();
-    value.count = Number(8);
-    if (value.element_type == ValueType::kArray) file_.Fail("it has an array of arrays");
-    const bool strings = value.element_type == ValueType::kString;
-    // A string takes 8 bytes at least: what follows is bounded by the file's size.
-    const size_t least = strings ? 8 : Size(value.element_type);
-    if (value.count > (size_ - at_) / least) file_.Fail("an array runs past its end");
-    if (strings) {
-      value.texts.reserve(static_cast<size_t>(value.count));
-      for (uint64_t i = 0; i < value.count; ++i) value.texts.push_back(String());
-    } else {
-      at_ += static_cast<size_t>(value.count) * least;
-    }
-  }
-
-  static size_t Size(ValueType type) {
-    switch (type) {
-      case ValueType::kUint8:
-      case ValueType::kInt8:
-      case ValueType::kBool:
-        return 1;
-      case ValueType::kUint16:
-      case ValueType::kInt16:
-        return 2;
-      case ValueType::kUint32:
-      case ValueType::kInt32:
-      case ValueType::kFloat32:
-        return 4;
-      default:
-        return 8;
-    }
-  }
-
-  const Gguf& file_;
-  const uint8_t* data_;
-  size_t size_;
-  size_t at_ = 0;
+struct Descriptor {
+  int value;
+  ~Descriptor() { close(value); }
 };
 
+size_t FileSize(int descriptor, const char* path) {
+  struct stat status;
+  if (fstat(descriptor, &status) != 0) Fail(MULTIBIT_ERROR_IO, "Cannot read %s: %s", path, std::strerror(errno));
+  if (!S_ISREG(status.st_mode)) Fail(MULTIBIT_ERROR_IO, "Cannot read %s: it is not a file", path);
+  return static_cast<size_t>(status.st_size);
+}
+
 }  // namespace
 
-Gguf::Gguf(const std::string& path) : path_(path), file_(path) { Parse(); }
-
-void Gguf::Fail(const std::string& what) const {
-  throw Error(MULTIBIT_ERROR_FORMAT, path_ + " is damaged or not a multibit model: " + what);
+MappedFile::MappedFile(const char* path) {
+  const Descriptor descriptor = {Open(path)};
+  size_ = FileSize(descriptor.value, path);
+  if (size_ == 0) Fail(MULTIBIT_ERROR_FORMAT, "%s is empty", path);
+  void* memory = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor.value, 0);
+  if (memory == MAP_FAILED) Fail(MULTIBIT_ERROR_IO, "Cannot map %s: %s", path, std::strerror(errno));
+  // Memory past the end of a file that shrank meanwhile must not be touched.
+  if (FileSize(descriptor.value, path) != size_) {
+    munmap(memory, size_);
+    Fail(MULTIBIT_ERROR_IO, "Cannot read %s: it is being written; try again when it is complete", path);
+  }
+  data_ = static_cast<const uint8_t*>(memory);
 }
 
-void Gguf::Parse() {
-  if (file_.size() < 4 || std::memcmp(file_.data(), "GGUF", 4) != 0) {
-    throw Error(MULTIBIT_ERROR_FORMAT, path_ + " is not a packed model: it does not start with GGUF");
+MappedFile::~MappedFile() { munmap(const_cast<uint8_t*>(data_), size_); }
+
+std::string GgufValue::Text() const {
+  switch (type) {
+    case kU8:
+      return Number<uint8_t>(data);
+    case kI8:
+      return Number<int8_t>(data);
+    case kU16:
+      return Number<uint16_t>(data);
+    case kI16:
+      return Number<int16_t>(data);
+    case kU32:
+      return Number<uint32_t>(data);
+    case kI32:
+      return Number<int32_t>(data);
+    case kU64:
+      return Number<uint64_t>(data);
+    case kI64:
+      return Number<int64_t>(data);
+    case kF32:
+      return Number<float>(data);
+    case kF64:
+      return Number<double>(data);
+    case kBool:
+      return *data ? "true" : "false";
+    case kString:
+      return std::string(reinterpret_cast<const char*>(data), count);
+    default:
+      return std::to_string(count);
   }
-  Reader in(*this, file_.data(), file_.size());
-  in.Number(4);
-  const uint64_t version = in.Number(4);
-  if (version != 3) Fail("it is GGUF version " + std::to_string(version) + "; version 3 is needed");
-  const uint64_t tensor_count = in.Number(8);
-  const uint64_t metadata_count = in.Number(8);
-  if (tensor_count > kMaxEntries || metadata_count > kMaxEntries) Fail("it claims too many tensors or keys");
-  for (uint64_t i = 0; i < metadata_count; ++i) {
-    const std::string_view key = in.String();
-    if (!metadata_.emplace(key, in.Read()).second) Fail("the key " + Printable(key) + " occurs twice");
+}
+
+// Takes one thing after another from the front of the file.
+class GgufFile::Reader {
+ public:
+  explicit Reader(const GgufFile& file) : file_(file) {}
+
+  uint64_t position() const { return position_; }
+  uint64_t remaining() const { return file_.size() - position_; }
+
+  const uint8_t* Bytes(uint64_t count) {
+    if (count > remaining()) file_.Damaged("it ends inside the header");
+    const uint8_t* bytes = file_.file_.data() + position_;
+    position_ += count;
+    return bytes;
   }
-  for (uint64_t i = 0; i < tensor_count; ++i) {
-    const std::string_view name = in.String();
-    const uint64_t rank = in.Number(4);
-    if (rank < 1 || rank > 4) Fail("tensor " + Printable(name) + " has rank " + std::to_string(rank));
-    Tensor tensor;
-    for (uint64_t d = 0; d < rank; ++d) tensor.dims.push_back(in.Number(8));
-    tensor.type = static_cast<uint32_t>(in.Number(4));
-    tensor.offset = in.Number(8);
-    const uint64_t size = tensor.type == kF32 ? 4 : tensor.type == kI64 ? 8 : 0;
-    tensor.bytes = size;
-    for (uint64_t dim : tensor.dims) {
-      if (size == 0) break;
-      if (dim == 0 || __builtin_mul_overflow(tensor.bytes, dim, &tensor.bytes)) {
-        Fail("the size of tensor " + Printable(name) + " overflows or is zero");
-      }
+
+  template <typename T>
+  T Take() {
+    return Load<T>(Bytes(sizeof(T)));
+  }
+
+  std::string_view TakeString() {
+    const uint64_t length = Take<uint64_t>();
+    return {reinterpret_cast<const char*>(Bytes(length)), length};
+  }
+
+  // A number of things that take at least so many bytes each.
+  uint64_t CheckedCount(uint64_t count, uint64_t least, const char* what) const {
+    if (count > remaining() / least) {
+      file_.Damaged("%llu %s do not fit into it", static_cast<unsigned long long>(count), what);
     }
-    if (!tensors_.emplace(name, std::move(tensor)).second) Fail("the tensor " + Printable(name) + " occurs twice");
+    return count;
   }
-  if (Text("general.architecture") != "multibit") {
-    Fail("its architecture is \"" + Printable(Text("general.architecture")) + "\", expected \"multibit\"");
+
+  GgufValue TakeValue(uint32_t type, int nesting = 0) {
+    const uint64_t size = ValueSize(type);
+    if (size == 0) file_.Damaged("a metadata value has the unknown type %u", type);
+    GgufValue value = {type, nullptr, 1, 0};
+    if (type == kString) {
+      const std::string_view text = TakeString();
+      value.data = reinterpret_cast<const uint8_t*>(text.data());
+      value.count = text.size();
+    } else if (type == kArray) {
+      TakeArray(&value, nesting);
+    } else {
+      value.data = Bytes(size);
+    }
+    return value;
   }
-  U32("general.alignment", kAlignment, kAlignment);
-  CheckPlaces(Align(in.at()));
+
+ private:
+  void TakeArray(GgufValue* array, int nesting) {
+    array->element_type = Take<uint32_t>();
+    const uint64_t size = ValueSize(array->element_type);
+    if (size == 0 || nesting == kMaxNesting) {
+      file_.Damaged("a metadata array of type %u, %d levels deep", array->element_type, nesting);
+    }
+    array->count = CheckedCount(Take<uint64_t>(), size, "elements of an array");
+    array->data = Bytes(0);
+    if (array->element_type == kString || array->element_type == kArray) {
+      for (uint64_t i = 0; i < array->count; ++i) TakeValue(array->element_type, nesting + 1);
+    } else {
+      Bytes(array->count * size);
+    }
+  }
+
+  const GgufFile& file_;
+  uint64_t position_ = 0;
+};
+
+GgufFile::GgufFile(const char* path) : path_(path), file_(path) {
+  Reader in(*this);
+  if (size() < 4 || std::memcmp(in.Bytes(4), "GGUF", 4) != 0) {
+    Fail(MULTIBIT_ERROR_FORMAT, "%s is not a packed model: it does not start with GGUF", path);
+  }
+  const uint32_t version = in.Take<uint32_t>();
+  if (version != 3) Fail(MULTIBIT_ERROR_FORMAT, "%s is GGUF version %u; version 3 is needed", path, version);
+  const uint64_t tensors = in.CheckedCount(in.Take<uint64_t>(), kMinTensorInfo, "tensors");
+  ReadMetadata(&in, in.CheckedCount(in.Take<uint64_t>(), kMinKeyValue, "metadata values"));
+  ReadTensors(&in, tensors);
+  if (U32("general.alignment") != kAlignment) Damaged("general.alignment is %u, not 64", U32("general.alignment"));
+  PlaceTensors((in.position() + kAlignment - 1) / kAlignment * kAlignment);
 }
 
-// Tensors are aligned, lie within the file, and do not overlap.
-void Gguf::CheckPlaces(uint64_t data_start) {
-  std::vector<std::pair<uint64_t, std::string_view>> order;
+void GgufFile::ReadMetadata(Reader* in, uint64_t count) {
+  for (uint64_t i = 0; i < count; ++i) {
+    const std::string_view key = in->TakeString();
+    const GgufValue value = in->TakeValue(in->Take<uint32_t>());
+    if (!keys_.emplace(key, metadata_.size()).second) Damaged("the key %s occurs twice", Printable(key).c_str());
+    metadata_.emplace_back(key, value);
+  }
+}
+
+void GgufFile::ReadTensors(Reader* in, uint64_t count) {
+  for (uint64_t i = 0; i < count; ++i) {
+    const std::string_view name = in->TakeString();
+    const uint32_t rank = in->Take<uint32_t>();
+    if (rank < 1 || rank > kMaxRank) Damaged("tensor %s has rank %u", Printable(name).c_str(), rank);
+    GgufTensor tensor;
+    for (uint32_t d = 0; d < rank; ++d) tensor.dims.push_back(in->Take<uint64_t>());
+    tensor.type = in->Take<uint32_t>();
+    tensor.offset = in->Take<uint64_t>();
+    if (!tensors_.emplace(name, std::move(tensor)).second) {
+      Damaged("the tensor %s occurs twice", Printable(name).c_str());
+    }
+  }
+}
+
+// Makes offsets count from the start of the file. Tensors of unknown types have no known size.
+void GgufFile::PlaceTensors(uint64_t start) {
+  struct Extent {
+    uint64_t begin, end;
+    std::string_view name;
+  };
+  std::vector<Extent> extents;
   for (auto& [name, tensor] : tensors_) {
-    const bool fits = data_start <= file_.size() && tensor.offset <= file_.size() - data_start;
-    if (!fits || tensor.offset % kAlignment != 0) {
-      Fail("tensor " + Printable(name) + " starts outside the file or is not aligned");
+    const std::string shown = Printable(name);
+    uint64_t bytes = ElementSize(tensor.type);
+    for (const uint64_t dim : tensor.dims) {
+      if (dim == 0) Damaged("tensor %s is empty", shown.c_str());
+      if (__builtin_mul_overflow(bytes, dim, &bytes)) Damaged("the size of tensor %s overflows", shown.c_str());
     }
-    tensor.offset += data_start;
-    if (tensor.bytes > file_.size() - tensor.offset)
-      Fail("tensor " + Printable(name) + " runs past the end of the file");
-    order.emplace_back(tensor.offset, name);
+    if (tensor.offset % kAlignment != 0) Damaged("tensor %s is not aligned", shown.c_str());
+    uint64_t end;
+    if (__builtin_add_overflow(tensor.offset, start, &tensor.offset) ||
+        __builtin_add_overflow(tensor.offset, bytes, &end) || end > size()) {
+      Damaged("tensor %s runs past its end; it may be incomplete", shown.c_str());
+    }
+    if (bytes > 0) extents.push_back({tensor.offset, end, name});
   }
-  std::sort(order.begin(), order.end());
-  uint64_t end = 0;
-  for (const auto& [offset, name] : order) {
-    if (offset < end) Fail("tensor " + Printable(name) + " overlaps another");
-    end = offset + tensors_.at(name).bytes;
+  std::sort(extents.begin(), extents.end(), [](const Extent& a, const Extent& b) { return a.begin < b.begin; });
+  for (size_t i = 1; i < extents.size(); ++i) {
+    if (extents[i].begin < extents[i - 1].end) {
+      Damaged("the tensors %s and %s overlap", Printable(extents[i - 1].name).c_str(),
+              Printable(extents[i].name).c_str());
+    }
   }
 }
 
-const Value* Gguf::Find(std::string_view key) const {
-  const auto found = metadata_.find(key);
-  return found == metadata_.end() ? nullptr : &found->second;
-}
-
-const Value& Gguf::Get(const std::string& key, ValueType type) const {
-  const Value* value = Find(key);
-  if (!value) Fail("it lacks the key " + key);
-  if (value->type != type) Fail("the key " + key + " has the wrong type");
-  return *value;
-}
-
-uint32_t Gguf::U32(const std::string& key, uint32_t low, uint32_t high) const {
-  const uint32_t value = static_cast<uint32_t>(Get(key, ValueType::kUint32).bits);
-  if (value < low || value > high) Fail(key + " is " + std::to_string(value));
+const GgufValue& GgufFile::Required(const std::string& key, uint32_t type) const {
+  const auto found = keys_.find(key);
+  if (found == keys_.end()) Damaged("it lacks the key %s", key.c_str());
+  const GgufValue& value = metadata_[found->second].second;
+  if (value.type != type) Damaged("the key %s is of type %u, not %u", key.c_str(), value.type, type);
   return value;
 }
 
-float Gguf::F32(const std::string& key) const {
-  const uint32_t bits = static_cast<uint32_t>(Get(key, ValueType::kFloat32).bits);
-  float value;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
+uint32_t GgufFile::U32(const std::string& key) const { return Load<uint32_t>(Required(key, kU32).data); }
+
+float GgufFile::F32(const std::string& key) const { return Load<float>(Required(key, kF32).data); }
+
+std::string_view GgufFile::String(const std::string& key) const {
+  const GgufValue& value = Required(key, kString);
+  return {reinterpret_cast<const char*>(value.data), value.count};
 }
 
-std::string_view Gguf::Text(const std::string& key) const { return Get(key, ValueType::kString).text; }
-
-const std::vector<std::string_view>& Gguf::Texts(const std::string& key) const {
-  const Value& value = Get(key, ValueType::kArray);
-  if (value.element_type != ValueType::kString) Fail("the key " + key + " has the wrong type");
-  return value.texts;
+std::vector<std::string_view> GgufFile::Strings(const std::string& key) const {
+  const GgufValue& array = Required(key, kArray);
+  if (array.element_type != kString) Damaged("the key %s is no array of strings", key.c_str());
+  std::vector<std::string_view> strings;
+  strings.reserve(array.count);
+  const uint8_t* next = array.data;
+  for (uint64_t i = 0; i < array.count; ++i) {
+    const uint64_t length = Load<uint64_t>(next);
+    strings.emplace_back(reinterpret_cast<const char*>(next + sizeof(length)), length);
+    next += sizeof(length) + length;
+  }
+  return strings;
 }
 
-const uint8_t* Gguf::Data(const std::string& name, uint32_t type, const std::vector<uint64_t>& dims) const {
+const uint8_t* GgufFile::Data(const std::string& name, uint32_t type, std::initializer_list<int64_t> dims) const {
   const auto found = tensors_.find(name);
-  if (found == tensors_.end()) Fail("it lacks the tensor " + name);
-  if (found->second.type != type || found->second.dims != dims) {
-    std::string expected;
-    for (uint64_t dim : dims) expected += (expected.empty() ? "" : ", ") + std::to_string(dim);
-    Fail("tensor " + name + " has the wrong type or shape; expected " + (type == kF32 ? "F32" : "I64") + " [" +
-         expected + "]");
+  if (found == tensors_.end()) Damaged("it lacks the tensor %s", name.c_str());
+  const GgufTensor& tensor = found->second;
+  if (tensor.type != type) Damaged("tensor %s is of type %u, not %u", name.c_str(), tensor.type, type);
+  if (!std::equal(dims.begin(), dims.end(), tensor.dims.begin(), tensor.dims.end(),
+                  [](int64_t expected, uint64_t dim) { return static_cast<uint64_t>(expected) == dim; })) {
+    std::string expected, actual;
+    for (const int64_t dim : dims) expected += " " + std::to_string(dim);
+    for (const uint64_t dim : tensor.dims) actual += " " + std::to_string(dim);
+    Damaged("tensor %s has the dims%s, expected%s", name.c_str(), actual.c_str(), expected.c_str());
   }
-  return file_.data() + found->second.offset;
+  return file_.data() + tensor.offset;
 }
 
-const float* Gguf::Floats(const std::string& name, const std::vector<uint64_t>& dims) const {
-  return reinterpret_cast<const float*>(Data(name, kF32, dims));
+const float* GgufFile::Floats(const std::string& name, std::initializer_list<int64_t> dims) const {
+  return reinterpret_cast<const float*>(Data(name, kTensorF32, dims));
 }
 
-const uint64_t* Gguf::Words(const std::string& name, const std::vector<uint64_t>& dims) const {
-  return reinterpret_cast<const uint64_t*>(Data(name, kI64, dims));
+const uint64_t* GgufFile::Words(const std::string& name, std::initializer_list<int64_t> dims) const {
+  return reinterpret_cast<const uint64_t*>(Data(name, kTensorI64, dims));
+}
+
+void GgufFile::Damaged(const char* format, ...) const {
+  char what[768];
+  va_list arguments;
+  va_start(arguments, format);
+  std::vsnprintf(what, sizeof(what), format, arguments);
+  va_end(arguments);
+  Fail(MULTIBIT_ERROR_FORMAT, "%s is damaged or not a multibit model: %s", path_.c_str(), what);
 }
 
 }  // namespace multibit

@@ -1,19 +1,22 @@
-// A GGUF version 3 file, mapped and checked (docs/format.md): metadata, and tensors that are used in place.
+// A GGUF version 3 file (docs/format.md), mapped and checked: whatever its bytes say, nothing is read outside of it,
+// and nothing larger than the file is allocated.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <map>
+#include <initializer_list>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace multibit {
 
-// A read-only mapping of a whole file.
+// A file in memory, read-only.
 class MappedFile {
  public:
-  explicit MappedFile(const std::string& path);  // throws Error
+  explicit MappedFile(const char* path);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
@@ -22,79 +25,62 @@ class MappedFile {
   size_t size() const { return size_; }
 
  private:
-  uint8_t* data_ = nullptr;
-  size_t size_ = 0;
+  const uint8_t* data_;
+  size_t size_;
 };
 
-enum class ValueType : uint32_t {
-  kUint8,
-  kInt8,
-  kUint16,
-  kInt16,
-  kUint32,
-  kInt32,
-  kFloat32,
-  kBool,
-  kString,
-  kArray,
-  kUint64,
-  kInt64,
-  kFloat64
+struct GgufValue {
+  uint32_t type;
+  const uint8_t* data;    // of a string its bytes, of an array its first element; in the file, not aligned
+  uint64_t count;         // bytes of a string, elements of an array, else 1
+  uint32_t element_type;  // of an array
+
+  // Numbers in decimal, an array as its length.
+  std::string Text() const;
 };
 
-// One value of the metadata. Numbers keep their bits in `bits`, as in the file.
-struct Value {
-  ValueType type;
-  uint64_t bits = 0;
-  std::string_view text;                // kString
-  ValueType element_type{};             // kArray
-  std::vector<std::string_view> texts;  // kArray of kString
-  uint64_t count = 0;                   // kArray
-  std::string ToText() const;
-};
-
-struct Tensor {
+struct GgufTensor {
   std::vector<uint64_t> dims;  // fastest first
   uint32_t type;
-  uint64_t offset;  // in the file
-  uint64_t bytes;   // 0 for types that are not known here
+  uint64_t offset;  // from the start of the file
 };
 
-constexpr uint32_t kF32 = 0;
-constexpr uint32_t kI64 = 27;
-
-class Gguf {
+class GgufFile {
  public:
-  explicit Gguf(const std::string& path);  // throws Error
+  explicit GgufFile(const char* path);
 
-  const std::string& path() const { return path_; }
-  size_t file_bytes() const { return file_.size(); }
+  size_t size() const { return file_.size(); }
+  // In the order of the file.
+  const std::vector<std::pair<std::string_view, GgufValue>>& metadata() const { return metadata_; }
+  bool Has(std::string_view key) const { return keys_.count(key) != 0; }
 
-  const Value* Find(std::string_view key) const;
-  const std::map<std::string_view, Value>& metadata() const { return metadata_; }
-  // Required values; throw Error if they are missing, of another type or out of range.
-  uint32_t U32(const std::string& key, uint32_t low, uint32_t high) const;
+  // Values of required keys.
+  uint32_t U32(const std::string& key) const;
   float F32(const std::string& key) const;
-  std::string_view Text(const std::string& key) const;
-  const std::vector<std::string_view>& Texts(const std::string& key) const;
+  std::string_view String(const std::string& key) const;
+  std::vector<std::string_view> Strings(const std::string& key) const;
 
-  // A required tensor of exactly this type and shape.
-  const float* Floats(const std::string& name, const std::vector<uint64_t>& dims) const;
-  const uint64_t* Words(const std::string& name, const std::vector<uint64_t>& dims) const;
+  // Required tensors of these dims, fastest first; aligned.
+  const float* Floats(const std::string& name, std::initializer_list<int64_t> dims) const;
+  const uint64_t* Words(const std::string& name, std::initializer_list<int64_t> dims) const;
 
-  // The error for this file.
-  [[noreturn]] void Fail(const std::string& what) const;
+  // Throws an Error that names the file.
+  [[noreturn]] void Damaged(const char* format, ...) const __attribute__((format(printf, 2, 3)));
 
  private:
-  const uint8_t* Data(const std::string& name, uint32_t type, const std::vector<uint64_t>& dims) const;
-  const Value& Get(const std::string& key, ValueType type) const;
-  void Parse();
-  void CheckPlaces(uint64_t data_start);
+  class Reader;
+
+  const GgufValue& Required(const std::string& key, uint32_t type) const;
+  const uint8_t* Data(const std::string& name, uint32_t type, std::initializer_list<int64_t> dims) const;
+  void ReadMetadata(Reader* in, uint64_t count);
+  void ReadTensors(Reader* in, uint64_t count);
+  void PlaceTensors(uint64_t start);
 
   std::string path_;
   MappedFile file_;
-  std::map<std::string_view, Value> metadata_;
-  std::map<std::string_view, Tensor> tensors_;
+  std::vector<std::pair<std::string_view, GgufValue>> metadata_;
+  std::unordered_map<std::string_view, size_t> keys_;  // indices into metadata_
+  std::unordered_map<std::string_view, GgufTensor> tensors_;
 };
 
 }  // namespace multibit

@@ -9,126 +9,199 @@
 namespace multibit {
 namespace {
 
-constexpr uint32_t kMaxSize = 1u << 28;
-constexpr uint32_t kMaxLayers = 1u << 10;
 constexpr int64_t kLanes = 8;
+constexpr int kMaxBits = 8;
+constexpr uint32_t kMaxCycles = 1000;
+constexpr float kMaxScale = 1e6f;
+// Keeps 4H and products of two sizes well inside int64.
+constexpr uint32_t kMaxSize = 1u << 28;
 
-const Kernels* LoadKernels() {
-  const char* error = nullptr;
-  const Kernels* kernels = SelectKernels(&error);
-  if (!kernels) throw Error(MULTIBIT_ERROR_ISA, error ? error : "No kernels for this CPU");
-  return kernels;
-}
+class Loader {
+ public:
+  explicit Loader(Model* model) : model_(*model), file_(model->file) {}
 
-int MethodNumber(std::string_view name) {
-  constexpr std::string_view kNames[] = {"uniform", "balanced", "greedy", "refined", "alternating", "optimal"};
-  for (int i = 0; i < 6; ++i) {
-    if (name == kNames[i]) return i;
+  void Load() {
+    Expect("general.architecture", "multibit");
+    const uint32_t version = file_.U32("multibit.version");
+    if (version != 1) file_.Damaged("it has format version %u, this program reads version 1", version);
+    Expect("multibit.head", "language-model");
+    Expect("multibit.cell", "lstm");
+    Expect("tokenizer.ggml.model", "words");
+    model_.vocabulary_size = Size("multibit.vocabulary_size");
+    model_.embedding_size = Size("multibit.embedding_size");
+    model_.hidden_size = Size("multibit.hidden_size");
+    LoadVocabulary();
+    LoadMatrices();
+    LoadQuantizer();
+    for (const auto& [key, value] : file_.metadata()) model_.metadata.emplace(key, value.Text());
   }
-  return -1;
-}
+
+ private:
+  void Expect(const char* key, std::string_view expected) const {
+    const std::string_view value = file_.String(key);
+    if (value != expected) {
+      file_.Damaged("%s is \"%.*s\", expected \"%.*s\"", key, static_cast<int>(std::min<size_t>(value.size(), 80)),
+                    value.data(), static_cast<int>(expected.size()), expected.data());
+    }
+  }
+
+  int32_t Size(const std::string& key) const {
+    const uint32_t size = file_.U32(key);
+    if (size < 1 || size > kMaxSize) file_.Damaged("%s is %u", key.c_str(), size);
+    return static_cast<int32_t>(size);
+  }
+
+  int Bits(const std::string& key) const {
+    const uint32_t bits = file_.U32(key);
+    if (bits > kMaxBits) file_.Damaged("%s is %u, outside 0..8", key.c_str(), bits);
+    return static_cast<int>(bits);
+  }
+
+  int32_t Token(const char* key) const {
+    const uint32_t token = file_.U32(key);
+    if (token >= static_cast<uint32_t>(model_.vocabulary_size)) file_.Damaged("%s is outside the vocabulary", key);
+    return static_cast<int32_t>(token);
+  }
+
+  void LoadVocabulary() {
+    model_.words = file_.Strings("tokenizer.ggml.tokens");
+    if (model_.words.size() != static_cast<size_t>(model_.vocabulary_size)) {
+      file_.Damaged("its vocabulary has %zu words, not %d", model_.words.size(), model_.vocabulary_size);
+    }
+    for (int32_t token = 0; token < model_.vocabulary_size; ++token) model_.tokens.emplace(model_.words[token], token);
+    model_.eos = Token("tokenizer.ggml.eos_token_id");
+    const char* unknown = "tokenizer.ggml.unknown_token_id";
+    model_.unknown = file_.Has(unknown) ? Token(unknown) : -1;
+  }
+
+  void LoadMatrices() {
+    const int64_t v = model_.vocabulary_size;
+    const int64_t e = model_.embedding_size;
+    const int64_t h = model_.hidden_size;
+    const int32_t layers = Size("multibit.layers");
+    model_.embedding = LoadMatrix("embedding", v, e);
+    for (int32_t l = 0; l < layers; ++l) {
+      const std::string name = "rnn." + std::to_string(l);
+      Layer layer;
+      layer.input = LoadProduct(name + ".input", 4 * h, l == 0 ? e : h);
+      layer.recurrent = LoadProduct(name + ".recurrent", 4 * h, h);
+      layer.bias = Finite(name + ".bias", {4 * h});
+      model_.layers.push_back(layer);
+    }
+    model_.softmax = LoadProduct("softmax", v, h);
+    model_.softmax_bias = Finite("softmax.bias", {v});
+    const int embedded = model_.embedding.weight_bits;
+    const int expected = model_.layers[0].input.activation_bits;
+    if (embedded > 0 && embedded != expected) {
+      file_.Damaged("the embedding has %d bits, but multibit.rnn.0.input.activation_bits is %d", embedded, expected);
+    }
+  }
+
+  Matrix LoadProduct(const std::string& name, int64_t rows, int64_t cols) const {
+    Matrix matrix = LoadMatrix(name, rows, cols);
+    matrix.activation_bits = Bits("multibit." + name + ".activation_bits");
+    return matrix;
+  }
+
+  Matrix LoadMatrix(const std::string& name, int64_t rows, int64_t cols) const {
+    Matrix matrix = {rows, cols, Bits("multibit." + name + ".weight_bits"), 0, nullptr, nullptr, nullptr};
+    if (matrix.weight_bits == 0) {
+      matrix.weights = Finite(name + ".weight", {cols, rows});
+      return matrix;
+    }
+    const int64_t blocks = (rows + kLanes - 1) / kLanes;
+    matrix.planes = file_.Words(name + ".planes", {kLanes, matrix.weight_bits, (cols + 63) / 64, blocks});
+    matrix.coefficients = Finite(name + ".coefficients", {kLanes, matrix.weight_bits, blocks});
+    CheckPadding(name, matrix);
+    return matrix;
+  }
+
+  const float* Finite(const std::string& name, std::initializer_list<int64_t> dims) const {
+    const float* values = file_.Floats(name, dims);
+    int64_t count = 1;
+    for (const int64_t dim : dims) count *= dim;
+    for (int64_t i = 0; i < count; ++i) {
+      if (!std::isfinite(values[i])) {
+        file_.Damaged("element %lld of tensor %s is not finite", static_cast<long long>(i), name.c_str());
+      }
+    }
+    return values;
+  }
+
+  // Kernels count on zeros in padding.
+  void CheckPadding(const std::string& name, const Matrix& matrix) const {
+    const int64_t words = (matrix.cols + 63) / 64;
+    const int64_t blocks = (matrix.rows + kLanes - 1) / kLanes;
+    const int64_t per_word = matrix.weight_bits * kLanes;
+    const uint64_t past_columns = matrix.cols % 64 == 0 ? 0 : ~uint64_t{0} << (matrix.cols % 64);
+    uint64_t set = 0;
+    for (int64_t block = 0; past_columns != 0 && block < blocks; ++block) {
+      const uint64_t* last = matrix.planes + (block * words + words - 1) * per_word;
+      for (int64_t i = 0; i < per_word; ++i) set |= last[i] & past_columns;
+    }
+    for (int64_t lane = matrix.rows - (blocks - 1) * kLanes; lane < kLanes; ++lane) {
+      const uint64_t* planes = matrix.planes + (blocks - 1) * words * per_word + lane;
+      for (int64_t i = 0; i < words * matrix.weight_bits; ++i) set |= planes[i * kLanes];
+      const float* coefficients = matrix.coefficients + (blocks - 1) * per_word + lane;
+      for (int i = 0; i < matrix.weight_bits; ++i) set |= coefficients[i * kLanes] != 0;
+    }
+    if (set != 0) file_.Damaged("the padding of %s is not zero", name.c_str());
+  }
+
+  // The most bits that a product quantizes its activations to while the model runs.
+  int OnlineBits() const {
+    int bits = model_.softmax.activation_bits;
+    for (size_t l = 0; l < model_.layers.size(); ++l) {
+      const bool codes_are_there = l == 0 && model_.embedding.weight_bits > 0;
+      if (!codes_are_there) bits = std::max(bits, model_.layers[l].input.activation_bits);
+      bits = std::max(bits, model_.layers[l].recurrent.activation_bits);
+    }
+    return bits;
+  }
+
+  void LoadQuantizer() {
+    model_.quantizer = {kGreedy, 0, 1};
+    const int bits = OnlineBits();
+    if (bits == 0) return;
+    const std::string_view method = file_.String("multibit.activation.method");
+    static constexpr std::string_view kMethods[] = {"uniform", "balanced",    "greedy",
+                                                    "refined", "alternating", "optimal"};
+    const auto found = std::find(std::begin(kMethods), std::end(kMethods), method);
+    if (found == std::end(kMethods)) {
+      file_.Damaged("there is no activation method \"%.*s\"", static_cast<int>(std::min<size_t>(method.size(), 80)),
+                    method.data());
+    }
+    model_.quantizer.method = static_cast<int>(found - std::begin(kMethods));
+    if (bits > MaxBits(model_.quantizer.method)) {
+      file_.Damaged("the activation method %s does not take %d bits", std::string(method).c_str(), bits);
+    }
+    const uint32_t cycles = file_.U32("multibit.activation.cycles");
+    const float scale = file_.F32("multibit.activation.scale");
+    if (model_.quantizer.method != kAlternating) return;
+    if (cycles > kMaxCycles) file_.Damaged("multibit.activation.cycles is %u", cycles);
+    if (!(scale > 0) || scale > kMaxScale) file_.Damaged("multibit.activation.scale is %g", static_cast<double>(scale));
+    model_.quantizer.cycles = static_cast<int>(cycles);
+    model_.quantizer.scale = scale;
+  }
+
+  Model& model_;
+  const GgufFile& file_;
+};
 
 }  // namespace
 
-Model::Model(const std::string& path) : file(path), kernels(LoadKernels()) {
-  file.U32("multibit.version", 1, 1);
-  if (file.Text("multibit.head") != "language-model") file.Fail("multibit.head is not \"language-model\"");
-  if (file.Text("multibit.cell") != "lstm") file.Fail("multibit.cell is not \"lstm\"");
-  const uint32_t layer_count = file.U32("multibit.layers", 1, kMaxLayers);
-  vocabulary_size = static_cast<int32_t>(file.U32("multibit.vocabulary_size", 1, kMaxSize));
-  embedding_size = static_cast<int32_t>(file.U32("multibit.embedding_size", 1, kMaxSize));
-  hidden_size = static_cast<int32_t>(file.U32("multibit.hidden_size", 1, kMaxSize));
-  LoadVocabulary();
-  const int64_t h = hidden_size;
-  embedding = LoadMatrix("embedding", vocabulary_size, embedding_size, false);
-  for (uint32_t l = 0; l < layer_count; ++l) {
-    const std::string name = "rnn." + std::to_string(l);
-    Layer layer;
-    layer.input = LoadMatrix(name + ".input", 4 * h, l == 0 ? embedding_size : h, true);
-    layer.recurrent = LoadMatrix(name + ".recurrent", 4 * h, h, true);
-    layer.bias = LoadFloats(name + ".bias", {static_cast<uint64_t>(4 * h)});
-    layers.push_back(layer);
-  }
-  if (embedding.bits > 0 && layers[0].input.activation_bits != embedding.bits) {
-    file.Fail("multibit.rnn.0.input.activation_bits must be the embedding's weight_bits");
-  }
-  softmax = LoadMatrix("softmax", vocabulary_size, h, true);
-  softmax_bias = LoadFloats("softmax.bias", {static_cast<uint64_t>(vocabulary_size)});
-  LoadActivations();
-  for (const auto& [key, value] : file.metadata()) metadata_text.emplace(key, value.ToText());
+std::unique_ptr<const Model> LoadModel(const char* path, const Kernels& kernels) {
+  auto model = std::make_unique<Model>(path);
+  model->kernels = &kernels;
+  Loader(model.get()).Load();
+  return model;
 }
 
-void Model::LoadVocabulary() {
-  if (file.Text("tokenizer.ggml.model") != "words") file.Fail("tokenizer.ggml.model is not \"words\"");
-  words = file.Texts("tokenizer.ggml.tokens");
-  if (words.size() != static_cast<size_t>(vocabulary_size)) {
-    file.Fail("its vocabulary has " + std::to_string(words.size()) + " words, not " + std::to_string(vocabulary_size));
-  }
-  tokens.reserve(words.size());
-  for (size_t i = 0; i < words.size(); ++i) tokens.emplace(words[i], static_cast<int32_t>(i));
-  const uint32_t last = static_cast<uint32_t>(vocabulary_size - 1);
-  eos = static_cast<int32_t>(file.U32("tokenizer.ggml.eos_token_id", 0, last));
-  unknown = file.Find("tokenizer.ggml.unknown_token_id")
-                ? static_cast<int32_t>(file.U32("tokenizer.ggml.unknown_token_id", 0, last))
-                : -1;
-}
-
-const float* Model::LoadFloats(const std::string& name, const std::vector<uint64_t>& dims) const {
-  const float* values = file.Floats(name, dims);
-  uint64_t count = 1;
-  for (uint64_t dim : dims) count *= dim;
-  for (uint64_t i = 0; i < count; ++i) {
-    if (!std::isfinite(values[i])) file.Fail("tensor " + name + " has a value that is not finite");
-  }
-  return values;
-}
-
-Matrix Model::LoadMatrix(const std::string& name, int64_t rows, int64_t cols, bool has_activations) const {
-  Matrix matrix{};
-  matrix.rows = rows;
-  matrix.cols = cols;
-  matrix.bits = static_cast<int>(file.U32("multibit." + name + ".weight_bits", 0, 8));
-  matrix.activation_bits =
-      has_activations ? static_cast<int>(file.U32("multibit." + name + ".activation_bits", 0, 8)) : 0;
-  const uint64_t bits = static_cast<uint64_t>(matrix.bits);
-  if (bits == 0) {
-    matrix.dense = LoadFloats(name + ".weight", {static_cast<uint64_t>(cols), static_cast<uint64_t>(rows)});
-    return matrix;
-  }
-  const uint64_t blocks = static_cast<uint64_t>((rows + kLanes - 1) / kLanes);
-  const uint64_t words = static_cast<uint64_t>(matrix.words());
-  matrix.planes = file.Words(name + ".planes", {kLanes, bits, words, blocks});
-  matrix.coefficients = LoadFloats(name + ".coefficients", {kLanes, bits, blocks});
-  // The products rely on zero bits past the last column.
-  const int tail = static_cast<int>(cols % 64);
-  if (tail != 0) {
-    const uint64_t padding = ~uint64_t{0} << tail;
-    for (uint64_t b = 0; b < blocks; ++b) {
-      const uint64_t* last = matrix.planes + ((b + 1) * words - 1) * bits * kLanes;
-      for (uint64_t i = 0; i < bits * kLanes; ++i) {
-        if (last[i] & padding) file.Fail("tensor " + name + ".planes has bits past its last column");
-      }
-    }
-  }
-  return matrix;
-}
-
-void Model::LoadActivations() {
-  int most = softmax.activation_bits;
-  for (size_t l = 0; l < layers.size(); ++l) {
-    if (l > 0 || embedding.bits == 0) most = std::max(most, layers[l].input.activation_bits);
-    most = std::max(most, layers[l].recurrent.activation_bits);
-  }
-  activations = {kAlternating, 0, 1};
-  if (most == 0) return;
-  const std::string_view name = file.Text("multibit.activation.method");
-  activations.method = MethodNumber(name);
-  activations.cycles = static_cast<int>(file.U32("multibit.activation.cycles", 0, 1000));
-  activations.scale = file.F32("multibit.activation.scale");
-  if (activations.method < 0 || most > MaxBits(activations.method)) {
-    file.Fail("activations of " + std::to_string(most) + " bits by an unknown method, or by one that has not so many");
-  }
-  if (!(activations.scale > 0) || activations.scale > 1e6f) file.Fail("multibit.activation.scale is out of range");
+const Kernels& ChosenKernels() {
+  const char* error = nullptr;
+  const Kernels* kernels = SelectKernels(&error);
+  if (kernels == nullptr) throw Error(MULTIBIT_ERROR_ISA, error);
+  return *kernels;
 }
 
 }  // namespace multibit

@@ -1,252 +1,301 @@
-// multibit-lm: a packed language model as a program, for devices without a JVM.
-
+// Packed language models on the command line: what they are, how well they predict a text, what they write.
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <memory>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "error.h"
+#include "model.h"
 #include "multibit.h"
+#include "session.h"
 
 namespace {
 
+using multibit::Fail;
+using multibit::Model;
+
 constexpr char kUsage[] =
-    "Usage: multibit-lm info FILE.gguf\n"
-    "       multibit-lm evaluate FILE.gguf TEXT [--json]\n"
-    "       multibit-lm generate FILE.gguf [--prompt WORDS] [--tokens N] [--temperature T] [--top-k K] [--seed S]\n"
-    "\n"
-    "evaluate gives the perplexity of a text: one stream, zero state, first input <eos>, every token a target,\n"
-    "<eos> at each line's end. MULTIBIT_ISA=avx2 (etc.) forces an instruction set.\n";
+    R"(Usage: multibit-lm info FILE
+       multibit-lm evaluate FILE TEXT [--json]
+       multibit-lm generate FILE [--prompt WORDS] [--tokens N] [--temperature T]
+                            [--top-k K] [--seed S]
+
+Runs a packed multibit language model (.gguf).
+  info       what the file holds
+  evaluate   perplexity on a text: one stream, zero state at the start, first
+             input <eos>, every token a target, <eos> at each line's end
+  generate   writes on from a prompt
+
+  --json             print the result as one line of JSON
+  --prompt WORDS     words to begin with, split at white space (default: none)
+  --tokens N         words to write (default 50)
+  --temperature T    0 takes the likeliest word each time (default 1)
+  --top-k K          draw among the K likeliest words; 0 = all (default 0)
+  --seed S           the same seed writes the same words (default 1)
+
+MULTIBIT_ISA=scalar|sse4|avx2|avx512|avx512-vpopcntdq|neon forces a tier of kernels.
+Exit code 0: success, 1: failure, 2: bad usage.
+)";
 
 struct UsageError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-void Check(int code) {
-  if (code != MULTIBIT_OK) throw std::runtime_error(multibit_last_error());
-}
-
-struct Closer {
-  void operator()(multibit_model* model) const { multibit_model_close(model); }
-  void operator()(multibit_session* session) const { multibit_session_free(session); }
-};
-using ModelPointer = std::unique_ptr<multibit_model, Closer>;
-using SessionPointer = std::unique_ptr<multibit_session, Closer>;
-
-ModelPointer Open(const std::string& path) {
-  multibit_model* model = nullptr;
-  Check(multibit_model_open(path.c_str(), &model));
-  return ModelPointer(model);
-}
-
-SessionPointer NewSession(const ModelPointer& model) {
-  multibit_session* session = nullptr;
-  Check(multibit_session_new(model.get(), &session));
-  return SessionPointer(session);
-}
-
-multibit_model_info Describe(const ModelPointer& model) {
-  multibit_model_info info;
-  Check(multibit_model_describe(model.get(), &info));
-  return info;
-}
-
-struct Encoder {
-  const ModelPointer& model;
-  multibit_model_info info;
-  long unknown_words = 0;
-
-  // Appends the tokens of one line, without <eos>.
-  void Line(std::string_view line, std::vector<int32_t>& tokens) {
-    size_t at = 0;
-    while (true) {
-      at = line.find_first_not_of(" \t\r\f\v", at);
-      if (at == std::string_view::npos) return;
-      const size_t end = std::min(line.find_first_of(" \t\r\f\v", at), line.size());
-      int32_t token;
-      Check(multibit_model_token(model.get(), line.data() + at, end - at, &token));
-      if (token < 0 && info.unknown_token < 0) {
-        throw std::runtime_error("The model does not know the word \"" + std::string(line.substr(at, end - at)) + "\"");
-      }
-      if (token < 0) ++unknown_words;
-      tokens.push_back(token < 0 ? info.unknown_token : token);
-      at = end;
-    }
-  }
-
-  void Warn() const {
-    if (unknown_words > 0) {
-      std::fprintf(stderr, "multibit-lm: %ld words are not in the vocabulary; <unk> stands in\n", unknown_words);
-    }
-  }
-};
-
-std::string JsonString(const std::string& text) {
-  std::string out = "\"";
-  for (unsigned char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    if (c < 32) {
-      char escaped[8];
-      std::snprintf(escaped, sizeof escaped, "\\u%04x", c);
-      out += escaped;
-    } else {
-      out += static_cast<char>(c);
-    }
-  }
-  return out + "\"";
-}
-
-int Info(const std::string& path) {
-  const ModelPointer model = Open(path);
-  const multibit_model_info info = Describe(model);
-  const char* isa;
-  Check(multibit_isa(&isa));
-  const auto bits = [](int32_t b) { return b == 0 ? std::string("fp") : std::to_string(b); };
-  std::printf("%s: %lld bytes\n", path.c_str(), static_cast<long long>(info.file_bytes));
-  std::printf("%s, %d layers, %d units, embedding of %d, %d words\n", info.cell, info.layers, info.hidden_size,
-              info.embedding_size, info.vocabulary_size);
-  std::printf("weights/activations of %s/%s bits, embedding of %s\n", bits(info.weight_bits).c_str(),
-              bits(info.activation_bits).c_str(), bits(info.embedding_bits).c_str());
-  std::printf("runs on %s\n", isa);
-  return 0;
-}
-
-int Evaluate(const std::string& path, const std::string& text, bool json) {
-  const ModelPointer model = Open(path);
-  Encoder encoder{model, Describe(model)};
-  std::ifstream in(text, std::ios::binary);
-  if (!in) throw std::runtime_error("Cannot open " + text + ": " + std::strerror(errno));
-  std::vector<int32_t> tokens;
-  std::string line;
-  while (std::getline(in, line)) {
-    encoder.Line(line, tokens);
-    tokens.push_back(encoder.info.eos_token);
-  }
-  if (in.bad()) throw std::runtime_error("Cannot read " + text);
-  if (tokens.empty()) throw std::runtime_error(text + " is empty");
-  encoder.Warn();
-  const SessionPointer session = NewSession(model);
-  const auto begin = std::chrono::steady_clock::now();
-  double loss = 0;
-  Check(multibit_session_evaluate(session.get(), encoder.info.eos_token, tokens.data(), tokens.size(), &loss));
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  const double perplexity = std::exp(loss / static_cast<double>(tokens.size()));
-  std::printf("perplexity %.4f over %zu tokens in %.2f s (%.0f tokens/s)\n", perplexity, tokens.size(), seconds,
-              static_cast<double>(tokens.size()) / seconds);
-  if (json) {
-    std::printf(
-        "{\"model\":%s,\"data\":%s,\"perplexity\":%.17g,\"tokens\":%zu,\"seconds\":%.6f,\"runtime\":\"native\"}\n",
-        JsonString(path).c_str(), JsonString(text).c_str(), perplexity, tokens.size(), seconds);
-  }
-  return 0;
-}
-
-struct Sampling {
+struct Options {
+  std::string command;
+  std::vector<std::string> files;
+  bool json = false;
   std::string prompt;
-  long tokens = 50;
-  double temperature = 1;
-  long top_k = 0;
-  unsigned long long seed = 1;
+  int32_t tokens = 50;
+  float temperature = 1;
+  int32_t top_k = 0;
+  uint64_t seed = 1;
 };
 
-int Generate(const std::string& path, const Sampling& sampling) {
-  const ModelPointer model = Open(path);
-  Encoder encoder{model, Describe(model)};
-  std::vector<int32_t> prompt = {encoder.info.eos_token};
-  encoder.Line(sampling.prompt, prompt);
-  encoder.Warn();
-  const SessionPointer session = NewSession(model);
-  for (int32_t token : prompt) Check(multibit_session_step(session.get(), token));
-  std::vector<int32_t> tokens(static_cast<size_t>(sampling.tokens));
-  Check(multibit_session_generate(session.get(), static_cast<float>(sampling.temperature),
-                                  static_cast<int32_t>(sampling.top_k), sampling.seed, tokens.data(), tokens.size()));
-  std::string text = sampling.prompt;
-  for (int32_t token : tokens) {
-    const char* word;
-    size_t length;
-    Check(multibit_model_word(model.get(), token, &word, &length));
-    if (token == encoder.info.eos_token) {
-      text += '\n';
-    } else {
-      if (!text.empty() && text.back() != '\n') text += ' ';
-      text.append(word, length);
-    }
-  }
-  std::printf("%s\n", text.c_str());
-  return 0;
-}
-
-template <typename Number, typename Parse>
-Number Parsed(const std::string& option, const char* text, Parse parse, Number low, Number high) {
-  char* end = nullptr;
-  errno = 0;
-  const Number value = parse(text, &end);
-  if (end == text || *end != '\0' || errno != 0 || !(value >= low && value <= high)) {
-    throw UsageError(option + " " + text + " is not a number in its range");
+template <typename T>
+T Number(const std::string& option, const std::string& text, T least, T most) {
+  T value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !(value >= least && value <= most)) {
+    throw UsageError(option + " " + text + " is out of range or not a number");
   }
   return value;
 }
 
-Sampling ParseSampling(int argc, char** argv) {
-  Sampling s;
-  for (int i = 3; i < argc; i += 2) {
-    const std::string option = argv[i];
-    if (i + 1 == argc) throw UsageError(option + " needs a value");
-    const char* value = argv[i + 1];
-    const auto integer = [](const char* t, char** e) { return std::strtol(t, e, 10); };
-    if (option == "--prompt") {
-      s.prompt = value;
-    } else if (option == "--tokens") {
-      s.tokens = Parsed<long>(option, value, integer, 1, 1000000);
-    } else if (option == "--temperature") {
-      s.temperature = Parsed<double>(option, value, std::strtod, 0, 1000);
-    } else if (option == "--top-k") {
-      s.top_k = Parsed<long>(option, value, integer, 0, 1 << 30);
-    } else if (option == "--seed") {
-      s.seed = Parsed<unsigned long long>(
-          option, value, [](const char* t, char** e) { return std::strtoull(t, e, 10); }, 0, ~0ull);
+Options Parse(int argc, char** argv) {
+  if (argc < 2) throw UsageError("a command is missing: info, evaluate or generate");
+  Options options;
+  options.command = argv[1];
+  const bool evaluates = options.command == "evaluate";
+  const bool generates = options.command == "generate";
+  if (!evaluates && !generates && options.command != "info") {
+    throw UsageError("there is no command " + options.command + "; there are info, evaluate and generate");
+  }
+  for (int i = 2; i < argc; ++i) {
+    const std::string argument = argv[i];
+    if (argument.rfind("--", 0) != 0) {
+      options.files.push_back(argument);
+      continue;
+    }
+    if (argument == "--json" && evaluates) {
+      options.json = true;
+      continue;
+    }
+    const bool known = argument == "--prompt" || argument == "--tokens" || argument == "--temperature" ||
+                       argument == "--top-k" || argument == "--seed";
+    if (!generates || !known) throw UsageError(options.command + " takes no " + argument);
+    if (++i == argc) throw UsageError(argument + " needs a value");
+    const std::string value = argv[i];
+    if (argument == "--prompt") {
+      options.prompt = value;
+    } else if (argument == "--tokens") {
+      options.tokens = Number<int32_t>(argument, value, 1, 1000000);
+    } else if (argument == "--temperature") {
+      options.temperature = Number<float>(argument, value, 0, 1000);
+    } else if (argument == "--top-k") {
+      options.top_k = Number<int32_t>(argument, value, 0, INT32_MAX);
     } else {
-      throw UsageError("unknown option " + option);
+      options.seed = Number<uint64_t>(argument, value, 0, UINT64_MAX);
     }
   }
-  return s;
+  const size_t files = evaluates ? 2 : 1;
+  if (options.files.size() < files) {
+    throw UsageError(evaluates ? "evaluate needs a model file and a text file" : "a model file is missing");
+  }
+  if (options.files.size() > files) throw UsageError("unexpected argument " + options.files[files]);
+  return options;
 }
 
-int Run(int argc, char** argv) {
-  const std::string command = argc > 1 ? argv[1] : "";
-  if (command == "--help" || command == "-h") {
-    std::printf("%s", kUsage);
-    return 0;
+bool IsWhiteSpace(int c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+// Words to tokens; unknown ones become the unknown token and are counted.
+class Tokenizer {
+ public:
+  explicit Tokenizer(const Model& model) : model_(model) {}
+
+  int32_t Token(const std::string& word) {
+    const int32_t token = model_.Token(word);
+    if (token >= 0) return token;
+    if (model_.unknown < 0) {
+      Fail(MULTIBIT_ERROR_ARGUMENT, "The model does not know the word \"%.80s\" and has no token for unknown words",
+           word.c_str());
+    }
+    if (unknown_++ == 0) first_unknown_ = word;
+    return model_.unknown;
   }
-  if (command == "--version") {
-    std::printf("multibit-lm %s\n", multibit_version());
-    return 0;
+
+  int64_t unknown() const { return unknown_; }
+
+  void Warn() const {
+    if (unknown_ == 0) return;
+    std::fprintf(stderr,
+                 "multibit-lm: warning: the model does not know %lld of the words, for example \"%.80s\"; "
+                 "the unknown word stands in\n",
+                 static_cast<long long>(unknown_), first_unknown_.c_str());
   }
-  if (command == "info" && argc == 3) return Info(argv[2]);
-  if (command == "evaluate" && (argc == 4 || (argc == 5 && std::string(argv[4]) == "--json"))) {
-    return Evaluate(argv[2], argv[3], argc == 5);
+
+ private:
+  const Model& model_;
+  int64_t unknown_ = 0;
+  std::string first_unknown_;
+};
+
+// The tokens of a text, <eos> at the end of each line.
+std::vector<int32_t> ReadText(const std::string& path, const Model& model, Tokenizer* tokenizer) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> in(std::fopen(path.c_str(), "rb"), std::fclose);
+  if (in == nullptr) Fail(MULTIBIT_ERROR_IO, "Cannot open %s: %s", path.c_str(), std::strerror(errno));
+  std::vector<int32_t> tokens;
+  std::string word;
+  int previous = '\n';
+  for (int c; (c = std::getc(in.get())) != EOF; previous = c) {
+    if (!IsWhiteSpace(c)) {
+      word.push_back(static_cast<char>(c));
+      continue;
+    }
+    if (!word.empty()) tokens.push_back(tokenizer->Token(word));
+    word.clear();
+    if (c == '\n') tokens.push_back(model.eos);
   }
-  if (command == "generate" && argc >= 3) return Generate(argv[2], ParseSampling(argc, argv));
-  throw UsageError("wrong usage");
+  if (std::ferror(in.get())) Fail(MULTIBIT_ERROR_IO, "Cannot read %s: %s", path.c_str(), std::strerror(errno));
+  if (!word.empty()) tokens.push_back(tokenizer->Token(word));
+  // The last line needs no line feed.
+  if (previous != '\n') tokens.push_back(model.eos);
+  if (tokens.empty()) Fail(MULTIBIT_ERROR_ARGUMENT, "Cannot evaluate %s: it is empty", path.c_str());
+  return tokens;
+}
+
+std::string Quoted(std::string_view text) {
+  std::string json = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      json += {'\\', c};
+    } else if (static_cast<unsigned char>(c) < ' ') {
+      char escape[8];
+      std::snprintf(escape, sizeof(escape), "\\u%04x", static_cast<unsigned>(c));
+      json += escape;
+    } else {
+      json += c;
+    }
+  }
+  return json + '"';
+}
+
+void Info(const Model& model, const std::string& path) {
+  std::printf("%s: %zu bytes\n", path.c_str(), model.file.size());
+  const auto bits = [](int count) { return count == 0 ? std::string("fp") : std::to_string(count); };
+  const auto line = [&](const std::string& name, const multibit::Matrix& matrix) {
+    std::printf("%-20s %8lld x %-6lld weights %-2s", name.c_str(), static_cast<long long>(matrix.rows),
+                static_cast<long long>(matrix.cols), bits(matrix.weight_bits).c_str());
+    if (&matrix != &model.embedding) std::printf("  activations %s", bits(matrix.activation_bits).c_str());
+    std::printf("\n");
+  };
+  line("embedding", model.embedding);
+  for (size_t l = 0; l < model.layers.size(); ++l) {
+    line("rnn." + std::to_string(l) + ".input", model.layers[l].input);
+    line("rnn." + std::to_string(l) + ".recurrent", model.layers[l].recurrent);
+  }
+  line("softmax", model.softmax);
+  for (const auto& [key, value] : model.file.metadata()) {
+    std::printf("%-45.*s %s\n", static_cast<int>(key.size()), key.data(), value.Text().c_str());
+  }
+}
+
+void Evaluate(const Model& model, const Options& options) {
+  Tokenizer tokenizer(model);
+  const std::vector<int32_t> tokens = ReadText(options.files[1], model, &tokenizer);
+  tokenizer.Warn();
+  multibit::Session session(model);
+  const auto begin = std::chrono::steady_clock::now();
+  const double loss = session.Evaluate(model.eos, tokens.data(), tokens.size());
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  const double perplexity = std::exp(loss / static_cast<double>(tokens.size()));
+  if (options.json) {
+    std::printf(
+        "{\"model\":%s,\"data\":%s,\"perplexity\":%.17g,\"tokens\":%zu,\"seconds\":%.6f,\"runtime\":\"native\","
+        "\"isa\":\"%s\",\"unknown\":%lld}\n",
+        Quoted(options.files[0]).c_str(), Quoted(options.files[1]).c_str(), perplexity, tokens.size(), seconds,
+        model.kernels->name, static_cast<long long>(tokenizer.unknown()));
+  } else {
+    std::printf("%s on %s: perplexity %.3f over %zu tokens in %.1f s (native %s)\n", options.files[0].c_str(),
+                options.files[1].c_str(), perplexity, tokens.size(), seconds, model.kernels->name);
+  }
+}
+
+void Generate(const Model& model, const Options& options) {
+  Tokenizer tokenizer(model);
+  multibit::Session session(model);
+  session.Step(model.eos);
+  std::string text;
+  const auto append = [&](int32_t token) {
+    if (token == model.eos) {
+      text += '\n';
+      return;
+    }
+    if (!text.empty() && text.back() != '\n') text += ' ';
+    text += model.words[token];
+  };
+  std::string word;
+  for (const char c : options.prompt + " ") {
+    if (!IsWhiteSpace(c)) {
+      word.push_back(c);
+    } else if (!word.empty()) {
+      const int32_t token = tokenizer.Token(word);
+      session.Step(token);
+      append(token);
+      word.clear();
+    }
+  }
+  tokenizer.Warn();
+  std::vector<int32_t> tokens(options.tokens);
+  session.Generate(options.temperature, options.top_k, options.seed, tokens.data(), tokens.size());
+  for (const int32_t token : tokens) append(token);
+  std::printf("%s\n", text.c_str());
+}
+
+void Run(const Options& options) {
+  const auto model = multibit::LoadModel(options.files[0].c_str(), multibit::ChosenKernels());
+  if (options.command == "info") {
+    Info(*model, options.files[0]);
+  } else if (options.command == "evaluate") {
+    Evaluate(*model, options);
+  } else {
+    Generate(*model, options);
+  }
+  if (std::fflush(stdout) != 0) Fail(MULTIBIT_ERROR_IO, "Cannot write the output: %s", std::strerror(errno));
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return Run(argc, argv);
-  } catch (const UsageError& e) {
-    std::fprintf(stderr, "multibit-lm: %s (see multibit-lm --help)\n", e.what());
-    return 2;
-  } catch (const std::exception& e) {
-    std::fprintf(stderr, "multibit-lm: %s\n", e.what());
-    return 1;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    if (argument == "--help" || argument == "-h") {
+      std::fputs(kUsage, stdout);
+      return 0;
+    }
+    if (argument == "--version") {
+      std::printf("multibit-lm %s\n", multibit_version());
+      return 0;
+    }
   }
+  try {
+    Run(Parse(argc, argv));
+    return 0;
+  } catch (const UsageError& error) {
+    std::fprintf(stderr, "multibit-lm: %s; see multibit-lm --help\n", error.what());
+    return 2;
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "multibit-lm: out of memory\n");
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "multibit-lm: %s\n", error.what());
+  }
+  return 1;
 }

@@ -2,205 +2,243 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "error.h"
 #include "multibit.h"
 
 namespace multibit {
+namespace {
 
-Session::Session(const Model& model) : model_(model) {
-  const int64_t h = model.hidden_size;
-  const int64_t e = model.embedding_size;
-  Prepare(embedded_, e, {model.embedding.bits > 0 ? model.embedding.bits : model.layers[0].input.activation_bits});
-  hidden_.resize(model.layers.size());
-  for (size_t l = 0; l < model.layers.size(); ++l) {
-    const Matrix& above = l + 1 < model.layers.size() ? model.layers[l + 1].input : model.softmax;
-    Prepare(hidden_[l], h, {model.layers[l].recurrent.activation_bits, above.activation_bits});
-    cell_.emplace_back(h);
+constexpr int64_t kLanes = 8;
+
+int64_t Words(int64_t cols) { return (cols + 63) / 64; }
+
+// Sebastiano Vigna's generator: every seed is a good one.
+class SplitMix64 {
+ public:
+  explicit SplitMix64(uint64_t seed) : state_(seed) {}
+
+  // Uniform in [0, 1).
+  double Next() {
+    uint64_t z = state_ += 0x9e3779b97f4a7c15;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    z ^= z >> 31;
+    return static_cast<double>(z >> 11) * 0x1p-53;
   }
-  gates_.resize(4 * h);
-  recurrent_.resize(4 * h);
-  dequantized_.resize(std::max(h, e));
-  logits_.resize(model.vocabulary_size);
-  order_.resize(model.vocabulary_size);
-  weights_.resize(model.vocabulary_size);
-  size_t bytes = 0;
-  for (int bits = 1; bits <= 8; ++bits) {
-    bytes = std::max(bytes, model.kernels->quantize_scratch(std::max(h, e), bits));
+
+ private:
+  uint64_t state_;
+};
+
+// Draws tokens from softmax(logits / temperature), of all tokens or of the likeliest.
+class Sampler {
+ public:
+  Sampler(float temperature, int32_t top_k, uint64_t seed, int32_t vocabulary)
+      : temperature_(temperature), tokens_(vocabulary), random_(seed) {
+    std::iota(tokens_.begin(), tokens_.end(), 0);
+    candidates_ = temperature == 0 ? 1 : top_k == 0 ? vocabulary : std::min(top_k, vocabulary);
+    weights_.resize(candidates_);
   }
-  scratch_.resize(bytes + 64);
-  Reset();
+
+  int32_t Draw(const float* logits) {
+    if (candidates_ < static_cast<int32_t>(tokens_.size())) {
+      // Ties go to the smaller token, so that the choice is one on every machine.
+      std::partial_sort(tokens_.begin(), tokens_.begin() + candidates_, tokens_.end(), [&](int32_t a, int32_t b) {
+        return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
+      });
+    }
+    if (candidates_ == 1) return tokens_[0];
+    double max = -INFINITY;
+    for (int32_t i = 0; i < candidates_; ++i) max = std::max(max, static_cast<double>(logits[tokens_[i]]));
+    double sum = 0;
+    for (int32_t i = 0; i < candidates_; ++i) {
+      weights_[i] = std::exp((logits[tokens_[i]] - max) / temperature_);
+      sum += weights_[i];
+    }
+    double point = random_.Next() * sum;
+    int32_t chosen = 0;
+    while (chosen < candidates_ - 1 && (point -= weights_[chosen]) >= 0) ++chosen;
+    return tokens_[chosen];
+  }
+
+ private:
+  double temperature_;
+  int32_t candidates_;
+  std::vector<int32_t> tokens_;
+  std::vector<double> weights_;
+  SplitMix64 random_;
+};
+
+}  // namespace
+
+void Activation::Reserve(const Matrix& matrix) {
+  const int bits = matrix.activation_bits;
+  if (bits == 0) return;
+  const auto found = std::find_if(codes_.begin(), codes_.end(), [&](const Codes& codes) { return codes.bits == bits; });
+  Codes& codes = found != codes_.end() ? *found : codes_.emplace_back(Codes{bits, false, {}, {}, {}});
+  codes.planes.resize(Words(matrix.cols) * bits);
+  codes.coefficients.resize(bits);
+  if (matrix.weight_bits == 0) codes.values.resize(matrix.cols);
 }
 
-void Session::Prepare(Activation& activation, int64_t cols, const std::vector<int>& bits) {
-  activation.values.resize(cols);
-  activation.codes.resize(9);
-  for (int k : bits) {
-    if (k == 0) continue;
-    activation.codes[k].planes.resize((cols + 63) / 64 * k);
-    activation.codes[k].coefficients.resize(k);
+float* Activation::Change() {
+  for (Codes& codes : codes_) codes.current = false;
+  return values_.data();
+}
+
+Activation::Codes& Activation::At(int bits) {
+  return *std::find_if(codes_.begin(), codes_.end(), [&](const Codes& codes) { return codes.bits == bits; });
+}
+
+void Activation::Embed(const Kernels& kernels, const Matrix& embedding, int32_t token) {
+  float* values = Change();
+  const int64_t cols = embedding.cols;
+  const int bits = embedding.weight_bits;
+  if (bits == 0) {
+    std::copy_n(embedding.weights + token * cols, cols, values);
+    return;
+  }
+  const int64_t block = token / kLanes;
+  const int64_t lane = token % kLanes;
+  Codes& codes = At(bits);
+  const uint64_t* planes = embedding.planes + block * Words(cols) * bits * kLanes + lane;
+  for (size_t i = 0; i < codes.planes.size(); ++i) codes.planes[i] = planes[i * kLanes];
+  const float* coefficients = embedding.coefficients + block * bits * kLanes + lane;
+  for (int i = 0; i < bits; ++i) codes.coefficients[i] = coefficients[i * kLanes];
+  if (!codes.values.empty()) {
+    kernels.dequantize(codes.planes.data(), codes.coefficients.data(), 0, 1, cols, bits, 1, codes.values.data());
+  }
+  codes.current = true;
+}
+
+void Activation::Multiply(const Model& model, const Matrix& matrix, void* scratch, float* out) {
+  const Kernels& kernels = *model.kernels;
+  const int bits = matrix.activation_bits;
+  if (bits == 0) {
+    if (matrix.weight_bits == 0) {
+      kernels.gemv_dense(matrix.weights, 0, matrix.rows, matrix.cols, values_.data(), out);
+    } else {
+      kernels.gemv_float(matrix.planes, matrix.coefficients, 0, matrix.rows, matrix.cols, matrix.weight_bits,
+                         values_.data(), out);
+    }
+    return;
+  }
+  Codes& codes = At(bits);
+  if (!codes.current) {
+    if (kernels.quantize(model.quantizer, values_.data(), 1, matrix.cols, 0, 1, bits, 1, codes.planes.data(),
+                         codes.coefficients.data(), scratch) >= 0) {
+      Fail(MULTIBIT_ERROR_FORMAT, "The hidden state is not finite: the model's values are too large");
+    }
+    if (!codes.values.empty()) {
+      kernels.dequantize(codes.planes.data(), codes.coefficients.data(), 0, 1, matrix.cols, bits, 1,
+                         codes.values.data());
+    }
+    codes.current = true;
+  }
+  if (matrix.weight_bits == 0) {
+    kernels.gemv_dense(matrix.weights, 0, matrix.rows, matrix.cols, codes.values.data(), out);
+  } else {
+    kernels.gemv(matrix.planes, matrix.coefficients, 0, matrix.rows, matrix.cols, matrix.weight_bits,
+                 codes.planes.data(), codes.coefficients.data(), bits, out);
   }
 }
 
-void Session::Changed(Activation& activation) {
-  for (auto& codes : activation.codes) codes.ready = false;
+Session::Session(const Model& model)
+    : model_(model),
+      input_(model.embedding_size),
+      input_product_(4 * static_cast<size_t>(model.hidden_size)),
+      z_(input_product_.size()),
+      logits_(model.vocabulary_size) {
+  size_t scratch = 0;
+  const auto reserve = [&](Activation* activation, const Matrix& matrix) {
+    activation->Reserve(matrix);
+    if (matrix.activation_bits > 0) {
+      scratch = std::max(scratch, model.kernels->quantize_scratch(matrix.cols, matrix.activation_bits));
+    }
+  };
+  Activation* x = &input_;
+  hidden_.reserve(model.layers.size());
+  for (const Layer& layer : model.layers) {
+    reserve(x, layer.input);
+    x = &hidden_.emplace_back(model.hidden_size);
+    reserve(x, layer.recurrent);
+    cell_.emplace_back(model.hidden_size);
+  }
+  reserve(x, model.softmax);
+  scratch_.resize((scratch + sizeof(float) - 1) / sizeof(float));
 }
 
 void Session::Reset() {
-  for (Activation& h : hidden_) {
-    std::fill(h.values.begin(), h.values.end(), 0.0f);
-    h.values_ready = true;
-    Changed(h);
-  }
-  for (auto& c : cell_) std::fill(c.begin(), c.end(), 0.0f);
-  stepped_ = false;
-  logits_ready_ = false;
+  for (Activation& h : hidden_) std::fill_n(h.Change(), model_.hidden_size, 0.0f);
+  for (std::vector<float>& c : cell_) std::fill(c.begin(), c.end(), 0.0f);
+  fed_ = false;
+  logits_current_ = false;
 }
 
-// The row of the embedding: its planes are the codes, not quantized again.
-void Session::Lookup(int32_t token) {
-  const Matrix& m = model_.embedding;
-  Changed(embedded_);
-  if (m.bits == 0) {
-    std::copy_n(m.dense + token * m.cols, m.cols, embedded_.values.begin());
-    embedded_.values_ready = true;
-    return;
-  }
-  auto& codes = embedded_.codes[m.bits];
-  const int64_t block = token / 8;
-  const int64_t lane = token % 8;
-  const int64_t count = m.words() * m.bits;
-  const uint64_t* planes = m.planes + block * count * 8 + lane;
-  for (int64_t i = 0; i < count; ++i) codes.planes[i] = planes[i * 8];
-  for (int i = 0; i < m.bits; ++i) codes.coefficients[i] = m.coefficients[(block * m.bits + i) * 8 + lane];
-  codes.ready = true;
-  embedded_.values_ready = false;
-}
-
-const Session::Activation::Codes& Session::CodesOf(Activation& activation, int bits) {
-  auto& codes = activation.codes[bits];
-  if (!codes.ready) {
-    const int64_t cols = static_cast<int64_t>(activation.values.size());
-    unsigned char* aligned = scratch_.data() + (64 - reinterpret_cast<uintptr_t>(scratch_.data()) % 64) % 64;
-    if (model_.kernels->quantize(model_.activations, activation.values.data(), 1, cols, 0, 1, bits, 1,
-                                 codes.planes.data(), codes.coefficients.data(), aligned) >= 0) {
-      throw Error(MULTIBIT_ERROR_ARGUMENT, "The hidden state is not finite");
-    }
-    codes.ready = true;
-  }
-  return codes;
-}
-
-// The vector as floats, through its codes where it has been quantized to some.
-const float* Session::Values(Activation& activation, int bits) {
-  if (bits == 0 && activation.values_ready) return activation.values.data();
-  const auto& codes = CodesOf(activation, bits);
-  const int64_t cols = static_cast<int64_t>(activation.values.size());
-  model_.kernels->dequantize(codes.planes.data(), codes.coefficients.data(), 0, 1, cols, bits, 1, dequantized_.data());
-  return dequantized_.data();
-}
-
-void Session::Multiply(const Matrix& m, Activation& activation, float* out) {
-  const Kernels& k = *model_.kernels;
-  if (m.bits == 0) {
-    k.gemv_dense(m.dense, 0, m.rows, m.cols, Values(activation, m.activation_bits), out);
-  } else if (m.activation_bits == 0) {
-    k.gemv_float(m.planes, m.coefficients, 0, m.rows, m.cols, m.bits, Values(activation, 0), out);
-  } else {
-    const auto& codes = CodesOf(activation, m.activation_bits);
-    k.gemv(m.planes, m.coefficients, 0, m.rows, m.cols, m.bits, codes.planes.data(), codes.coefficients.data(),
-           m.activation_bits, out);
+void Session::CheckToken(int32_t token) const {
+  if (token < 0 || token >= model_.vocabulary_size) {
+    Fail(MULTIBIT_ERROR_ARGUMENT, "There is no token %d in a vocabulary of %d", token, model_.vocabulary_size);
   }
 }
 
 void Session::Step(int32_t token) {
-  if (token < 0 || token >= model_.vocabulary_size) {
-    throw Error(MULTIBIT_ERROR_ARGUMENT, "Token " + std::to_string(token) + " is outside the vocabulary of " +
-                                             std::to_string(model_.vocabulary_size) + " words");
-  }
-  const int64_t h = model_.hidden_size;
-  Lookup(token);
-  Activation* x = &embedded_;
+  CheckToken(token);
+  fed_ = false;
+  logits_current_ = false;
+  input_.Embed(*model_.kernels, model_.embedding, token);
+  Activation* x = &input_;
   for (size_t l = 0; l < model_.layers.size(); ++l) {
     const Layer& layer = model_.layers[l];
-    Multiply(layer.input, *x, gates_.data());
-    Multiply(layer.recurrent, hidden_[l], recurrent_.data());
-    for (int64_t i = 0; i < 4 * h; ++i) gates_[i] += recurrent_[i] + layer.bias[i];
-    model_.kernels->lstm_cell(gates_.data(), h, cell_[l].data(), hidden_[l].values.data());
-    Changed(hidden_[l]);
-    x = &hidden_[l];
+    Activation& h = hidden_[l];
+    x->Multiply(model_, layer.input, scratch_.data(), input_product_.data());
+    h.Multiply(model_, layer.recurrent, scratch_.data(), z_.data());
+    for (size_t j = 0; j < z_.size(); ++j) z_[j] = input_product_[j] + z_[j] + layer.bias[j];
+    model_.kernels->lstm_cell(z_.data(), model_.hidden_size, cell_[l].data(), h.Change());
+    x = &h;
   }
-  stepped_ = true;
-  logits_ready_ = false;
+  fed_ = true;
 }
 
 const float* Session::Logits() {
-  if (!stepped_) throw Error(MULTIBIT_ERROR_ARGUMENT, "There are no logits before the first step");
-  if (!logits_ready_) {
-    Multiply(model_.softmax, hidden_.back(), logits_.data());
-    for (int32_t i = 0; i < model_.vocabulary_size; ++i) logits_[i] += model_.softmax_bias[i];
-    logits_ready_ = true;
+  if (!fed_) Fail(MULTIBIT_ERROR_ARGUMENT, "There are no logits yet: feed a token first");
+  if (!logits_current_) {
+    hidden_.back().Multiply(model_, model_.softmax, scratch_.data(), logits_.data());
+    // What no trained model has is refused here, so that neither losses nor draws have to deal with it.
+    int not_finite = 0;
+    for (size_t v = 0; v < logits_.size(); ++v) {
+      logits_[v] += model_.softmax_bias[v];
+      not_finite |= !(std::fabs(logits_[v]) <= std::numeric_limits<float>::max());
+    }
+    if (not_finite) Fail(MULTIBIT_ERROR_FORMAT, "The logits are not finite: the model's values are too large");
+    logits_current_ = true;
   }
   return logits_.data();
 }
 
 double Session::Evaluate(int32_t first, const int32_t* tokens, size_t count) {
+  CheckToken(first);
+  std::for_each(tokens, tokens + count, [this](int32_t token) { CheckToken(token); });
   double loss = 0;
-  int32_t previous = first;
   for (size_t i = 0; i < count; ++i) {
-    if (tokens[i] < 0 || tokens[i] >= model_.vocabulary_size) {
-      throw Error(MULTIBIT_ERROR_ARGUMENT, "Token " + std::to_string(tokens[i]) + " at position " + std::to_string(i) +
-                                               " is outside the vocabulary");
-    }
-    Step(previous);
+    Step(i == 0 ? first : tokens[i - 1]);
     const float* logits = Logits();
     loss += model_.kernels->log_sum_exp(logits, model_.vocabulary_size) - logits[tokens[i]];
-    previous = tokens[i];
   }
   return loss;
 }
 
-namespace {
-
-// SplitMix64: the same numbers everywhere.
-double Uniform(uint64_t& state) {
-  uint64_t z = (state += 0x9E3779B97F4A7C15u);
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-  return static_cast<double>((z ^ (z >> 31)) >> 11) * 0x1p-53;
-}
-
-}  // namespace
-
-int32_t Session::Draw(float temperature, int32_t top_k, uint64_t& random) {
-  const float* logits = Logits();
-  const size_t v = static_cast<size_t>(model_.vocabulary_size);
-  const auto likelier = [logits](int32_t a, int32_t b) {
-    return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
-  };
-  std::iota(order_.begin(), order_.end(), 0);
-  if (temperature == 0) return *std::min_element(order_.begin(), order_.end(), likelier);
-  const size_t k = top_k == 0 ? v : std::min(v, static_cast<size_t>(top_k));
-  std::partial_sort(order_.begin(), order_.begin() + static_cast<std::ptrdiff_t>(k), order_.end(), likelier);
-  double sum = 0;
-  for (size_t i = 0; i < k; ++i) {
-    weights_[i] = std::exp((static_cast<double>(logits[order_[i]]) - logits[order_[0]]) / temperature);
-    sum += weights_[i];
-  }
-  double point = Uniform(random) * sum;
-  size_t chosen = 0;
-  while (chosen + 1 < k && (point -= weights_[chosen]) >= 0) ++chosen;
-  return order_[chosen];
-}
-
 void Session::Generate(float temperature, int32_t top_k, uint64_t seed, int32_t* tokens, size_t count) {
-  if (!(temperature >= 0) || top_k < 0) {
-    throw Error(MULTIBIT_ERROR_ARGUMENT, "The temperature and top_k must be 0 or more");
+  if (!(temperature >= 0) || !std::isfinite(temperature)) {
+    Fail(MULTIBIT_ERROR_ARGUMENT, "The temperature must be 0 or above and finite, not %g",
+         static_cast<double>(temperature));
   }
-  uint64_t random = seed;
+  if (top_k < 0) Fail(MULTIBIT_ERROR_ARGUMENT, "top_k must be 0 (all) or above, not %d", top_k);
+  Sampler sampler(temperature, top_k, seed, model_.vocabulary_size);
   for (size_t i = 0; i < count; ++i) {
-    tokens[i] = Draw(temperature, top_k, random);
+    tokens[i] = sampler.Draw(Logits());
     Step(tokens[i]);
   }
 }

@@ -1,6 +1,7 @@
-// One stream of tokens through a model: state, and the scratch memory of a step, allocated once.
+// One stream of tokens through a model.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -8,54 +9,62 @@
 
 namespace multibit {
 
+// A vector that products read: its floats, and its codes at each number of bits that a product asks for. Codes are made
+// when first asked for after the floats changed, so that products with equal bits share them.
+class Activation {
+ public:
+  explicit Activation(int64_t size) : values_(size) {}
+
+  // Makes room for what a product with this matrix needs.
+  void Reserve(const Matrix& matrix);
+
+  // The floats, to be written: codes are no longer current.
+  float* Change();
+  // Becomes a row of the embedding: its floats, or its codes as they lie there.
+  void Embed(const Kernels& kernels, const Matrix& embedding, int32_t token);
+  // out = matrix * this. Throws an Error if the floats cannot be quantized. Needs scratch for quantize.
+  void Multiply(const Model& model, const Matrix& matrix, void* scratch, float* out);
+
+ private:
+  struct Codes {
+    int bits;
+    bool current;
+    std::vector<uint64_t> planes;
+    std::vector<float> coefficients;
+    std::vector<float> values;  // for full-precision matrices, else empty
+  };
+
+  Codes& At(int bits);
+
+  std::vector<float> values_;
+  std::vector<Codes> codes_;
+};
+
 class Session {
  public:
   explicit Session(const Model& model);
 
   void Reset();
   void Step(int32_t token);
-  // V floats; after a step, until the next call.
+  // V floats, valid until the next call. Throws an Error if nothing was fed.
   const float* Logits();
-  // Feeds `first`, then each token but the last; the sum of -ln p over all tokens.
+  // See multibit.h. The sum of the losses.
   double Evaluate(int32_t first, const int32_t* tokens, size_t count);
   void Generate(float temperature, int32_t top_k, uint64_t seed, int32_t* tokens, size_t count);
-  bool stepped() const { return stepped_; }
-  const Model& model() const { return model_; }
 
  private:
-  // A vector that products read: floats, or codes at some number of bits; codes are computed once per bits.
-  struct Activation {
-    std::vector<float> values;  // (cols)
-    struct Codes {
-      std::vector<uint64_t> planes;     // (words, bits)
-      std::vector<float> coefficients;  // (bits)
-      bool ready = false;
-    };
-    std::vector<Codes> codes;  // by bits, 0..8; empty where no product needs them
-    bool values_ready = false;
-  };
-
-  void Prepare(Activation& activation, int64_t cols, const std::vector<int>& bits);
-  static void Changed(Activation& activation);
-  void Lookup(int32_t token);
-  const float* Values(Activation& activation, int bits);
-  const Activation::Codes& CodesOf(Activation& activation, int bits);
-  void Multiply(const Matrix& matrix, Activation& activation, float* out);
-  int32_t Draw(float temperature, int32_t top_k, uint64_t& random);
+  void CheckToken(int32_t token) const;
 
   const Model& model_;
-  Activation embedded_;
-  std::vector<Activation> hidden_;  // h of each layer
-  std::vector<std::vector<float>> cell_;
-  std::vector<float> gates_;      // (4H) the input product, then the sum
-  std::vector<float> recurrent_;  // (4H)
-  std::vector<float> dequantized_;
+  Activation input_;
+  std::vector<Activation> hidden_;        // h of each layer
+  std::vector<std::vector<float>> cell_;  // c of each layer
+  std::vector<float> input_product_;      // 4H
+  std::vector<float> z_;                  // 4H
   std::vector<float> logits_;
-  std::vector<int32_t> order_;
-  std::vector<double> weights_;
-  std::vector<unsigned char> scratch_;
-  bool stepped_ = false;
-  bool logits_ready_ = false;
+  std::vector<float> scratch_;
+  bool fed_ = false;
+  bool logits_current_ = false;
 };
 
 }  // namespace multibit

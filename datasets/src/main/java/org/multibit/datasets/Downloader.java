@@ -178,6 +178,7 @@ final class Downloader {
             .build();
     long most = file.size();
     int failures = 0;
+    boolean restarted = false;
     while (true) {
       try {
         boolean resumed = transfer(client, source, file);
@@ -185,12 +186,12 @@ final class Downloader {
           check.check(part);
           return;
         } catch (WrongContentException e) {
-          // The bytes kept from before may be those of another file; the ones of a whole transfer
-          // are the server's.
+          // The bytes kept from before may be those of another file: begin anew, once.
           file.truncate(0);
-          if (!resumed) {
+          if (!resumed || restarted) {
             throw e;
           }
+          restarted = true;
           log.warn("{}; starting again", e.getMessage());
         }
       } catch (ConnectionException e) {

@@ -1,5 +1,6 @@
 package org.multibit.datasets;
 
+import java.io.BufferedInputStream;
 import java.io.EOFException;
 import java.io.FileNotFoundException;
 import java.io.IOException;
@@ -116,7 +117,7 @@ public final class Text8 implements TextSource {
     }
     InputStream in = openWhole(file);
     try {
-      ByteStreams.skipFully(in, start);
+      in.skipNBytes(start);
     } catch (IOException e) {
       in.close();
       throw e;
@@ -129,7 +130,7 @@ public final class Text8 implements TextSource {
     if (!isZip(file)) {
       return in;
     }
-    ZipInputStream entries = new ZipInputStream(in);
+    ZipInputStream entries = new ZipInputStream(new BufferedInputStream(in, 1 << 16));
     try {
       for (ZipEntry entry = entries.getNextEntry(); entry != null; entry = entries.getNextEntry()) {
         if (entry.getName().equals(NAME)) {

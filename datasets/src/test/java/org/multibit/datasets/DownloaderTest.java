@@ -190,6 +190,19 @@ class DownloaderTest {
   }
 
   @Test
+  void doesNotBeginAnewForEver() {
+    server.faults(
+        Fault.TRUNCATE,
+        Fault.CORRUPT,
+        Fault.TRUNCATE,
+        Fault.CORRUPT,
+        Fault.TRUNCATE,
+        Fault.CORRUPT);
+    assertFails("wrong content");
+    assertFalse(Files.exists(part));
+  }
+
+  @Test
   void givesUpWhenNoNewBytesCome() throws IOException {
     Fault truncate = Fault.TRUNCATE_IGNORING_RANGE;
     server.faults(truncate, truncate, truncate, truncate, truncate, truncate);

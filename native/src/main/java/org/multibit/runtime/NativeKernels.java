@@ -3,10 +3,14 @@ package org.multibit.runtime;
 import java.lang.ref.Reference;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
-import java.nio.LongBuffer;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.ForkJoinPool;
+import java.util.function.LongBinaryOperator;
 import java.util.stream.IntStream;
+import org.bytedeco.javacpp.FloatPointer;
+import org.bytedeco.javacpp.IntPointer;
+import org.bytedeco.javacpp.LongPointer;
 import org.multibit.core.Alternating;
 import org.multibit.core.Balanced;
 import org.multibit.core.Greedy;
@@ -20,154 +24,141 @@ import org.multibit.core.RefinedGreedy;
 import org.multibit.core.Uniform;
 
 /**
- * The kernels of {@code native/kernels} for this CPU; work is split by rows over the common pool's
- * threads.
+ * The native kernels of one instruction-set tier. Rows are shared among the threads of the common
+ * pool; each row is computed by one thread, so results do not depend on their number.
  */
 public final class NativeKernels implements Kernels {
-  /** In the order of the methods' numbers in kernels.h. */
-  private static final List<Class<? extends Quantizer>> METHODS =
-      List.of(
-          Uniform.class,
-          Balanced.class,
-          Greedy.class,
-          RefinedGreedy.class,
-          Alternating.class,
-          Optimal.class);
+  /** Rows of a part are a multiple of this, since weights lie in blocks of so many rows. */
+  private static final int ROW_STEP = MultibitMatrix.WEIGHT_LANES;
 
-  /** Below so many elements a second thread costs more than it gives. */
-  private static final long ELEMENTS_PER_TASK = 1 << 15;
+  /** About as many elements or word products as are worth a thread's start. */
+  private static final long LEAST_WORK = 1 << 15;
 
-  private final long handle;
-  private final Kernels java = new JavaKernels();
+  private static final JavaKernels JAVA = new JavaKernels();
+
+  private final long kernels;
+  private final String tier;
 
   /**
-   * The tier that suits the CPU, or that MULTIBIT_ISA names.
+   * The best tier that this CPU supports, or the one that the environment variable MULTIBIT_ISA
+   * names.
    *
    * @throws IllegalStateException if MULTIBIT_ISA names a tier that is unknown or not supported
    *     here
-   * @throws UnsatisfiedLinkError if there is no library for this platform
+   * @throws UnsatisfiedLinkError if the native library does not load
    */
   public NativeKernels() {
-    this(selected());
+    this(NativeLibrary.isa());
   }
 
-  private NativeKernels(long handle) {
-    this.handle = handle;
-  }
-
-  private static long selected() {
-    NativeBinding.load();
-    long handle = NativeBinding.SelectedKernels();
-    if (handle == 0) {
-      throw new IllegalStateException(NativeBinding.KernelsError().getString());
+  NativeKernels(String tier) {
+    NativeLibrary.load();
+    int index = supportedTiers().indexOf(tier);
+    if (index < 0) {
+      throw new IllegalStateException("There are no native kernels named " + tier);
     }
-    return handle;
+    this.tier = tier;
+    this.kernels = Bindings.supportedTier(index);
   }
 
-  /** One instance for each tier that this CPU has, plainest first. */
-  static List<NativeKernels> supported() {
-    NativeBinding.load();
-    List<NativeKernels> tiers = new ArrayList<>();
-    for (int i = 0; NativeBinding.SupportedTier(i) != 0; i++) {
-      tiers.add(new NativeKernels(NativeBinding.SupportedTier(i)));
+  /** The tiers that this CPU supports, plainest first. */
+  static List<String> supportedTiers() {
+    NativeLibrary.load();
+    List<String> tiers = new ArrayList<>();
+    for (long tier; (tier = Bindings.supportedTier(tiers.size())) != 0; ) {
+      tiers.add(NativeLibrary.string(Bindings.tierName(tier)));
     }
     return tiers;
   }
 
   @Override
   public String name() {
-    return "native " + NativeBinding.KernelsName(handle).getString();
+    return "native " + tier;
   }
 
-  /** Splits rows [0, rows) into ranges that start at multiples of {@code lanes}. */
-  private interface Range {
-    void run(long first, long last);
-  }
-
-  private static void parallel(long rows, long elementsPerRow, int lanes, Range range) {
-    long perTask = Math.max(1, ELEMENTS_PER_TASK / Math.max(1, elementsPerRow));
-    long step = (perTask + lanes - 1) / lanes * lanes;
-    int tasks = (int) ((rows + step - 1) / step);
-    if (tasks <= 1) {
-      range.run(0, rows);
-    } else {
-      IntStream.range(0, tasks)
-          .parallel()
-          .forEach(i -> range.run(i * step, Math.min(rows, (i + 1) * step)));
+  /** The number of a method in kernels.h, or -1 if it has no such method. */
+  private static int method(Quantizer quantizer) {
+    if (quantizer instanceof Uniform) {
+      return 0;
+    } else if (quantizer instanceof Balanced) {
+      return 1;
+    } else if (quantizer instanceof Greedy) {
+      return 2;
+    } else if (quantizer instanceof RefinedGreedy) {
+      return 3;
+    } else if (quantizer instanceof Alternating) {
+      return 4;
+    } else if (quantizer instanceof Optimal) {
+      return 5;
     }
+    return -1;
   }
 
   @Override
   public void quantize(Quantizer quantizer, FloatBuffer rows, MultibitMatrix into) {
-    int method = METHODS.indexOf(quantizer.getClass());
+    int method = method(quantizer);
     if (method < 0) {
-      // A method of the user's own.
-      java.quantize(quantizer, rows, into);
+      JAVA.quantize(quantizer, rows, into);
       return;
     }
     KernelChecks.quantize(quantizer, rows, into);
     int cycles = quantizer instanceof Alternating a ? a.cycles() : 0;
     float scale = quantizer instanceof Alternating a ? a.scale() : 1;
-    FloatBuffer w = rows.slice();
-    LongBuffer planes = into.planes();
-    FloatBuffer coefficients = into.coefficients();
-    java.util.concurrent.atomic.AtomicLong notFinite =
-        new java.util.concurrent.atomic.AtomicLong(Long.MAX_VALUE);
-    parallel(
-        into.rows(),
-        into.cols(),
-        into.lanes(),
-        (first, last) -> {
-          long bad =
-              NativeBinding.Quantize(
-                  handle,
-                  method,
-                  cycles,
-                  scale,
-                  w,
-                  into.rows(),
-                  into.cols(),
-                  first,
-                  last,
-                  into.bits(),
-                  into.lanes(),
-                  planes,
-                  coefficients);
-          if (bad == -2) {
-            throw new OutOfMemoryError("for the scratch memory of a quantizer");
-          } else if (bad >= 0) {
-            notFinite.accumulateAndGet(bad, Math::min);
-          }
-        });
-    Reference.reachabilityFence(rows);
+    FloatPointer w = pointer(rows);
+    LongPointer planes = new LongPointer(into.planes());
+    FloatPointer coefficients = new FloatPointer(into.coefficients());
+    long bad =
+        forRows(
+            into.rows(),
+            (long) into.cols() * into.bits() * 4,
+            (first, last) ->
+                Bindings.quantize(
+                    kernels,
+                    method,
+                    cycles,
+                    scale,
+                    w,
+                    into.rows(),
+                    into.cols(),
+                    first,
+                    last,
+                    into.bits(),
+                    into.lanes(),
+                    planes,
+                    coefficients));
     Reference.reachabilityFence(into);
-    if (notFinite.get() != Long.MAX_VALUE) {
-      int index = (int) notFinite.get();
-      throw JavaKernels.notFinite(w.get(index), index / into.cols(), index % into.cols());
+    if (bad < -1) {
+      throw new OutOfMemoryError("No memory to quantize %d columns".formatted(into.cols()));
     }
+    if (bad >= 0) {
+      float value = rows.get(rows.position() + (int) bad);
+      throw JavaKernels.notFinite(value, bad / into.cols(), bad % into.cols());
+    }
+    Reference.reachabilityFence(rows);
   }
 
   @Override
   public void dequantize(MultibitMatrix matrix, FloatBuffer out) {
     KernelChecks.dequantize(matrix, out);
-    FloatBuffer target = out.slice();
-    LongBuffer planes = matrix.planes();
-    FloatBuffer coefficients = matrix.coefficients();
-    parallel(
+    LongPointer planes = new LongPointer(matrix.planes());
+    FloatPointer coefficients = new FloatPointer(matrix.coefficients());
+    FloatPointer to = pointer(out);
+    forRows(
         matrix.rows(),
         matrix.cols(),
-        matrix.lanes(),
-        (first, last) ->
-            NativeBinding.Dequantize(
-                handle,
-                planes,
-                coefficients,
-                first,
-                last,
-                matrix.cols(),
-                matrix.bits(),
-                matrix.lanes(),
-                target));
+        (first, last) -> {
+          Bindings.dequantize(
+              kernels,
+              planes,
+              coefficients,
+              first,
+              last,
+              matrix.cols(),
+              matrix.bits(),
+              matrix.lanes(),
+              to);
+          return -1;
+        });
     Reference.reachabilityFence(matrix);
     Reference.reachabilityFence(out);
   }
@@ -175,32 +166,31 @@ public final class NativeKernels implements Kernels {
   @Override
   public void multiply(MultibitMatrix weights, MultibitMatrix activations, FloatBuffer out) {
     KernelChecks.multiply(weights, activations, out);
-    FloatBuffer target = out.slice();
-    LongBuffer weightPlanes = weights.planes();
-    FloatBuffer weightCoefficients = weights.coefficients();
-    LongBuffer activationPlanes = activations.planes();
-    FloatBuffer activationCoefficients = activations.coefficients();
-    // A word of 64 products costs about as much as an element elsewhere.
-    long perRow = (long) weights.words() * activations.rows() * weights.bits() * activations.bits();
-    parallel(
+    LongPointer weightPlanes = new LongPointer(weights.planes());
+    FloatPointer weightCoefficients = new FloatPointer(weights.coefficients());
+    LongPointer activationPlanes = new LongPointer(activations.planes());
+    FloatPointer activationCoefficients = new FloatPointer(activations.coefficients());
+    FloatPointer to = pointer(out);
+    forRows(
         weights.rows(),
-        perRow,
-        MultibitMatrix.WEIGHT_LANES,
-        (first, last) ->
-            NativeBinding.Gemm(
-                handle,
-                weightPlanes,
-                weightCoefficients,
-                first,
-                last,
-                weights.cols(),
-                weights.bits(),
-                activationPlanes,
-                activationCoefficients,
-                activations.bits(),
-                activations.rows(),
-                target,
-                weights.rows()));
+        (long) weights.words() * weights.bits() * activations.bits() * activations.rows(),
+        (first, last) -> {
+          Bindings.multiply(
+              kernels,
+              weightPlanes,
+              weightCoefficients,
+              weights.rows(),
+              first,
+              last,
+              weights.cols(),
+              weights.bits(),
+              activationPlanes,
+              activationCoefficients,
+              activations.bits(),
+              activations.rows(),
+              to);
+          return -1;
+        });
     Reference.reachabilityFence(weights);
     Reference.reachabilityFence(activations);
     Reference.reachabilityFence(out);
@@ -210,22 +200,28 @@ public final class NativeKernels implements Kernels {
   public void multiply(
       MultibitMatrix weights, FloatBuffer activations, int batch, FloatBuffer out) {
     KernelChecks.multiply(weights, activations, batch, out);
-    FloatBuffer x = activations.slice();
-    FloatBuffer target = out.slice();
-    LongBuffer planes = weights.planes();
-    FloatBuffer coefficients = weights.coefficients();
-    int n = weights.cols();
-    for (int b = 0; b < batch; b++) {
-      FloatBuffer vector = x.slice(b * n, n);
-      FloatBuffer product = target.slice(b * weights.rows(), weights.rows());
-      parallel(
-          weights.rows(),
-          (long) n * weights.bits() / 8,
-          MultibitMatrix.WEIGHT_LANES,
-          (first, last) ->
-              NativeBinding.GemvFloat(
-                  handle, planes, coefficients, first, last, n, weights.bits(), vector, product));
-    }
+    LongPointer planes = new LongPointer(weights.planes());
+    FloatPointer coefficients = new FloatPointer(weights.coefficients());
+    FloatPointer x = pointer(activations);
+    FloatPointer to = pointer(out);
+    forRows(
+        weights.rows(),
+        (long) weights.cols() * weights.bits() * batch,
+        (first, last) -> {
+          Bindings.multiplyFloat(
+              kernels,
+              planes,
+              coefficients,
+              weights.rows(),
+              first,
+              last,
+              weights.cols(),
+              weights.bits(),
+              x,
+              batch,
+              to);
+          return -1;
+        });
     Reference.reachabilityFence(weights);
     Reference.reachabilityFence(activations);
     Reference.reachabilityFence(out);
@@ -235,35 +231,64 @@ public final class NativeKernels implements Kernels {
   public void softmaxCrossEntropy(
       FloatBuffer logits, int classes, IntBuffer labels, FloatBuffer losses) {
     KernelChecks.softmaxCrossEntropy(logits, classes, labels, losses);
-    softmax(logits.slice(), labels.remaining(), classes, labels.slice(), losses.slice());
+    softmax(
+        pointer(logits),
+        labels.remaining(),
+        classes,
+        new IntPointer(labels.slice()),
+        pointer(losses));
+    Reference.reachabilityFence(logits);
     Reference.reachabilityFence(labels);
     Reference.reachabilityFence(losses);
-    Reference.reachabilityFence(logits);
   }
 
   @Override
   public void softmax(FloatBuffer logits, int rows, int classes) {
     KernelChecks.softmax(logits, rows, classes);
-    softmax(logits.slice(), rows, classes, null, null);
+    softmax(pointer(logits), rows, classes, null, null);
     Reference.reachabilityFence(logits);
   }
 
   private void softmax(
-      FloatBuffer logits, int rows, int classes, IntBuffer labels, FloatBuffer losses) {
-    parallel(
+      FloatPointer logits, int rows, int classes, IntPointer labels, FloatPointer losses) {
+    forRows(
         rows,
-        classes,
-        1,
+        classes * 8L,
         (first, last) -> {
-          int start = (int) first;
-          int count = (int) (last - first);
-          NativeBinding.Softmax(
-              handle,
-              logits.slice(start * classes, count * classes),
-              count,
-              classes,
-              labels == null ? null : labels.slice(start, count),
-              losses == null ? null : losses.slice(start, count));
+          Bindings.softmax(kernels, logits, first, last, classes, labels, losses);
+          return -1;
         });
+  }
+
+  /** The memory from the buffer's position on; JavaCPP 1.5.12 itself gets positions wrong. */
+  private static FloatPointer pointer(FloatBuffer buffer) {
+    return new FloatPointer(buffer.slice());
+  }
+
+  /**
+   * Runs a task on parts [first, last) of the rows, on several threads if it is worth it.
+   *
+   * @param workPerRow roughly the elements that a row takes
+   * @return the least result that is not -1, else -1
+   */
+  private static long forRows(int rows, long workPerRow, LongBinaryOperator task) {
+    long steps = (rows + ROW_STEP - 1) / ROW_STEP;
+    long wanted =
+        Math.min(4L * ForkJoinPool.getCommonPoolParallelism(), rows * workPerRow / LEAST_WORK);
+    int parts = (int) Math.max(1, Math.min(steps, wanted));
+    if (parts == 1) {
+      return rows == 0 ? -1 : task.applyAsLong(0, rows);
+    }
+    return IntStream.range(0, parts)
+        .parallel()
+        .mapToLong(
+            part -> {
+              long first = part * steps / parts * ROW_STEP;
+              long last = Math.min(rows, (part + 1) * steps / parts * ROW_STEP);
+              return task.applyAsLong(first, last);
+            })
+        .filter(result -> result != -1)
+        .min()
+        .orElse(-1);
   }
 }

@@ -1,193 +1,235 @@
 package org.multibit.runtime;
 
 import java.io.IOException;
+import java.nio.charset.Charset;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.Collections;
+import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import org.bytedeco.javacpp.BytePointer;
-import org.bytedeco.javacpp.PointerPointer;
-import org.bytedeco.javacpp.SizeTPointer;
+import org.bytedeco.javacpp.Pointer;
 
 /**
- * A packed language model, mapped from its file and run by the native library. Shared by any number
- * of threads; each stream of tokens has a {@link Session} of its own.
- *
- * <p>After {@link #close} (twice does no harm) every method throws IllegalStateException. Sessions
- * that are still open keep the file mapped until they are closed too.
+ * A packed language model file (docs/format.md), mapped and run by native code. Threads may share
+ * it; each stream of tokens has its own {@link Session}. What the model says about itself can be
+ * asked after it is closed, too.
  */
 public final class PackedLanguageModel implements AutoCloseable {
-  /** MULTIBIT_ERROR_ISA of multibit.h. */
-  private static final int ERROR_ISA = 5;
-
   private final Path path;
-  private final NativeBinding.multibit_model_info info = new NativeBinding.multibit_model_info();
-  private final List<String> words = new ArrayList<>();
+  private final int vocabularySize;
+  private final int embeddingSize;
+  private final int hiddenSize;
+  private final int layers;
+  private final int eos;
+  private final int unknown;
+  private final int embeddingBits;
+  private final int weightBits;
+  private final int activationBits;
+  private final long fileBytes;
+  private final List<String> words;
+  private final Map<String, Integer> tokens = new HashMap<>();
 
-  // Guarded by this. The native model lives until it is closed and the last session is gone.
-  private NativeBinding.multibit_model model;
+  /** The native model's address; it lives until the model and all of its sessions are closed. */
+  private final long handle;
+
+  private int users = 1;
   private boolean closed;
-  private int sessions;
 
-  private PackedLanguageModel(Path path, NativeBinding.multibit_model model) {
+  private PackedLanguageModel(Path path, long handle) {
     this.path = path;
-    this.model = model;
-    check(NativeBinding.multibit_model_describe(model, info));
-    try (PointerPointer<BytePointer> word = new PointerPointer<>(1);
-        SizeTPointer length = new SizeTPointer(1)) {
-      for (int token = 0; token < info.vocabulary_size(); token++) {
-        check(NativeBinding.multibit_model_word(model, token, word, length));
-        byte[] utf8 = new byte[(int) length.get()];
-        if (utf8.length > 0) {
-          word.get(BytePointer.class, 0).get(utf8);
-        }
-        words.add(new String(utf8, StandardCharsets.UTF_8));
+    this.handle = handle;
+    try (Bindings.ModelInfo info = new Bindings.ModelInfo()) {
+      NativeLibrary.check(Bindings.multibit_model_describe(handle, info));
+      vocabularySize = info.vocabulary_size();
+      embeddingSize = info.embedding_size();
+      hiddenSize = info.hidden_size();
+      layers = info.layers();
+      eos = info.eos_token();
+      unknown = info.unknown_token();
+      embeddingBits = info.embedding_bits();
+      weightBits = info.weight_bits();
+      activationBits = info.activation_bits();
+      fileBytes = info.file_bytes();
+    }
+    words = readWords();
+    for (int token = 0; token < words.size(); token++) {
+      tokens.putIfAbsent(words.get(token), token);
+    }
+  }
+
+  private List<String> readWords() {
+    String[] read = new String[vocabularySize];
+    long[] length = new long[1];
+    try (BytePointer word = nullPointer()) {
+      for (int token = 0; token < read.length; token++) {
+        NativeLibrary.check(Bindings.multibit_model_word(handle, token, word, length));
+        byte[] utf8 = new byte[(int) length[0]];
+        word.get(utf8);
+        read[token] = new String(utf8, StandardCharsets.UTF_8);
       }
     }
+    return List.of(read);
   }
 
   /**
-   * Maps and checks a file.
+   * Maps a file and checks all of it.
    *
-   * @throws IOException if it cannot be read, is damaged, or is not a multibit language model
+   * @throws IOException if it cannot be read, is damaged, or is not a multibit model
    * @throws IllegalStateException if MULTIBIT_ISA names a tier that is unknown or not supported
    *     here
-   * @throws UnsatisfiedLinkError if there is no native library for this platform
+   * @throws UnsatisfiedLinkError if the native library does not load; see {@link NativeLibrary}
    */
   public static PackedLanguageModel open(Path path) throws IOException {
-    NativeBinding.load();
-    try (BytePointer name = new BytePointer(path.toString(), StandardCharsets.UTF_8);
-        PointerPointer<NativeBinding.multibit_model> out = new PointerPointer<>(1)) {
-      int code = NativeBinding.multibit_model_open(name, out);
-      if (code != 0) {
-        if (code == ERROR_ISA) {
-          throw new IllegalStateException(lastError());
-        }
-        throw new IOException(lastError());
-      }
-      return new PackedLanguageModel(path, out.get(NativeBinding.multibit_model.class, 0));
+    NativeLibrary.load();
+    long[] handle = new long[1];
+    int code = Bindings.multibit_model_open(fileName(path), handle);
+    if (code == Bindings.ERROR_IO || code == Bindings.ERROR_FORMAT) {
+      throw new IOException(NativeLibrary.string(Bindings.multibit_last_error()));
     }
+    NativeLibrary.check(code);
+    return new PackedLanguageModel(path, handle[0]);
   }
 
-  static String lastError() {
-    return NativeBinding.multibit_last_error().getString(StandardCharsets.UTF_8);
+  /** The path as the file system has it. */
+  private static byte[] fileName(Path path) {
+    return zeroTerminated(path.toString(), Charset.forName(System.getProperty("sun.jnu.encoding")));
   }
 
-  /** Throws IllegalArgumentException with the library's message unless the code is MULTIBIT_OK. */
-  static void check(int code) {
-    if (code != 0) {
-      throw new IllegalArgumentException(lastError());
-    }
+  private static byte[] zeroTerminated(String text, Charset charset) {
+    byte[] bytes = text.getBytes(charset);
+    return Arrays.copyOf(bytes, bytes.length + 1);
   }
 
-  /** A new stream of tokens, with zero state. */
+  private static BytePointer nullPointer() {
+    return new BytePointer((Pointer) null);
+  }
+
+  /**
+   * A new stream with zero state. It can be used after this model is closed.
+   *
+   * @throws IllegalStateException if the model is closed
+   */
   public synchronized Session newSession() {
     requireOpen();
-    try (PointerPointer<NativeBinding.multibit_session> out = new PointerPointer<>(1)) {
-      check(NativeBinding.multibit_session_new(model, out));
-      sessions++;
-      return new Session(this, out.get(NativeBinding.multibit_session.class, 0));
-    }
+    long[] session = new long[1];
+    NativeLibrary.check(Bindings.multibit_session_new(handle, session));
+    users++;
+    return new Session(this, session[0]);
   }
 
-  /** The vocabulary; position = token id. */
-  public List<String> words() {
-    requireOpen();
-    return Collections.unmodifiableList(words);
-  }
-
-  public int vocabularySize() {
-    requireOpen();
-    return info.vocabulary_size();
-  }
-
-  public int embeddingSize() {
-    requireOpen();
-    return info.embedding_size();
-  }
-
-  public int hiddenSize() {
-    requireOpen();
-    return info.hidden_size();
-  }
-
-  public int layers() {
-    requireOpen();
-    return info.layers();
-  }
-
-  /** The token at each line's end. */
-  public int eos() {
-    requireOpen();
-    return info.eos_token();
-  }
-
-  /** The token of unknown words; -1 if there is none. */
-  public int unknown() {
-    requireOpen();
-    return info.unknown_token();
-  }
-
-  /** Bits of the recurrent weights; 0 = full precision. */
-  public int weightBits() {
-    requireOpen();
-    return info.weight_bits();
-  }
-
-  /** Bits of the hidden state in the recurrent product; 0 = full precision. */
-  public int activationBits() {
-    requireOpen();
-    return info.activation_bits();
-  }
-
-  public long fileBytes() {
-    requireOpen();
-    return info.file_bytes();
-  }
-
-  /** A metadata value as text, arrays as their length; null if the file lacks the key. */
-  public synchronized String metadata(String key) {
-    requireOpen();
-    try (BytePointer name = new BytePointer(key, StandardCharsets.UTF_8);
-        PointerPointer<BytePointer> value = new PointerPointer<>(1)) {
-      check(NativeBinding.multibit_model_metadata(model, name, value));
-      return NativeBinding.string(value);
-    }
-  }
-
-  /** The instruction-set tier that models run on here. */
-  public static String isa() {
-    NativeBinding.load();
-    try (PointerPointer<BytePointer> name = new PointerPointer<>(1)) {
-      if (NativeBinding.multibit_isa(name) != 0) {
-        throw new IllegalStateException(lastError());
-      }
-      return NativeBinding.string(name);
-    }
-  }
-
-  private synchronized void requireOpen() {
+  private void requireOpen() {
     if (closed) {
       throw new IllegalStateException("The model " + path + " is closed");
     }
   }
 
-  synchronized void sessionClosed() {
-    sessions--;
-    release();
+  /**
+   * A value of the file's metadata as text (numbers in decimal, arrays as their length), or null.
+   *
+   * @throws IllegalStateException if the model is closed
+   */
+  public synchronized String metadata(String key) {
+    requireOpen();
+    try (BytePointer value = nullPointer()) {
+      byte[] name = zeroTerminated(key, StandardCharsets.UTF_8);
+      NativeLibrary.check(Bindings.multibit_model_metadata(handle, name, value));
+      return value.isNull() ? null : NativeLibrary.string(value);
+    }
+  }
+
+  /** V. */
+  public int vocabularySize() {
+    return vocabularySize;
+  }
+
+  /** E. */
+  public int embeddingSize() {
+    return embeddingSize;
+  }
+
+  /** H. */
+  public int hiddenSize() {
+    return hiddenSize;
+  }
+
+  /** LSTM layers. */
+  public int layers() {
+    return layers;
+  }
+
+  /** The token of an end of line. */
+  public int eos() {
+    return eos;
+  }
+
+  /** The token of words that the vocabulary lacks; -1 if there is none. */
+  public int unknown() {
+    return unknown;
+  }
+
+  /** Bits of the embedding; 0 = full precision. */
+  public int embeddingBits() {
+    return embeddingBits;
+  }
+
+  /** Bits of the recurrent weights; 0 = full precision. */
+  public int weightBits() {
+    return weightBits;
+  }
+
+  /** Bits of the hidden state in the recurrent product; 0 = full precision. */
+  public int activationBits() {
+    return activationBits;
+  }
+
+  /** The file's length. */
+  public long fileBytes() {
+    return fileBytes;
+  }
+
+  /** The vocabulary; position = token. */
+  public List<String> words() {
+    return words;
+  }
+
+  /**
+   * The word of a token.
+   *
+   * @throws IllegalArgumentException if there is no such token
+   */
+  public String word(int token) {
+    if (token < 0 || token >= vocabularySize) {
+      throw new IllegalArgumentException(
+          "There is no token %d in a vocabulary of %d".formatted(token, vocabularySize));
+    }
+    return words.get(token);
+  }
+
+  /** The token of a word; -1 if the vocabulary lacks it. */
+  public int token(String word) {
+    return tokens.getOrDefault(word, -1);
+  }
+
+  /** Ends the use of the model; its memory goes when its last session is closed. */
+  @Override
+  public synchronized void close() {
+    if (!closed) {
+      closed = true;
+      release();
+    }
+  }
+
+  /** One user less: a session, or the model itself. */
+  synchronized void release() {
+    if (--users == 0) {
+      Bindings.multibit_model_close(handle);
+    }
   }
 
   @Override
-  public synchronized void close() {
-    closed = true;
-    release();
-  }
-
-  private void release() {
-    if (closed && sessions == 0 && model != null) {
-      NativeBinding.multibit_model_close(model);
-      model = null;
-    }
+  public String toString() {
+    return path.toString();
   }
 }

@@ -1,94 +1,97 @@
 package org.multibit.runtime;
 
-import java.util.Objects;
 import org.bytedeco.javacpp.FloatPointer;
-import org.bytedeco.javacpp.PointerPointer;
+import org.bytedeco.javacpp.Pointer;
 
 /**
- * One stream of tokens through a {@link PackedLanguageModel}. Its methods may be called from any
- * thread, one at a time (they are synchronized). After {@link #close} (twice does no harm) they
- * throw IllegalStateException.
+ * One stream of tokens through a {@link PackedLanguageModel}, from zero state. Calls from several
+ * threads wait for each other.
  */
 public final class Session implements AutoCloseable {
   private final PackedLanguageModel model;
-  private final int vocabularySize;
-  private NativeBinding.multibit_session session;
 
-  Session(PackedLanguageModel model, NativeBinding.multibit_session session) {
+  /** The native session's address; 0 when closed. */
+  private long handle;
+
+  Session(PackedLanguageModel model, long handle) {
     this.model = model;
-    this.vocabularySize = model.vocabularySize();
-    this.session = session;
+    this.handle = handle;
+  }
+
+  private long open() {
+    if (handle == 0) {
+      throw new IllegalStateException("The session is closed");
+    }
+    return handle;
   }
 
   /** Back to zero state. */
   public synchronized void reset() {
-    PackedLanguageModel.check(NativeBinding.multibit_session_reset(open()));
+    NativeLibrary.check(Bindings.multibit_session_reset(open()));
   }
 
   /**
    * Feeds one token.
    *
-   * @throws IllegalArgumentException if it is outside the vocabulary
+   * @throws IllegalArgumentException if there is no such token
+   * @throws ArithmeticException if the model's values are so large that its state overflows
    */
   public synchronized void step(int token) {
-    PackedLanguageModel.check(NativeBinding.multibit_session_step(open(), token));
+    NativeLibrary.check(Bindings.multibit_session_step(open(), token));
   }
 
-  /** The logits after the last step, one per word. */
+  /**
+   * The logits after the last step, one per word.
+   *
+   * @throws IllegalArgumentException if no token was fed since the start or a reset
+   */
   public synchronized float[] logits() {
-    try (PointerPointer<FloatPointer> out = new PointerPointer<>(1)) {
-      PackedLanguageModel.check(NativeBinding.multibit_session_logits(open(), out));
-      FloatPointer pointer = NativeBinding.floats(out);
-      float[] logits = new float[vocabularySize];
-      pointer.get(logits);
-      return logits;
+    try (FloatPointer logits = new FloatPointer((Pointer) null)) {
+      NativeLibrary.check(Bindings.multibit_session_logits(open(), logits));
+      float[] copy = new float[model.vocabularySize()];
+      logits.get(copy);
+      return copy;
     }
   }
 
   /**
-   * Feeds {@code first}, then each token but the last.
+   * Feeds {@code first}, then each token but the last; each token of the array is a target. With
+   * {@code first} = eos on a fresh session this is how perplexity is reported: exp(loss / tokens).
    *
-   * @param tokens the targets
-   * @return the sum of -ln p over all targets, in float64
+   * @return the natural-log losses of all targets, summed in double
+   * @throws IllegalArgumentException if a token is outside the vocabulary; nothing was fed then
    */
   public synchronized double evaluate(int first, int[] tokens) {
     double[] loss = new double[1];
-    PackedLanguageModel.check(
-        NativeBinding.multibit_session_evaluate(
-            open(), first, Objects.requireNonNull(tokens, "tokens"), tokens.length, loss));
+    NativeLibrary.check(
+        Bindings.multibit_session_evaluate(open(), first, tokens, tokens.length, loss));
     return loss[0];
   }
 
   /**
-   * Draws one token after another and feeds it. There must have been a step before.
+   * Draws one token after another and feeds it. The same seed gives the same tokens.
    *
-   * @param temperature 0 takes the likeliest word each time
-   * @param topK draw among so many of the likeliest words; 0 = all
-   * @param seed the same seed gives the same tokens
+   * @param temperature 0 takes the likeliest token each time
+   * @param topK how many of the likeliest tokens take part; 0 = all
+   * @throws IllegalArgumentException if an argument is out of range, or no token was fed yet
    */
   public synchronized int[] generate(int count, float temperature, int topK, long seed) {
     if (count < 0) {
       throw new IllegalArgumentException("Cannot generate " + count + " tokens");
     }
     int[] tokens = new int[count];
-    PackedLanguageModel.check(
-        NativeBinding.multibit_session_generate(open(), temperature, topK, seed, tokens, count));
+    NativeLibrary.check(
+        Bindings.multibit_session_generate(open(), temperature, topK, seed, tokens, count));
     return tokens;
   }
 
-  private NativeBinding.multibit_session open() {
-    if (session == null) {
-      throw new IllegalStateException("The session is closed");
-    }
-    return session;
-  }
-
+  /** Frees the session; closing again does nothing. */
   @Override
   public synchronized void close() {
-    if (session != null) {
-      NativeBinding.multibit_session_free(session);
-      session = null;
-      model.sessionClosed();
+    if (handle != 0) {
+      Bindings.multibit_session_free(handle);
+      handle = 0;
+      model.release();
     }
   }
 }

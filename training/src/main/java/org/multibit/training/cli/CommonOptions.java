@@ -50,6 +50,8 @@ public final class CommonOptions {
       Nd4j.getEnvironment().setMaxMasterThreads(threads);
       openblas_nolapack.blas_set_num_threads(threads);
     }
+    // A time step's arrays are small: sharing them out over threads costs more than it gives.
+    Nd4j.getEnvironment().setElementwiseThreshold(1 << 16);
     // The training loop makes little garbage; ND4J's periodic System.gc() would only stop it.
     Nd4j.getMemoryManager().togglePeriodicGc(false);
   }

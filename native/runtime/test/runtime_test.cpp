@@ -1,0 +1,761 @@
+// The runtime through its C API: against a plain reading of docs/format.md, and on damaged files.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <functional>
+#include <memory>
+#include <random>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "gguf_writer.h"
+#include "kernels.h"
+#include "multibit.h"
+
+namespace {
+
+struct CloseModel {
+  void operator()(multibit_model* model) const { multibit_model_close(model); }
+};
+struct FreeSession {
+  void operator()(multibit_session* session) const { multibit_session_free(session); }
+};
+using ModelPointer = std::unique_ptr<multibit_model, CloseModel>;
+using SessionPointer = std::unique_ptr<multibit_session, FreeSession>;
+
+class TemporaryFile {
+ public:
+  TemporaryFile() {
+    const int descriptor = mkstemp(path_);
+    if (descriptor < 0) std::abort();
+    close(descriptor);
+  }
+  explicit TemporaryFile(const std::string& bytes) : TemporaryFile() { Write(bytes); }
+  ~TemporaryFile() { unlink(path_); }
+  const char* path() const { return path_; }
+  void Write(const std::string& bytes) const {
+    std::FILE* file = std::fopen(path_, "wb");
+    if (file == nullptr || std::fwrite(bytes.data(), 1, bytes.size(), file) != bytes.size() || std::fclose(file) != 0) {
+      std::abort();
+    }
+  }
+
+ private:
+  char path_[32] = "/tmp/multibit-test-XXXXXX";
+};
+
+ModelPointer Open(const char* path) {
+  multibit_model* model = nullptr;
+  EXPECT_EQ(MULTIBIT_OK, multibit_model_open(path, &model)) << multibit_last_error();
+  return ModelPointer(model);
+}
+
+SessionPointer NewSession(const ModelPointer& model) {
+  multibit_session* session = nullptr;
+  EXPECT_EQ(MULTIBIT_OK, multibit_session_new(model.get(), &session)) << multibit_last_error();
+  return SessionPointer(session);
+}
+
+const float* Logits(const SessionPointer& session) {
+  const float* logits = nullptr;
+  EXPECT_EQ(MULTIBIT_OK, multibit_session_logits(session.get(), &logits)) << multibit_last_error();
+  return logits;
+}
+
+// A matrix of the test: its values, and its codes where it has them.
+struct TestMatrix {
+  int rows, cols, bits, activation_bits;
+  std::vector<uint64_t> planes;  // as in the file
+  std::vector<float> coefficients;
+  std::vector<double> values;  // row-major
+};
+
+struct Shape {
+  const char* name;
+  int vocabulary, embedding, hidden, layers;
+  int embedding_bits, weight_bits, activation_bits, softmax_weight_bits, softmax_activation_bits;
+  int method, cycles;
+  float scale;
+};
+
+std::ostream& operator<<(std::ostream& out, const Shape& shape) { return out << shape.name; }
+
+const char* const kMethods[] = {"uniform", "balanced", "greedy", "refined", "alternating", "optimal"};
+
+// A random model: its file, and a step by the letter of docs/format.md in double.
+class TestModel {
+ public:
+  explicit TestModel(const Shape& s, unsigned seed = 1) : shape(s), random_(seed) {
+    file.String("general.architecture", "multibit");
+    file.U32("general.alignment", 64);
+    file.U32("multibit.version", 1);
+    file.String("multibit.head", "language-model");
+    file.String("multibit.cell", "lstm");
+    file.U32("multibit.layers", s.layers);
+    file.U32("multibit.vocabulary_size", s.vocabulary);
+    file.U32("multibit.embedding_size", s.embedding);
+    file.U32("multibit.hidden_size", s.hidden);
+    file.String("multibit.activation.method", kMethods[s.method]);
+    file.U32("multibit.activation.cycles", s.cycles);
+    file.F32("multibit.activation.scale", s.scale);
+    file.String("tokenizer.ggml.model", "words");
+    std::vector<std::string> words = {"<eos>", "<unk>"};
+    while (static_cast<int>(words.size()) < s.vocabulary) words.push_back("w" + std::to_string(words.size()));
+    file.Strings("tokenizer.ggml.tokens", words);
+    file.U32("tokenizer.ggml.eos_token_id", 0);
+    file.U32("tokenizer.ggml.unknown_token_id", 1);
+    // Keys and tensors that no version knows.
+    file.Add("x.nested", 9,
+             GgufWriter::Bytes<uint32_t>(9) + GgufWriter::Bytes<uint64_t>(1) + GgufWriter::Bytes<uint32_t>(0) +
+                 GgufWriter::Bytes<uint64_t>(2) + "ab");
+    file.F64("multibit.provenance.test_perplexity", 12.5);
+    file.Add("x.unknown", {3}, std::vector<float>{1, 2, 3});
+
+    embedding_ = AddMatrix("embedding", s.vocabulary, s.embedding, s.embedding_bits, -1);
+    for (int l = 0; l < s.layers; ++l) {
+      const std::string name = "rnn." + std::to_string(l);
+      const bool codes = l == 0 && s.embedding_bits > 0;
+      inputs_.push_back(AddMatrix(name + ".input", 4 * s.hidden, l == 0 ? s.embedding : s.hidden, s.weight_bits,
+                                  codes ? s.embedding_bits : s.activation_bits));
+      recurrents_.push_back(AddMatrix(name + ".recurrent", 4 * s.hidden, s.hidden, s.weight_bits, s.activation_bits));
+      biases_.push_back(AddBias(name + ".bias", 4 * s.hidden));
+    }
+    softmax_ = AddMatrix("softmax", s.vocabulary, s.hidden, s.softmax_weight_bits, s.softmax_activation_bits);
+    softmax_bias_ = AddBias("softmax.bias", s.vocabulary);
+    Reset();
+  }
+
+  void Reset() {
+    c_.assign(shape.layers, std::vector<double>(shape.hidden));
+    h_.assign(shape.layers, std::vector<float>(shape.hidden));
+  }
+
+  // Returns the logits.
+  std::vector<double> Step(int token) {
+    std::vector<double> embedded(embedding_.values.begin() + token * shape.embedding,
+                                 embedding_.values.begin() + (token + 1) * shape.embedding);
+    std::vector<float> x(embedded.begin(), embedded.end());
+    for (int l = 0; l < shape.layers; ++l) {
+      const bool codes = l == 0 && shape.embedding_bits > 0;
+      const std::vector<double> from_input =
+          Product(inputs_[l], codes ? embedded : Quantized(x, inputs_[l].activation_bits));
+      const std::vector<double> from_state = Product(recurrents_[l], Quantized(h_[l], recurrents_[l].activation_bits));
+      for (int j = 0; j < shape.hidden; ++j) {
+        double z[4];
+        for (int gate = 0; gate < 4; ++gate) {
+          const int row = gate * shape.hidden + j;
+          z[gate] = from_input[row] + from_state[row] + biases_[l][row];
+        }
+        c_[l][j] = Sigmoid(z[1]) * c_[l][j] + Sigmoid(z[0]) * std::tanh(z[2]);
+        h_[l][j] = static_cast<float>(Sigmoid(z[3]) * std::tanh(c_[l][j]));
+      }
+      x = h_[l];
+    }
+    std::vector<double> logits = Product(softmax_, Quantized(x, softmax_.activation_bits));
+    for (int v = 0; v < shape.vocabulary; ++v) logits[v] += softmax_bias_[v];
+    return logits;
+  }
+
+  const Shape shape;
+  GgufWriter file;
+
+ private:
+  static double Sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+
+  std::vector<double> Quantized(const std::vector<float>& x, int bits) const {
+    if (bits == 0) return std::vector<double>(x.begin(), x.end());
+    const multibit::Kernels* tiers[1];
+    multibit::SupportedKernels(tiers, 1);
+    const multibit::Kernels& plain = *tiers[0];
+    const auto cols = static_cast<int64_t>(x.size());
+    std::vector<uint64_t> planes((cols + 63) / 64 * bits);
+    std::vector<float> coefficients(bits);
+    std::vector<float> scratch(plain.quantize_scratch(cols, bits) / sizeof(float) + 1);
+    EXPECT_EQ(-1, plain.quantize({shape.method, shape.cycles, shape.scale}, x.data(), 1, cols, 0, 1, bits, 1,
+                                 planes.data(), coefficients.data(), scratch.data()));
+    std::vector<double> values(x.size());
+    for (int64_t j = 0; j < cols; ++j) {
+      for (int i = 0; i < bits; ++i) {
+        values[j] += (planes[j / 64 * bits + i] >> (j % 64) & 1) != 0 ? coefficients[i] : -coefficients[i];
+      }
+    }
+    return values;
+  }
+
+  static std::vector<double> Product(const TestMatrix& matrix, const std::vector<double>& x) {
+    std::vector<double> y(matrix.rows);
+    for (int r = 0; r < matrix.rows; ++r) {
+      for (int c = 0; c < matrix.cols; ++c) y[r] += matrix.values[static_cast<size_t>(r) * matrix.cols + c] * x[c];
+    }
+    return y;
+  }
+
+  std::vector<float> AddBias(const std::string& name, int size) {
+    std::vector<float> bias(size);
+    for (float& b : bias) b = normal_(random_);
+    file.Add(name, {static_cast<uint64_t>(size)}, bias);
+    return bias;
+  }
+
+  TestMatrix AddMatrix(const std::string& name, int rows, int cols, int bits, int activation_bits) {
+    file.U32("multibit." + name + ".weight_bits", bits);
+    if (activation_bits >= 0) file.U32("multibit." + name + ".activation_bits", activation_bits);
+    TestMatrix matrix = {
+        rows, cols, bits, activation_bits, {}, {}, std::vector<double>(static_cast<size_t>(rows) * cols)};
+    if (bits == 0) {
+      std::vector<float> weights(matrix.values.size());
+      for (float& w : weights) w = normal_(random_) / std::sqrt(static_cast<float>(cols));
+      std::copy(weights.begin(), weights.end(), matrix.values.begin());
+      file.Add(name + ".weight", {static_cast<uint64_t>(cols), static_cast<uint64_t>(rows)}, weights);
+      return matrix;
+    }
+    const int words = (cols + 63) / 64;
+    const int blocks = (rows + 7) / 8;
+    matrix.planes.resize(static_cast<size_t>(8) * bits * words * blocks);
+    matrix.coefficients.resize(static_cast<size_t>(8) * bits * blocks);
+    for (int r = 0; r < rows; ++r) {
+      for (int i = 0; i < bits; ++i) {
+        const float a = (1 + std::fabs(normal_(random_))) / std::sqrt(static_cast<float>(cols)) / (1 << i);
+        matrix.coefficients[(r / 8 * bits + i) * 8 + r % 8] = a;
+        for (int c = 0; c < cols; ++c) {
+          const bool set = (random_() & 1) != 0;
+          if (set) matrix.planes[((r / 8 * words + c / 64) * bits + i) * 8 + r % 8] |= uint64_t{1} << (c % 64);
+          matrix.values[static_cast<size_t>(r) * cols + c] += set ? a : -a;
+        }
+      }
+    }
+    file.Add(name + ".planes",
+             {8, static_cast<uint64_t>(bits), static_cast<uint64_t>(words), static_cast<uint64_t>(blocks)},
+             matrix.planes);
+    file.Add(name + ".coefficients", {8, static_cast<uint64_t>(bits), static_cast<uint64_t>(blocks)},
+             matrix.coefficients);
+    return matrix;
+  }
+
+  std::mt19937 random_;
+  std::normal_distribution<float> normal_;
+  TestMatrix embedding_, softmax_;
+  std::vector<TestMatrix> inputs_, recurrents_;
+  std::vector<std::vector<float>> biases_;
+  std::vector<float> softmax_bias_;
+  std::vector<std::vector<double>> c_;
+  std::vector<std::vector<float>> h_;
+};
+
+// Sizes around the lanes (8) and words (64); embedding and hidden sizes differ.
+const Shape kShapes[] = {
+    {"w2a2", 37, 65, 50, 1, 2, 2, 2, 2, 2, multibit::kAlternating, 2, 1},
+    {"w3a3_two_layers", 21, 40, 67, 2, 3, 3, 3, 3, 3, multibit::kAlternating, 2, 0.3f},
+    {"w1a1", 64, 64, 64, 1, 1, 1, 1, 1, 1, multibit::kGreedy, 0, 1},
+    {"w4a4_refined", 9, 70, 33, 2, 4, 4, 4, 4, 4, multibit::kRefined, 0, 1},
+    {"w2a3_softmax_w4a1", 30, 30, 90, 1, 2, 2, 3, 4, 1, multibit::kUniform, 0, 1},
+    {"w2_fp", 37, 65, 50, 2, 2, 2, 0, 2, 0, multibit::kGreedy, 0, 1},
+    {"fp", 37, 66, 50, 2, 0, 0, 0, 0, 0, multibit::kGreedy, 0, 1},
+    {"fp_weights_a2", 37, 66, 50, 1, 0, 0, 2, 0, 2, multibit::kOptimal, 0, 1},
+    {"codes_into_fp_weights", 37, 66, 50, 1, 2, 0, 0, 3, 2, multibit::kBalanced, 0, 1},
+    {"fp_embedding_w2a2", 37, 66, 50, 1, 0, 2, 2, 2, 2, multibit::kAlternating, 2, 1},
+    {"one_of_each", 2, 1, 1, 1, 2, 2, 2, 2, 2, multibit::kAlternating, 2, 1},
+};
+
+class RuntimeTest : public testing::TestWithParam<Shape> {};
+
+INSTANTIATE_TEST_SUITE_P(Shapes, RuntimeTest, testing::ValuesIn(kShapes),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+// A hidden state within rounding of a threshold may take another code in the oracle, which then is no oracle any more:
+// such a step is tolerated if most streams never see one.
+TEST_P(RuntimeTest, StepsAsTheFormatSays) {
+  int streams_that_agree = 0;
+  constexpr int kStreams = 10;
+  for (int stream = 0; stream < kStreams; ++stream) {
+    TestModel oracle(GetParam(), stream + 1);
+    const TemporaryFile file(oracle.file.Bytes());
+    const ModelPointer model = Open(file.path());
+    ASSERT_NE(nullptr, model);
+    const SessionPointer session = NewSession(model);
+    std::mt19937 random(stream);
+    bool agrees = true;
+    for (int step = 0; step < 6; ++step) {
+      const int token = static_cast<int>(random() % GetParam().vocabulary);
+      ASSERT_EQ(MULTIBIT_OK, multibit_session_step(session.get(), token));
+      const std::vector<double> expected = oracle.Step(token);
+      const float* actual = Logits(session);
+      for (size_t v = 0; v < expected.size(); ++v) agrees &= std::fabs(expected[v] - actual[v]) < 1e-4;
+    }
+    streams_that_agree += agrees;
+  }
+  const bool quantizes = GetParam().activation_bits > 0 || GetParam().softmax_activation_bits > 0;
+  EXPECT_GE(streams_that_agree, quantizes ? kStreams * 8 / 10 : kStreams);
+}
+
+TEST_P(RuntimeTest, EvaluateSumsTheLossesOfSteps) {
+  TestModel test(GetParam());
+  const TemporaryFile file(test.file.Bytes());
+  const ModelPointer model = Open(file.path());
+  const SessionPointer session = NewSession(model);
+  const SessionPointer stepped = NewSession(model);
+  std::mt19937 random(7);
+  std::vector<int32_t> tokens(40);
+  for (int32_t& token : tokens) token = static_cast<int32_t>(random() % GetParam().vocabulary);
+  double expected = 0;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    ASSERT_EQ(MULTIBIT_OK, multibit_session_step(stepped.get(), i == 0 ? 0 : tokens[i - 1]));
+    const float* logits = Logits(stepped);
+    double sum = 0;
+    for (int v = 0; v < GetParam().vocabulary; ++v) sum += std::exp(static_cast<double>(logits[v]));
+    expected += std::log(sum) - logits[tokens[i]];
+  }
+  double loss = 100;
+  ASSERT_EQ(MULTIBIT_OK, multibit_session_evaluate(session.get(), 0, tokens.data(), 25, &loss));
+  ASSERT_EQ(MULTIBIT_OK,
+            multibit_session_evaluate(session.get(), tokens[24], tokens.data() + 25, tokens.size() - 25, &loss));
+  EXPECT_NEAR(100 + expected, loss, 1e-5 * expected);
+}
+
+TEST_P(RuntimeTest, SessionsAreIndependentInOneThreadAndInMany) {
+  TestModel test(GetParam());
+  const TemporaryFile file(test.file.Bytes());
+  const ModelPointer model = Open(file.path());
+  constexpr int kStreams = 4;
+  constexpr int kSteps = 30;
+  const auto token = [&](int stream, int step) { return (stream * 7 + step * (stream + 3)) % GetParam().vocabulary; };
+  const auto copy = [&](const SessionPointer& session) {
+    const float* logits = Logits(session);
+    return std::vector<float>(logits, logits + GetParam().vocabulary);
+  };
+  std::vector<std::vector<float>> alone(kStreams);
+  const SessionPointer reused = NewSession(model);
+  for (int stream = 0; stream < kStreams; ++stream) {
+    multibit_session_reset(reused.get());
+    for (int step = 0; step < kSteps; ++step) multibit_session_step(reused.get(), token(stream, step));
+    alone[stream] = copy(reused);
+  }
+  std::vector<SessionPointer> sessions;
+  for (int stream = 0; stream < kStreams; ++stream) sessions.push_back(NewSession(model));
+  for (int step = 0; step < kSteps; ++step) {
+    for (int stream = 0; stream < kStreams; ++stream) {
+      multibit_session_step(sessions[stream].get(), token(stream, step));
+      if (step % (stream + 2) == 0) Logits(sessions[stream]);
+    }
+  }
+  for (int stream = 0; stream < kStreams; ++stream) EXPECT_EQ(alone[stream], copy(sessions[stream]));
+
+  std::vector<std::vector<float>> threaded(kStreams);
+  std::vector<std::thread> threads;
+  for (int stream = 0; stream < kStreams; ++stream) {
+    threads.emplace_back([&, stream] {
+      const SessionPointer session = NewSession(model);
+      for (int step = 0; step < kSteps; ++step) multibit_session_step(session.get(), token(stream, step));
+      threaded[stream] = copy(session);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(alone, threaded);
+}
+
+class GenerateTest : public testing::Test {
+ protected:
+  GenerateTest() : test_(kShapes[0]), file_(test_.file.Bytes()), model_(Open(file_.path())) {}
+
+  std::vector<int32_t> Generate(float temperature, int32_t top_k, uint64_t seed, size_t count = 60) {
+    const SessionPointer session = NewSession(model_);
+    EXPECT_EQ(MULTIBIT_OK, multibit_session_step(session.get(), 0));
+    std::vector<int32_t> tokens(count);
+    EXPECT_EQ(MULTIBIT_OK,
+              multibit_session_generate(session.get(), temperature, top_k, seed, tokens.data(), tokens.size()));
+    return tokens;
+  }
+
+  TestModel test_;
+  TemporaryFile file_;
+  ModelPointer model_;
+};
+
+TEST_F(GenerateTest, OneSeedGivesTheSameTokens) {
+  EXPECT_EQ(Generate(1, 0, 42), Generate(1, 0, 42));
+  EXPECT_EQ(Generate(1, 5, 42), Generate(1, 5, 42));
+  EXPECT_NE(Generate(1, 0, 42), Generate(1, 0, 43));
+}
+
+TEST_F(GenerateTest, ZeroTemperatureTakesTheLikeliest) {
+  const std::vector<int32_t> tokens = Generate(0, 0, 1);
+  EXPECT_EQ(tokens, Generate(1, 1, 2));
+  const SessionPointer session = NewSession(model_);
+  multibit_session_step(session.get(), 0);
+  for (const int32_t token : tokens) {
+    const float* logits = Logits(session);
+    EXPECT_EQ(std::max_element(logits, logits + kShapes[0].vocabulary) - logits, token);
+    multibit_session_step(session.get(), token);
+  }
+}
+
+TEST_F(GenerateTest, DrawsFollowTheSoftmaxOfTheLikeliest) {
+  constexpr int kDraws = 20000;
+  constexpr int kTop = 4;
+  constexpr float kTemperature = 0.7f;
+  const SessionPointer session = NewSession(model_);
+  multibit_session_step(session.get(), 3);
+  const float* logits = Logits(session);
+  std::vector<double> expected(logits, logits + kShapes[0].vocabulary);
+  std::vector<double> sorted = expected;
+  std::sort(sorted.rbegin(), sorted.rend());
+  double sum = 0;
+  for (double& p : expected) sum += p = p < sorted[kTop - 1] ? 0 : std::exp((p - sorted[0]) / kTemperature);
+  std::vector<double> counts(expected.size());
+  for (int seed = 0; seed < kDraws; ++seed) {
+    multibit_session_reset(session.get());
+    multibit_session_step(session.get(), 3);
+    int32_t token;
+    ASSERT_EQ(MULTIBIT_OK, multibit_session_generate(session.get(), kTemperature, kTop, seed, &token, 1));
+    ++counts[token];
+  }
+  for (size_t v = 0; v < expected.size(); ++v) {
+    const double p = expected[v] / sum;
+    // Five standard deviations.
+    EXPECT_NEAR(p * kDraws, counts[v], 5 * std::sqrt(p * (1 - p) * kDraws)) << "token " << v;
+  }
+}
+
+TEST_F(GenerateTest, RefusesBadArguments) {
+  const SessionPointer session = NewSession(model_);
+  int32_t token;
+  EXPECT_EQ(MULTIBIT_ERROR_ARGUMENT, multibit_session_generate(session.get(), 1, 0, 1, &token, 1));
+  multibit_session_step(session.get(), 0);
+  EXPECT_EQ(MULTIBIT_ERROR_ARGUMENT, multibit_session_generate(session.get(), -1, 0, 1, &token, 1));
+  EXPECT_EQ(MULTIBIT_ERROR_ARGUMENT, multibit_session_generate(session.get(), NAN, 0, 1, &token, 1));
+  EXPECT_EQ(MULTIBIT_ERROR_ARGUMENT, multibit_session_generate(session.get(), INFINITY, 0, 1, &token, 1));
+  EXPECT_EQ(MULTIBIT_ERROR_ARGUMENT, multibit_session_generate(session.get(), 1, -1, 1, &token, 1));
+  EXPECT_EQ(MULTIBIT_ERROR_ARGUMENT, multibit_session_generate(session.get(), 1, 0, 1, nullptr, 1));
+  EXPECT_EQ(MULTIBIT_OK, multibit_session_generate(session.get(), 1, 1000000, 1, &token, 1));
+  EXPECT_EQ(MULTIBIT_OK, multibit_session_generate(session.get(), 1e-30f, 0, 1, &token, 1));
+  EXPECT_EQ(MULTIBIT_OK, multibit_session_generate(session.get(), 1, 0, 1, nullptr, 0));
+}
+
+TEST(CApiTest, RefusesNullPointersAndForeignTokens) {
+  TestModel test(kShapes[0]);
+  const TemporaryFile file(test.file.Bytes());
+  const ModelPointer model = Open(file.path());
+  const SessionPointer session = NewSession(model);
+  multibit_model* opened = nullptr;
+  EXPECT_EQ(MULTIBIT_ERROR_ARGUMENT, multibit_model_open(nullptr, &opened));
+  EXPECT_EQ(MULTIBIT_ERROR_ARGUMENT, multibit_model_open(file.path(), nullptr));
+  EXPECT_EQ(MULTIBIT_ERROR_ARGUMENT, multibit_session_new(nullptr, nullptr));
+  EXPECT_EQ(MULTIBIT_ERROR_ARGUMENT, multibit_session_step(nullptr, 0));
+  EXPECT_STREQ("The argument session is null", multibit_last_error());
+  for (const int32_t token : {-1, kShapes[0].vocabulary, INT32_MAX, INT32_MIN}) {
+    EXPECT_EQ(MULTIBIT_ERROR_ARGUMENT, multibit_session_step(session.get(), token));
+    double loss = 0;
+    EXPECT_EQ(MULTIBIT_ERROR_ARGUMENT, multibit_session_evaluate(session.get(), 0, &token, 1, &loss));
+    EXPECT_EQ(MULTIBIT_ERROR_ARGUMENT, multibit_session_evaluate(session.get(), token, &token, 1, &loss));
+    const char* word;
+    size_t length;
+    EXPECT_EQ(MULTIBIT_ERROR_ARGUMENT, multibit_model_word(model.get(), token, &word, &length));
+  }
+  const float* logits = nullptr;
+  EXPECT_EQ(MULTIBIT_ERROR_ARGUMENT, multibit_session_logits(session.get(), &logits));
+  std::thread([] { EXPECT_STREQ("", multibit_last_error()); }).join();
+  multibit_model_close(nullptr);
+  multibit_session_free(nullptr);
+}
+
+TEST(CApiTest, DescribesTheModel) {
+  TestModel test(kShapes[1]);
+  const std::string bytes = test.file.Bytes();
+  const TemporaryFile file(bytes);
+  const ModelPointer model = Open(file.path());
+  multibit_model_info info;
+  ASSERT_EQ(MULTIBIT_OK, multibit_model_describe(model.get(), &info));
+  EXPECT_EQ(21, info.vocabulary_size);
+  EXPECT_EQ(40, info.embedding_size);
+  EXPECT_EQ(67, info.hidden_size);
+  EXPECT_EQ(2, info.layers);
+  EXPECT_EQ(0, info.eos_token);
+  EXPECT_EQ(1, info.unknown_token);
+  EXPECT_EQ(3, info.embedding_bits);
+  EXPECT_EQ(3, info.weight_bits);
+  EXPECT_EQ(3, info.activation_bits);
+  EXPECT_EQ(static_cast<int64_t>(bytes.size()), info.file_bytes);
+  EXPECT_STREQ("lstm", info.cell);
+  const char* word;
+  size_t length;
+  ASSERT_EQ(MULTIBIT_OK, multibit_model_word(model.get(), 20, &word, &length));
+  EXPECT_EQ("w20", std::string(word, length));
+  int32_t token;
+  ASSERT_EQ(MULTIBIT_OK, multibit_model_token(model.get(), "w20", 3, &token));
+  EXPECT_EQ(20, token);
+  ASSERT_EQ(MULTIBIT_OK, multibit_model_token(model.get(), "w2000", 5, &token));
+  EXPECT_EQ(-1, token);
+  const auto metadata = [&](const char* key) {
+    const char* value = nullptr;
+    EXPECT_EQ(MULTIBIT_OK, multibit_model_metadata(model.get(), key, &value));
+    return std::string(value == nullptr ? "(null)" : value);
+  };
+  EXPECT_EQ("multibit", metadata("general.architecture"));
+  EXPECT_EQ("21", metadata("tokenizer.ggml.tokens"));
+  EXPECT_EQ("0.3", metadata("multibit.activation.scale"));
+  EXPECT_EQ("12.5", metadata("multibit.provenance.test_perplexity"));
+  EXPECT_EQ("(null)", metadata("no such key"));
+}
+
+// One code and one message for each file that docs/format.md forbids.
+TEST(FormatTest, RefusesWhatTheFormatForbids) {
+  struct Case {
+    std::function<void(GgufWriter*)> damage;
+    const char* message;
+  };
+  const auto u32 = [](const char* key, uint32_t value) { return [=](GgufWriter* file) { file->U32(key, value); }; };
+  const auto text = [](const char* key, const char* value) {
+    return [=](GgufWriter* file) { file->String(key, value); };
+  };
+  const auto tensor = [](const char* name, const std::function<void(GgufWriter::Tensor*)>& change) {
+    return [=](GgufWriter* file) { change(&file->Find(name)); };
+  };
+  const auto set_float = [](size_t index, float value) {
+    return [=](GgufWriter::Tensor* t) { std::memcpy(&t->data[index * sizeof(float)], &value, sizeof(float)); };
+  };
+  const std::vector<Case> cases = {
+      {text("general.architecture", "llama"), "general.architecture is \"llama\""},
+      {u32("general.alignment", 32), "general.alignment is 32"},
+      {u32("multibit.version", 2), "format version 2"},
+      {text("multibit.head", "classifier"), "multibit.head"},
+      {text("multibit.cell", "gru"), "multibit.cell is \"gru\""},
+      {text("tokenizer.ggml.model", "bpe"), "tokenizer.ggml.model"},
+      {u32("multibit.layers", 0), "multibit.layers is 0"},
+      {u32("multibit.layers", 3), "multibit.rnn.1.input.weight_bits"},
+      {u32("multibit.layers", UINT32_MAX), "multibit.layers is 4294967295"},
+      {u32("multibit.hidden_size", UINT32_MAX), "multibit.hidden_size is 4294967295"},
+      {u32("multibit.vocabulary_size", 36), "37 words, not 36"},
+      {u32("multibit.hidden_size", 40), "dims"},
+      {u32("multibit.softmax.weight_bits", 9), "outside 0..8"},
+      {u32("multibit.softmax.weight_bits", 3), "dims"},
+      {u32("multibit.softmax.weight_bits", 0), "it lacks the tensor softmax.weight"},
+      {u32("multibit.rnn.0.input.activation_bits", 3), "the embedding has 2 bits"},
+      {u32("multibit.softmax.activation_bits", 9), "outside 0..8"},
+      {u32("tokenizer.ggml.eos_token_id", 37), "outside the vocabulary"},
+      {u32("tokenizer.ggml.unknown_token_id", 37), "outside the vocabulary"},
+      {text("multibit.activation.method", "magic"), "no activation method \"magic\""},
+      {u32("multibit.activation.cycles", 1001), "multibit.activation.cycles is 1001"},
+      {[](GgufWriter* f) { f->F32("multibit.activation.scale", NAN); }, "multibit.activation.scale"},
+      {[](GgufWriter* f) { f->F32("multibit.activation.scale", 0); }, "multibit.activation.scale"},
+      {[](GgufWriter* f) { f->U64("multibit.version", 1); }, "multibit.version is of type 10, not 4"},
+      {[](GgufWriter* f) { f->Add("x", 13, "a"); }, "unknown type 13"},
+      {[](GgufWriter* f) { f->Repeat("multibit.version"); }, "the key multibit.version occurs twice"},
+      {[](GgufWriter* f) { f->tensors.push_back(f->Find("softmax.bias")); }, "softmax.bias occurs twice"},
+      {[](GgufWriter* f) { f->Strings("tokenizer.ggml.tokens", {"a"}); }, "1 words, not 37"},
+      {tensor("softmax.bias", [](auto* t) { t->type = 27; }), "runs past its end"},
+      {tensor("softmax.bias", [](auto* t) { t->type = 1; }), "tensor softmax.bias is of type 1, not 0"},
+      {tensor("softmax.bias",
+              [](auto* t) {
+                t->dims = {37, 1};
+              }),
+       "dims 37 1, expected 37"},
+      {tensor("softmax.bias", [](auto* t) { t->dims = {0}; }), "softmax.bias is empty"},
+      {tensor("softmax.bias", [](auto* t) { t->dims = {}; }), "rank 0"},
+      {tensor("softmax.bias",
+              [](auto* t) {
+                t->dims = {1, 1, 1, 1, 37};
+              }),
+       "rank 5"},
+      {tensor("softmax.bias",
+              [](auto* t) {
+                t->dims = {1ull << 32, 1ull << 32};
+              }),
+       "overflows"},
+      {tensor("softmax.bias", [](auto* t) { t->dims = {1ull << 61}; }), "runs past its end"},
+      {tensor("softmax.bias", [](auto* t) { t->offset += 4; }), "not aligned"},
+      {tensor("softmax.bias", [](auto* t) { t->offset = 1ull << 40; }), "runs past its end"},
+      {tensor("softmax.bias", [](auto* t) { t->offset = ~0ull - 63; }), "runs past its end"},
+      {tensor("softmax.bias", [](auto* t) { t->offset = 0; }), "overlap"},
+      {tensor("softmax.bias", set_float(36, NAN)), "element 36 of tensor softmax.bias is not finite"},
+      {tensor("rnn.0.bias", set_float(0, INFINITY)), "not finite"},
+      {tensor("softmax.coefficients", set_float(5, -INFINITY)), "not finite"},
+      // Row 37, the first past the 37 rows; then column 50 of 50.
+      {tensor("softmax.planes", [](auto* t) { t->data[((4 * 1 * 2 + 0) * 8 + 5) * 8] = 1; }), "padding of softmax"},
+      {tensor("softmax.planes", [](auto* t) { t->data[6] = 4; }), "padding of softmax"},
+      {tensor("softmax.coefficients", set_float(4 * 2 * 8 + 5, 1)), "padding of softmax"},
+  };
+  for (const Case& damaged : cases) {
+    TestModel test(kShapes[0]);
+    damaged.damage(&test.file);
+    const TemporaryFile file(test.file.Bytes());
+    multibit_model* model = nullptr;
+    EXPECT_EQ(MULTIBIT_ERROR_FORMAT, multibit_model_open(file.path(), &model)) << damaged.message;
+    EXPECT_NE(nullptr, std::strstr(multibit_last_error(), damaged.message))
+        << multibit_last_error() << "\ndoes not say " << damaged.message;
+    EXPECT_NE(nullptr, std::strstr(multibit_last_error(), file.path()));
+    multibit_model_close(model);
+  }
+}
+
+TEST(FormatTest, EveryRequiredKeyAndTensorIsMissed) {
+  const auto opens = [](const GgufWriter& writer) {
+    const TemporaryFile file(writer.Bytes());
+    multibit_model* model = nullptr;
+    const int code = multibit_model_open(file.path(), &model);
+    multibit_model_close(model);
+    return code == MULTIBIT_OK;
+  };
+  const std::vector<std::string> optional = {"tokenizer.ggml.unknown_token_id", "x.nested",
+                                             "multibit.provenance.test_perplexity"};
+  const TestModel test(kShapes[0]);
+  for (const char* key : {"general.architecture",
+                          "general.alignment",
+                          "multibit.version",
+                          "multibit.head",
+                          "multibit.cell",
+                          "multibit.layers",
+                          "multibit.vocabulary_size",
+                          "multibit.embedding_size",
+                          "multibit.hidden_size",
+                          "multibit.embedding.weight_bits",
+                          "multibit.rnn.0.input.weight_bits",
+                          "multibit.rnn.0.recurrent.weight_bits",
+                          "multibit.softmax.weight_bits",
+                          "multibit.rnn.0.input.activation_bits",
+                          "multibit.rnn.0.recurrent.activation_bits",
+                          "multibit.softmax.activation_bits",
+                          "multibit.activation.method",
+                          "multibit.activation.cycles",
+                          "multibit.activation.scale",
+                          "tokenizer.ggml.model",
+                          "tokenizer.ggml.tokens",
+                          "tokenizer.ggml.eos_token_id"}) {
+    GgufWriter damaged = test.file;
+    damaged.Remove(key);
+    EXPECT_FALSE(opens(damaged)) << key;
+  }
+  for (const std::string& key : optional) {
+    GgufWriter reduced = test.file;
+    reduced.Remove(key);
+    EXPECT_TRUE(opens(reduced)) << key;
+  }
+  for (size_t i = 0; i < test.file.tensors.size(); ++i) {
+    GgufWriter damaged = test.file;
+    damaged.tensors.erase(damaged.tensors.begin() + static_cast<std::ptrdiff_t>(i));
+    EXPECT_EQ(test.file.tensors[i].name == "x.unknown", opens(damaged)) << test.file.tensors[i].name;
+  }
+}
+
+// Opens and, where that succeeds, runs the model: nothing may crash.
+int Try(const char* path) {
+  multibit_model* opened = nullptr;
+  const int code = multibit_model_open(path, &opened);
+  if (code != MULTIBIT_OK) {
+    EXPECT_TRUE(code == MULTIBIT_ERROR_FORMAT || code == MULTIBIT_ERROR_IO) << code;
+    EXPECT_NE(nullptr, std::strstr(multibit_last_error(), path)) << multibit_last_error();
+    return code;
+  }
+  const ModelPointer model(opened);
+  const SessionPointer session = NewSession(model);
+  const int32_t tokens[] = {1, 0, 1};
+  double loss = 0;
+  multibit_session_evaluate(session.get(), 0, tokens, 3, &loss);
+  int32_t generated[2];
+  multibit_session_generate(session.get(), 1, 0, 1, generated, 2);
+  return code;
+}
+
+const Shape kTiny = {"tiny", 3, 2, 2, 1, 2, 2, 2, 2, 2, multibit::kAlternating, 2, 1};
+
+TEST(DamageTest, FilesCutAtAnyByteAreRefused) {
+  const TestModel test(kTiny);
+  const std::string bytes = test.file.Bytes();
+  const TemporaryFile file(bytes);
+  ASSERT_EQ(MULTIBIT_OK, Try(file.path()));
+  for (size_t size = bytes.size(); size-- > 0;) {
+    ASSERT_EQ(0, truncate(file.path(), static_cast<off_t>(size)));
+    ASSERT_EQ(MULTIBIT_ERROR_FORMAT, Try(file.path())) << size;
+  }
+}
+
+// Each byte of the header with each bit flipped, and set to the extremes: an error or a model that runs.
+TEST(DamageTest, NoByteOfTheHeaderCrashes) {
+  const TestModel test(kTiny);
+  size_t header = 0;
+  const std::string bytes = test.file.Bytes(&header);
+  const TemporaryFile file(bytes);
+  const int descriptor = open(file.path(), O_WRONLY);
+  ASSERT_GE(descriptor, 0);
+  for (size_t i = 0; i < header; ++i) {
+    std::set<char> values = {0, 1, 127, -128, -1};
+    for (int bit = 0; bit < 8; ++bit) values.insert(static_cast<char>(bytes[i] ^ (1 << bit)));
+    for (const char value : values) {
+      ASSERT_EQ(1, pwrite(descriptor, &value, 1, static_cast<off_t>(i)));
+      Try(file.path());
+    }
+    ASSERT_EQ(1, pwrite(descriptor, &bytes[i], 1, static_cast<off_t>(i)));
+  }
+  close(descriptor);
+  EXPECT_EQ(MULTIBIT_OK, Try(file.path()));
+}
+
+// Weights of any bits, as long as they are finite, run to numbers or to an error.
+TEST(DamageTest, WildWeightsAreSurvived) {
+  for (const Shape& shape : kShapes) {
+    for (unsigned seed = 1; seed <= 20; ++seed) {
+      TestModel test(shape, seed);
+      std::mt19937 random(seed);
+      for (GgufWriter::Tensor& tensor : test.file.tensors) {
+        for (size_t i = 0; tensor.type == 0 && i + 4 <= tensor.data.size(); i += 4) {
+          float value;
+          std::memcpy(&value, &tensor.data[i], 4);
+          if (value == 0) continue;
+          value = std::ldexp(value, static_cast<int>(random() % 250) - 125);
+          std::memcpy(&tensor.data[i], &value, 4);
+        }
+      }
+      const TemporaryFile file(test.file.Bytes());
+      Try(file.path());
+    }
+  }
+}
+
+TEST(DamageTest, WhatIsNoFileIsRefused) {
+  multibit_model* model = nullptr;
+  EXPECT_EQ(MULTIBIT_ERROR_IO, multibit_model_open("/no/such/file", &model));
+  EXPECT_EQ(MULTIBIT_ERROR_IO, multibit_model_open("/tmp", &model));
+  EXPECT_EQ(MULTIBIT_ERROR_IO, multibit_model_open("/dev/null", &model));
+  const TemporaryFile pipe;
+  unlink(pipe.path());
+  ASSERT_EQ(0, mkfifo(pipe.path(), 0600));
+  EXPECT_EQ(MULTIBIT_ERROR_IO, multibit_model_open(pipe.path(), &model));
+  EXPECT_EQ(nullptr, model);
+}
+
+TEST(IsaTest, UnknownTiersAreAnError) {
+  const char* before = std::getenv("MULTIBIT_ISA");
+  const std::string saved = before == nullptr ? "" : before;
+  setenv("MULTIBIT_ISA", "abacus", 1);
+  const char* name = nullptr;
+  EXPECT_EQ(MULTIBIT_ERROR_ISA, multibit_isa(&name));
+  EXPECT_NE(nullptr, std::strstr(multibit_last_error(), "abacus"));
+  multibit_model* model = nullptr;
+  EXPECT_EQ(MULTIBIT_ERROR_ISA, multibit_model_open("/no/such/file", &model));
+  setenv("MULTIBIT_ISA", "scalar", 1);
+  EXPECT_EQ(MULTIBIT_OK, multibit_isa(&name));
+  EXPECT_STREQ("scalar", name);
+  setenv("MULTIBIT_ISA", saved.c_str(), 1);
+}
+
+}  // namespace
+
+// `multibit_runtime_test --write FILE` writes the model that the test of the program uses.
+int main(int argc, char** argv) {
+  if (argc == 3 && std::string(argv[1]) == "--write") {
+    const TestModel test(kShapes[0]);
+    const std::string bytes = test.file.Bytes();
+    std::FILE* file = std::fopen(argv[2], "wb");
+    return file != nullptr && std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size() && std::fclose(file) == 0
+               ? 0
+               : 1;
+  }
+  testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}

@@ -1,0 +1,200 @@
+package org.multibit.runtime;
+
+import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.FloatPointer;
+import org.bytedeco.javacpp.IntPointer;
+import org.bytedeco.javacpp.LongPointer;
+import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.javacpp.annotation.ByPtrPtr;
+import org.bytedeco.javacpp.annotation.Cast;
+import org.bytedeco.javacpp.annotation.MemberGetter;
+import org.bytedeco.javacpp.annotation.Name;
+import org.bytedeco.javacpp.annotation.NoException;
+import org.bytedeco.javacpp.annotation.Platform;
+
+/**
+ * What native code offers, as it is: multibit.h and kernel_calls.h. Models, sessions and kernels
+ * are addresses; strings are bytes that end with a zero. Call {@link NativeLibrary#load} first.
+ */
+@Platform(
+    include = {"multibit.h", "kernel_calls.h"},
+    library = "jnimultibit")
+@NoException
+final class Bindings {
+  static final int OK = 0;
+  static final int ERROR_ARGUMENT = 1;
+  static final int ERROR_IO = 2;
+  static final int ERROR_FORMAT = 3;
+  static final int ERROR_MEMORY = 4;
+  static final int ERROR_ISA = 5;
+
+  private Bindings() {}
+
+  /** multibit_model_info. */
+  @Name("multibit_model_info")
+  @NoException
+  static final class ModelInfo extends Pointer {
+    ModelInfo() {
+      allocate();
+    }
+
+    private native void allocate();
+
+    @MemberGetter
+    native int vocabulary_size();
+
+    @MemberGetter
+    native int embedding_size();
+
+    @MemberGetter
+    native int hidden_size();
+
+    @MemberGetter
+    native int layers();
+
+    @MemberGetter
+    native int eos_token();
+
+    @MemberGetter
+    native int unknown_token();
+
+    @MemberGetter
+    native int embedding_bits();
+
+    @MemberGetter
+    native int weight_bits();
+
+    @MemberGetter
+    native int activation_bits();
+
+    @MemberGetter
+    native @Cast("jlong") long file_bytes();
+  }
+
+  static native @Cast("const char*") BytePointer multibit_last_error();
+
+  static native int multibit_isa(@Cast("const char**") @ByPtrPtr BytePointer name);
+
+  static native int multibit_model_open(
+      @Cast("const char*") byte[] path, @Cast("multibit_model**") long[] model);
+
+  static native void multibit_model_close(@Cast("multibit_model*") long model);
+
+  static native int multibit_model_describe(
+      @Cast("const multibit_model*") long model, ModelInfo info);
+
+  static native int multibit_model_word(
+      @Cast("const multibit_model*") long model,
+      int token,
+      @Cast("const char**") @ByPtrPtr BytePointer word,
+      @Cast("size_t*") long[] length);
+
+  static native int multibit_model_metadata(
+      @Cast("const multibit_model*") long model,
+      @Cast("const char*") byte[] key,
+      @Cast("const char**") @ByPtrPtr BytePointer value);
+
+  static native int multibit_session_new(
+      @Cast("const multibit_model*") long model, @Cast("multibit_session**") long[] session);
+
+  static native void multibit_session_free(@Cast("multibit_session*") long session);
+
+  static native int multibit_session_reset(@Cast("multibit_session*") long session);
+
+  static native int multibit_session_step(@Cast("multibit_session*") long session, int token);
+
+  static native int multibit_session_logits(
+      @Cast("multibit_session*") long session,
+      @Cast("const float**") @ByPtrPtr FloatPointer logits);
+
+  static native int multibit_session_evaluate(
+      @Cast("multibit_session*") long session,
+      int first,
+      @Cast("const int32_t*") int[] tokens,
+      @Cast("size_t") long count,
+      double[] totalLoss);
+
+  static native int multibit_session_generate(
+      @Cast("multibit_session*") long session,
+      float temperature,
+      int topK,
+      @Cast("uint64_t") long seed,
+      @Cast("int32_t*") int[] tokens,
+      @Cast("size_t") long count);
+
+  /** 0 past the last tier. */
+  @Name("multibit::SupportedTier")
+  static native @Cast("jlong") long supportedTier(int index);
+
+  @Name("multibit::TierName")
+  static native @Cast("const char*") BytePointer tierName(
+      @Cast("const multibit::Kernels*") long kernels);
+
+  @Name("multibit::Quantize")
+  static native @Cast("jlong") long quantize(
+      @Cast("const multibit::Kernels*") long kernels,
+      int method,
+      int cycles,
+      float scale,
+      @Cast("const float*") FloatPointer w,
+      @Cast("int64_t") long rows,
+      @Cast("int64_t") long cols,
+      @Cast("int64_t") long firstRow,
+      @Cast("int64_t") long lastRow,
+      int bits,
+      int lanes,
+      @Cast("uint64_t*") LongPointer planes,
+      FloatPointer coefficients);
+
+  @Name("multibit::Dequantize")
+  static native void dequantize(
+      @Cast("const multibit::Kernels*") long kernels,
+      @Cast("const uint64_t*") LongPointer planes,
+      @Cast("const float*") FloatPointer coefficients,
+      @Cast("int64_t") long firstRow,
+      @Cast("int64_t") long lastRow,
+      @Cast("int64_t") long cols,
+      int bits,
+      int lanes,
+      FloatPointer out);
+
+  @Name("multibit::Multiply")
+  static native void multiply(
+      @Cast("const multibit::Kernels*") long kernels,
+      @Cast("const uint64_t*") LongPointer weightPlanes,
+      @Cast("const float*") FloatPointer weightCoefficients,
+      @Cast("int64_t") long rows,
+      @Cast("int64_t") long firstRow,
+      @Cast("int64_t") long lastRow,
+      @Cast("int64_t") long cols,
+      int weightBits,
+      @Cast("const uint64_t*") LongPointer activationPlanes,
+      @Cast("const float*") FloatPointer activationCoefficients,
+      int activationBits,
+      @Cast("int64_t") long batch,
+      FloatPointer out);
+
+  @Name("multibit::MultiplyFloat")
+  static native void multiplyFloat(
+      @Cast("const multibit::Kernels*") long kernels,
+      @Cast("const uint64_t*") LongPointer weightPlanes,
+      @Cast("const float*") FloatPointer weightCoefficients,
+      @Cast("int64_t") long rows,
+      @Cast("int64_t") long firstRow,
+      @Cast("int64_t") long lastRow,
+      @Cast("int64_t") long cols,
+      int weightBits,
+      @Cast("const float*") FloatPointer activations,
+      @Cast("int64_t") long batch,
+      FloatPointer out);
+
+  @Name("multibit::Softmax")
+  static native void softmax(
+      @Cast("const multibit::Kernels*") long kernels,
+      FloatPointer logits,
+      @Cast("int64_t") long firstRow,
+      @Cast("int64_t") long lastRow,
+      @Cast("int64_t") long classes,
+      @Cast("const int32_t*") IntPointer labels,
+      FloatPointer losses);
+}

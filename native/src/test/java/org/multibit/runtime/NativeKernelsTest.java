@@ -1,0 +1,281 @@
+package org.multibit.runtime;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.FloatBuffer;
+import java.nio.IntBuffer;
+import java.util.List;
+import java.util.Random;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.multibit.core.Alternating;
+import org.multibit.core.JavaKernels;
+import org.multibit.core.Kernels;
+import org.multibit.core.MultibitMatrix;
+import org.multibit.core.Quantizer;
+import org.multibit.core.Quantizers;
+
+/**
+ * Every tier of this CPU against the Java kernels: the same codes, coefficients and products, bit
+ * for bit.
+ */
+class NativeKernelsTest {
+  /** Around the widths of vectors, words and the 16 partial sums. */
+  private static final int[] COLS = {
+    1, 2, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 127, 128, 200, 511, 513
+  };
+
+  private static final int ROWS = 19;
+
+  private static final Kernels JAVA = new JavaKernels();
+
+  static List<String> tiers() {
+    return NativeKernels.supportedTiers();
+  }
+
+  @Test
+  void theServiceLoaderFindsTheBestTier() {
+    assertEquals("native " + NativeLibrary.isa(), Kernels.get().name());
+    assertTrue(NativeLibrary.isAvailable());
+  }
+
+  @ParameterizedTest
+  @MethodSource("tiers")
+  void quantizesAsJava(String tier) {
+    Kernels kernels = new NativeKernels(tier);
+    for (String method : Quantizers.METHODS) {
+      Quantizer quantizer = Quantizers.of(method);
+      for (int bits = 1; bits <= quantizer.maxBits(); bits++) {
+        for (int cols : COLS) {
+          assertQuantizesAsJava(kernels, quantizer, bits, cols);
+        }
+      }
+    }
+    for (Quantizer quantizer :
+        List.of(new Alternating(0, 1), new Alternating(7, 0.3f), new HalfSigns())) {
+      assertQuantizesAsJava(kernels, quantizer, 3, 65);
+    }
+  }
+
+  private static void assertQuantizesAsJava(
+      Kernels kernels, Quantizer quantizer, int bits, int cols) {
+    FloatBuffer rows = rows(ROWS, cols, 31L * cols + bits);
+    MultibitMatrix expected = MultibitMatrix.weights(ROWS, cols, bits);
+    MultibitMatrix actual = dirty(MultibitMatrix.weights(ROWS, cols, bits));
+    JAVA.quantize(quantizer, rows, expected);
+    kernels.quantize(quantizer, rows, actual);
+    String what = "%s, %s, %d bits, %d columns".formatted(kernels.name(), quantizer, bits, cols);
+    assertEquals(expected.planes(), actual.planes(), what);
+    assertSameBits(expected.coefficients(), actual.coefficients(), what);
+
+    expected = MultibitMatrix.activations(ROWS, cols, bits);
+    actual = dirty(MultibitMatrix.activations(ROWS, cols, bits));
+    JAVA.quantize(quantizer, rows, expected);
+    kernels.quantize(quantizer, rows, actual);
+    assertEquals(expected.planes(), actual.planes(), what);
+    assertSameBits(expected.coefficients(), actual.coefficients(), what);
+  }
+
+  @ParameterizedTest
+  @MethodSource("tiers")
+  void multipliesAndDequantizesAsJava(String tier) {
+    Kernels kernels = new NativeKernels(tier);
+    Quantizer quantizer = new Alternating();
+    for (int cols : COLS) {
+      for (int weightBits : new int[] {1, 2, 3, 8}) {
+        MultibitMatrix weights = MultibitMatrix.weights(ROWS, cols, weightBits);
+        JAVA.quantize(quantizer, rows(ROWS, cols, cols), weights);
+        String what = "%s, %d bits, %d columns".formatted(tier, weightBits, cols);
+
+        FloatBuffer expected = floats(ROWS * cols);
+        FloatBuffer actual = floats(ROWS * cols);
+        JAVA.dequantize(weights, expected);
+        kernels.dequantize(weights, actual);
+        assertSameBits(expected, actual, what);
+
+        for (int activationBits : new int[] {1, 2, 3, 4}) {
+          int batch = activationBits + 2;
+          MultibitMatrix activations = MultibitMatrix.activations(batch, cols, activationBits);
+          JAVA.quantize(quantizer, rows(batch, cols, cols + 1), activations);
+          expected = floats(batch * ROWS);
+          actual = floats(batch * ROWS);
+          JAVA.multiply(weights, activations, expected);
+          kernels.multiply(weights, activations, actual);
+          assertSameBits(expected, actual, what + " x " + activationBits);
+        }
+
+        FloatBuffer x = rows(3, cols, cols + 2);
+        expected = floats(3 * ROWS);
+        actual = floats(3 * ROWS);
+        JAVA.multiply(weights, x, 3, expected);
+        kernels.multiply(weights, x, 3, actual);
+        FloatBuffer magnitude = floats(3 * ROWS);
+        JAVA.multiply(positive(weights), absolute(x), 3, magnitude);
+        for (int i = 0; i < 3 * ROWS; i++) {
+          assertEquals(expected.get(i), actual.get(i), 1e-5f * magnitude.get(i) + 1e-30f, what);
+        }
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("tiers")
+  void softmaxIsThatOfJava(String tier) {
+    Kernels kernels = new NativeKernels(tier);
+    for (int classes : COLS) {
+      FloatBuffer expected = floats(ROWS * classes);
+      Random random = new Random(classes);
+      IntBuffer labels =
+          ByteBuffer.allocateDirect(4 * ROWS).order(ByteOrder.nativeOrder()).asIntBuffer();
+      for (int r = 0; r < ROWS; r++) {
+        labels.put(r, random.nextInt(classes));
+        for (int c = 0; c < classes; c++) {
+          expected.put(r * classes + c, (float) (10 * random.nextGaussian()));
+        }
+      }
+      FloatBuffer actual = copy(expected);
+      FloatBuffer plain = copy(expected);
+      FloatBuffer expectedLosses = floats(ROWS);
+      FloatBuffer actualLosses = floats(ROWS);
+      JAVA.softmaxCrossEntropy(expected, classes, labels, expectedLosses);
+      kernels.softmaxCrossEntropy(actual, classes, labels, actualLosses);
+      kernels.softmax(plain, ROWS, classes);
+      for (int r = 0; r < ROWS; r++) {
+        assertEquals(expectedLosses.get(r), actualLosses.get(r), 1e-4);
+        for (int i = r * classes; i < (r + 1) * classes; i++) {
+          assertEquals(expected.get(i), actual.get(i), 2e-6);
+          float oneHot = i - r * classes == labels.get(r) ? 1 : 0;
+          assertEquals(expected.get(i) + oneHot, plain.get(i), 2e-6);
+        }
+      }
+    }
+  }
+
+  /**
+   * Large enough that rows are shared among threads; buffers that do not start at their position 0.
+   */
+  @ParameterizedTest
+  @MethodSource("tiers")
+  void threadsAndBufferPositionsDoNotMatter(String tier) {
+    Kernels kernels = new NativeKernels(tier);
+    int rows = 1003;
+    int cols = 300;
+    FloatBuffer shifted = floats(5 + rows * cols).position(5);
+    shifted.duplicate().put(rows(rows, cols, 1));
+    MultibitMatrix expected = MultibitMatrix.weights(rows, cols, 2);
+    MultibitMatrix actual = MultibitMatrix.weights(rows, cols, 2);
+    JAVA.quantize(new Alternating(), shifted, expected);
+    kernels.quantize(new Alternating(), shifted, actual);
+    assertEquals(expected.planes(), actual.planes());
+    assertSameBits(expected.coefficients(), actual.coefficients(), tier);
+    assertEquals(5, shifted.position());
+
+    MultibitMatrix activations = MultibitMatrix.activations(40, cols, 2);
+    JAVA.quantize(new Alternating(), rows(40, cols, 2), activations);
+    FloatBuffer javaProduct = floats(3 + 40 * rows).position(3);
+    FloatBuffer nativeProduct = floats(3 + 40 * rows).position(3);
+    JAVA.multiply(expected, activations, javaProduct);
+    kernels.multiply(actual, activations, nativeProduct);
+    assertSameBits(javaProduct, nativeProduct, tier);
+
+    shifted.put(5 + 900 * cols + 7, Float.NaN);
+    shifted.put(5 + 123 * cols + 45, Float.NEGATIVE_INFINITY);
+    assertEquals(refusal(JAVA, shifted, expected), refusal(kernels, shifted, expected));
+    assertEquals(
+        "Cannot quantize -Infinity at row 123, column 45", refusal(kernels, shifted, expected));
+  }
+
+  private static String refusal(Kernels kernels, FloatBuffer rows, MultibitMatrix into) {
+    return assertThrows(
+            IllegalArgumentException.class, () -> kernels.quantize(new Alternating(), rows, into))
+        .getMessage();
+  }
+
+  @Test
+  void unknownTiersAreRefused() {
+    assertThrows(IllegalStateException.class, () -> new NativeKernels("no-such-tier"));
+  }
+
+  /** A user's own method, which native code does not know. */
+  private static final class HalfSigns extends Quantizer {
+    @Override
+    public String method() {
+      return "greedy";
+    }
+
+    @Override
+    protected void quantizeRow(float[] w, int bits, byte[] codes, float[] coefficients) {
+      for (int j = 0; j < w.length; j++) {
+        codes[j] = (byte) (w[j] > 0.5 ? 1 : 0);
+      }
+      java.util.Arrays.fill(coefficients, 0.5f);
+    }
+  }
+
+  /** Gaussian rows; the first ones degenerate, very large and very small. */
+  private static FloatBuffer rows(int rows, int cols, long seed) {
+    Random random = new Random(seed);
+    FloatBuffer w = floats(rows * cols);
+    for (int r = 0; r < rows; r++) {
+      double scale = r == 3 ? 1e36 : r == 4 ? 1e-36 : r == 5 ? 1e-42 : 1;
+      for (int c = 0; c < cols; c++) {
+        double x =
+            r == 0 ? 0 : r == 1 ? -2.5 : r == 2 ? random.nextInt(3) - 1 : random.nextGaussian();
+        w.put(r * cols + c, (float) (x * scale));
+      }
+    }
+    return w;
+  }
+
+  private static MultibitMatrix dirty(MultibitMatrix matrix) {
+    for (int i = 0; i < matrix.planes().capacity(); i++) {
+      matrix.planes().put(i, -1);
+    }
+    for (int i = 0; i < matrix.coefficients().capacity(); i++) {
+      matrix.coefficients().put(i, Float.NaN);
+    }
+    return matrix;
+  }
+
+  /** Every plane +1, every coefficient its magnitude. */
+  private static MultibitMatrix positive(MultibitMatrix matrix) {
+    MultibitMatrix positive = MultibitMatrix.weights(matrix.rows(), matrix.cols(), matrix.bits());
+    for (int i = 0; i < positive.planes().capacity(); i++) {
+      positive.planes().put(i, -1);
+    }
+    positive.coefficients().put(absolute(matrix.coefficients()));
+    return positive;
+  }
+
+  private static FloatBuffer absolute(FloatBuffer x) {
+    FloatBuffer absolute = copy(x);
+    for (int i = 0; i < absolute.capacity(); i++) {
+      absolute.put(i, Math.abs(absolute.get(i)));
+    }
+    return absolute;
+  }
+
+  private static FloatBuffer copy(FloatBuffer x) {
+    return floats(x.remaining()).put(x.duplicate()).flip();
+  }
+
+  private static FloatBuffer floats(int count) {
+    return ByteBuffer.allocateDirect(4 * count).order(ByteOrder.nativeOrder()).asFloatBuffer();
+  }
+
+  private static void assertSameBits(FloatBuffer expected, FloatBuffer actual, String what) {
+    assertEquals(expected.remaining(), actual.remaining(), what);
+    for (int i = 0; i < expected.remaining(); i++) {
+      float e = expected.get(expected.position() + i);
+      float a = actual.get(actual.position() + i);
+      if (Float.floatToRawIntBits(e) != Float.floatToRawIntBits(a)) {
+        throw new AssertionError("%s: element %d is %a, expected %a".formatted(what, i, a, e));
+      }
+    }
+  }
+}

@@ -1,0 +1,229 @@
+package org.multibit.runtime;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.FloatBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.multibit.core.Alternating;
+import org.multibit.core.JavaKernels;
+import org.multibit.core.MultibitMatrix;
+import org.multibit.core.format.LanguageModelFile;
+
+/** A small 2/2 model written by core, opened by native code. */
+class PackedLanguageModelTest {
+  private static final int V = 21;
+  private static final int E = 12;
+  private static final int H = 20;
+
+  @TempDir static Path folder;
+
+  private static Path file;
+
+  private static final Random RANDOM = new Random(1);
+
+  @BeforeAll
+  static void writeModel() throws IOException {
+    List<String> words = new ArrayList<>(List.of("<eos>", "<unk>", "käse"));
+    while (words.size() < V) {
+      words.add("word" + words.size());
+    }
+    file = folder.resolve("mödel.gguf");
+    new LanguageModelFile(
+            words,
+            0,
+            1,
+            matrix(V, E, 0),
+            List.of(
+                new LanguageModelFile.Layer(
+                    matrix(4 * H, E, 2), matrix(4 * H, H, 2), floats(4 * H))),
+            matrix(V, H, 2),
+            floats(V),
+            new Alternating(),
+            new Alternating(),
+            Map.of("commit", "abc", "seed", 7L, "test_perplexity", 12.5))
+        .write(file);
+  }
+
+  private static LanguageModelFile.Matrix matrix(int rows, int cols, int activationBits) {
+    MultibitMatrix matrix = MultibitMatrix.weights(rows, cols, 2);
+    new JavaKernels().quantize(new Alternating(), floats(rows * cols), matrix);
+    return LanguageModelFile.Matrix.of(matrix, activationBits);
+  }
+
+  private static FloatBuffer floats(int count) {
+    FloatBuffer floats = LanguageModelFile.directFloats(count);
+    for (int i = 0; i < count; i++) {
+      floats.put(i, (float) RANDOM.nextGaussian());
+    }
+    return floats;
+  }
+
+  @Test
+  void saysWhatTheFileHolds() throws IOException {
+    try (PackedLanguageModel model = PackedLanguageModel.open(file)) {
+      assertEquals(V, model.vocabularySize());
+      assertEquals(E, model.embeddingSize());
+      assertEquals(H, model.hiddenSize());
+      assertEquals(1, model.layers());
+      assertEquals(0, model.eos());
+      assertEquals(1, model.unknown());
+      assertEquals(2, model.embeddingBits());
+      assertEquals(2, model.weightBits());
+      assertEquals(2, model.activationBits());
+      assertEquals(Files.size(file), model.fileBytes());
+      assertEquals("käse", model.word(2));
+      assertEquals(2, model.token("käse"));
+      assertEquals(-1, model.token("no such word"));
+      assertEquals(LanguageModelFile.read(file).words(), model.words());
+      assertEquals("7", model.metadata("multibit.provenance.seed"));
+      assertEquals("12.5", model.metadata("multibit.provenance.test_perplexity"));
+      assertNull(model.metadata("no such key"));
+      assertThrows(IllegalArgumentException.class, () -> model.word(V));
+    }
+  }
+
+  @Test
+  void lossesAreThoseOfTheLogits() throws IOException {
+    int[] tokens = {3, 9, 0, 20, 1};
+    try (PackedLanguageModel model = PackedLanguageModel.open(file);
+        Session session = model.newSession();
+        Session stepped = model.newSession()) {
+      double expected = 0;
+      for (int i = 0; i < tokens.length; i++) {
+        stepped.step(i == 0 ? model.eos() : tokens[i - 1]);
+        float[] logits = stepped.logits();
+        double sum = 0;
+        for (float logit : logits) {
+          sum += Math.exp(logit);
+        }
+        expected += Math.log(sum) - logits[tokens[i]];
+      }
+      assertEquals(expected, session.evaluate(model.eos(), tokens), 1e-5);
+      session.reset();
+      assertEquals(expected, session.evaluate(model.eos(), tokens), 1e-5);
+      assertThrows(IllegalArgumentException.class, () -> session.evaluate(0, new int[] {1, V}));
+      assertThrows(IllegalArgumentException.class, () -> session.step(-1));
+    }
+  }
+
+  @Test
+  void generatesTheSameFromTheSameSeed() throws IOException {
+    try (PackedLanguageModel model = PackedLanguageModel.open(file);
+        Session session = model.newSession()) {
+      assertThrows(IllegalArgumentException.class, () -> session.generate(1, 1, 0, 1));
+      assertThrows(IllegalArgumentException.class, session::logits);
+      session.step(0);
+      assertThrows(IllegalArgumentException.class, () -> session.generate(1, -1, 0, 1));
+      assertThrows(IllegalArgumentException.class, () -> session.generate(1, 1, -1, 1));
+      assertThrows(IllegalArgumentException.class, () -> session.generate(-1, 1, 0, 1));
+      int[] drawn = session.generate(50, 1, 5, 42);
+      session.reset();
+      session.step(0);
+      assertArrayEquals(drawn, session.generate(50, 1, 5, 42));
+    }
+  }
+
+  @Test
+  void sessionsOutliveTheModelAndClosingTwiceIsSafe() throws IOException {
+    PackedLanguageModel model = PackedLanguageModel.open(file);
+    Session session = model.newSession();
+    model.close();
+    model.close();
+    assertThrows(IllegalStateException.class, model::newSession);
+    assertThrows(IllegalStateException.class, () -> model.metadata("general.architecture"));
+    session.step(0);
+    assertEquals(V, session.logits().length);
+    session.close();
+    session.close();
+    assertThrows(IllegalStateException.class, () -> session.step(0));
+    assertThrows(IllegalStateException.class, session::logits);
+    assertThrows(IllegalStateException.class, () -> session.evaluate(0, new int[] {1}));
+    assertThrows(IllegalStateException.class, session::reset);
+  }
+
+  /**
+   * Closing under running threads ends in exceptions, not in a crash; results are those of one
+   * thread.
+   */
+  @Test
+  void threadsShareAModelAndMayCloseItAnyTime() throws Exception {
+    int[] tokens = RANDOM.ints(200, 0, V).toArray();
+    ExecutorService threads = Executors.newFixedThreadPool(4);
+    try {
+      double expected;
+      try (PackedLanguageModel model = PackedLanguageModel.open(file);
+          Session session = model.newSession()) {
+        expected = session.evaluate(0, tokens);
+      }
+      for (int round = 0; round < 20; round++) {
+        PackedLanguageModel model = PackedLanguageModel.open(file);
+        Session shared = model.newSession();
+        Callable<Boolean> own =
+            () -> {
+              try (Session session = model.newSession()) {
+                return expected == session.evaluate(0, tokens);
+              } catch (IllegalStateException closed) {
+                return true;
+              }
+            };
+        Callable<Boolean> sharing =
+            () -> {
+              try {
+                for (int token : tokens) {
+                  shared.step(token);
+                }
+                return true;
+              } catch (IllegalStateException closed) {
+                return true;
+              }
+            };
+        Callable<Boolean> closing =
+            () -> {
+              model.close();
+              shared.close();
+              return true;
+            };
+        for (Future<Boolean> result : threads.invokeAll(List.of(own, sharing, own, closing, own))) {
+          assertTrue(result.get());
+        }
+      }
+    } finally {
+      threads.shutdown();
+    }
+  }
+
+  @Test
+  void badFilesAreNamed() throws IOException {
+    Path missing = folder.resolve("missing.gguf");
+    assertTrue(
+        assertThrows(IOException.class, () -> PackedLanguageModel.open(missing))
+            .getMessage()
+            .contains(missing.toString()));
+    assertThrows(IOException.class, () -> PackedLanguageModel.open(folder));
+    byte[] bytes = Files.readAllBytes(file);
+    Path truncated =
+        Files.write(
+            folder.resolve("truncated.gguf"), java.util.Arrays.copyOf(bytes, bytes.length / 2));
+    assertTrue(
+        assertThrows(IOException.class, () -> PackedLanguageModel.open(truncated))
+            .getMessage()
+            .contains("incomplete"));
+  }
+}
