@@ -44,7 +44,10 @@ final class KernelsChoice {
         if (e.getCause() instanceof IllegalStateException bad) {
           throw bad;
         }
-        why = "the native kernels did not load (" + (e.getCause() == null ? e : e.getCause()) + ")";
+        why =
+            "the native kernels did not load ("
+                + (e.getCause() == null ? e.getMessage() : e.getCause())
+                + ")";
         remedy = "use a multibit-native jar with this platform's library";
       }
     }

@@ -1,11 +1,13 @@
 package org.multibit.layers;
 
+import java.nio.FloatBuffer;
 import java.util.stream.IntStream;
+import org.deeplearning4j.exception.DL4JInvalidConfigException;
 import org.deeplearning4j.nn.conf.dropout.Dropout;
 import org.deeplearning4j.nn.conf.dropout.IDropout;
+import org.multibit.core.FloatRows;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
-import org.nd4j.linalg.factory.Nd4j;
 
 /**
  * Inverted dropout that comes after quantization: elements become 0 or are divided by the
@@ -24,43 +26,63 @@ final class DropoutMask {
    * The probability to retain an element.
    *
    * @param dropout what the layer was configured with; null = 1
-   * @throws IllegalArgumentException for anything but DL4J's plain dropout of a fixed probability
+   * @throws DL4JInvalidConfigException for anything but DL4J's plain dropout of a fixed probability
    */
   static double retain(IDropout dropout) {
     if (dropout == null) {
       return 1;
     }
-    if (!(dropout instanceof Dropout plain) || plain.getPSchedule() != null) {
-      throw new IllegalArgumentException(
-          "Quantizing layers take plain dropout of a fixed probability, not " + dropout);
+    if (!(dropout instanceof Dropout plain)
+        || plain.getPSchedule() != null
+        || !(plain.getP() > 0 && plain.getP() <= 1)) {
+      throw new DL4JInvalidConfigException(
+          "Quantizing layers take dropOut(p) with a fixed probability to retain, above 0 and up to 1, not "
+              + dropout);
     }
     return plain.getP();
   }
 
   /**
+   * Drops elements of rows.
+   *
+   * @param rows [T*B, n], changed
+   * @param memory where the mask is made
+   * @return the mask, for the backward pass: 0 and 1/retain, same shape, FLOAT; null if all is
+   *     retained
+   */
+  static INDArray apply(
+      IDropout dropout, INDArray rows, Scratch memory, long seed, int iteration, int layer) {
+    double retain = retain(dropout);
+    if (retain == 1) {
+      return null;
+    }
+    INDArray mask = memory.get(DataType.FLOAT, rows.shape());
+    fill(mask, retain, seed, iteration, layer);
+    rows.muli(mask.castTo(rows.dataType()));
+    return mask;
+  }
+
+  /**
    * A mask of 0 and 1/retain.
    *
-   * @param rows positions, time-major [T*B]
-   * @param into FLOAT or DOUBLE, [rows, cols], 'c' order
+   * @param into FLOAT, time-major [T*B, n], 'c' order: an element's position is its index
    */
   static void fill(INDArray into, double retain, long seed, int iteration, int layer) {
-    long length = into.length();
+    int length = Math.toIntExact(into.length());
     long key = mix(mix(mix(seed) + iteration) + layer);
     // Compares 63 random bits with the probability.
     long threshold = (long) (retain * Long.MAX_VALUE);
-    float[] values = new float[Math.toIntExact(length)];
     float kept = (float) (1 / retain);
-    IntStream.range(0, (values.length + CHUNK - 1) / CHUNK)
+    FloatBuffer mask = FloatRows.of(into);
+    IntStream.range(0, (length + CHUNK - 1) / CHUNK)
         .parallel()
         .forEach(
             chunk -> {
-              int end = Math.min(values.length, (chunk + 1) * CHUNK);
+              int end = Math.min(length, (chunk + 1) * CHUNK);
               for (int i = chunk * CHUNK; i < end; i++) {
-                values[i] = mix(key + i * GOLDEN) >>> 1 < threshold ? kept : 0;
+                mask.put(i, mix(key + i * GOLDEN) >>> 1 < threshold ? kept : 0);
               }
             });
-    INDArray mask = Nd4j.createFromArray(values).reshape('c', into.shape());
-    into.assign(into.dataType() == DataType.FLOAT ? mask : mask.castTo(into.dataType()));
   }
 
   /** SplitMix64's finalizer. */

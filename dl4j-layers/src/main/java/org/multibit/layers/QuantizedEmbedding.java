@@ -2,6 +2,7 @@ package org.multibit.layers;
 
 import java.util.Collection;
 import java.util.Objects;
+import org.deeplearning4j.exception.DL4JInvalidConfigException;
 import org.deeplearning4j.nn.api.Layer;
 import org.deeplearning4j.nn.api.ParamInitializer;
 import org.deeplearning4j.nn.conf.InputPreProcessor;
@@ -19,14 +20,16 @@ import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 
 /**
- * Looks up quantized word rows: token ids [B, 1, T] in, [B, nOut, T] (NCW) out. Each row of W [nIn,
- * nOut] is quantized by itself; what comes out is codes already and is not to be quantized again.
- * The gradient goes straight through to the latent rows.
+ * Looks up quantized word rows: token ids [B, 1, T] or [B, T] in, [B, nOut, T] (NCW) out. Each row
+ * of W [nIn, nOut] is quantized by itself; what comes out is codes already and is not to be
+ * quantized again. The gradient goes straight through to the latent rows.
  *
  * <p>Without quantization it is DL4J's {@link
  * org.deeplearning4j.nn.conf.layers.EmbeddingSequenceLayer}, with rows contiguous.
  */
 public class QuantizedEmbedding extends FeedForwardLayer {
+  private static final String NAME = "QuantizedEmbedding";
+
   private Quantization weightQuantization;
 
   /** For JSON. */
@@ -35,13 +38,20 @@ public class QuantizedEmbedding extends FeedForwardLayer {
   private QuantizedEmbedding(Builder builder) {
     super(builder);
     weightQuantization = builder.weightQuantization;
+    Checks.activation(
+        NAME, builder.getActivationFn(), ActivationIdentity.class, "it looks rows up");
     activationFn = new ActivationIdentity();
-    if (builder.getIDropout() != null) {
-      throw new IllegalArgumentException(
-          "QuantizedEmbedding takes no dropout: give it to the layer that follows, which drops after quantizing");
-    }
+    checkDropout();
     initializeConstraints(builder);
     LatentWeightClip.addTo(this, weightQuantization, builder.latentWeightBound);
+  }
+
+  private void checkDropout() {
+    if (DropoutMask.retain(getIDropout()) != 1) {
+      throw new DL4JInvalidConfigException(
+          NAME
+              + " takes no dropout: give it to the layer that follows, which drops after quantizing; against a dropout for all layers set dropOut(1) here");
+    }
   }
 
   /** How each word's row is quantized; null = full precision. */
@@ -61,8 +71,9 @@ public class QuantizedEmbedding extends FeedForwardLayer {
       INDArray layerParamsView,
       boolean initializeParams,
       DataType networkDataType) {
-    LayerValidation.assertNInNOutSet(
-        "QuantizedEmbedding", getLayerName(), layerIndex, getNIn(), getNOut());
+    LayerValidation.assertNInNOutSet(NAME, getLayerName(), layerIndex, getNIn(), getNOut());
+    checkDropout();
+    Checks.precision(NAME + " (layer " + layerIndex + ")", networkDataType, weightQuantization);
     QuantizedEmbeddingLayer layer = new QuantizedEmbeddingLayer(conf, networkDataType);
     layer.setListeners(trainingListeners);
     layer.setIndex(layerIndex);
@@ -79,19 +90,15 @@ public class QuantizedEmbedding extends FeedForwardLayer {
 
   @Override
   public InputType getOutputType(int layerIndex, InputType inputType) {
-    if (!(inputType instanceof InputType.InputTypeRecurrent sequence)
-        || sequence.getFormat() != RNNFormat.NCW) {
-      throw new IllegalStateException(
-          "QuantizedEmbedding (layer %d) takes sequences of token ids: setInputType(InputType.recurrent(vocabulary, time)), not %s"
-              .formatted(layerIndex, inputType));
-    }
+    InputType.InputTypeRecurrent sequence =
+        Checks.sequence(NAME + " (layer " + layerIndex + ")", inputType);
     return InputType.recurrent(nOut, sequence.getTimeSeriesLength(), RNNFormat.NCW);
   }
 
   @Override
   public void setNIn(InputType inputType, boolean override) {
-    if ((nIn <= 0 || override) && inputType instanceof InputType.InputTypeRecurrent sequence) {
-      nIn = sequence.getSize();
+    if (nIn <= 0 || override) {
+      nIn = Checks.sequence(NAME, inputType).getSize();
     }
   }
 

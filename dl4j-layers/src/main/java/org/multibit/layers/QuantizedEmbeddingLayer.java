@@ -16,6 +16,8 @@ import org.nd4j.linalg.factory.Nd4j;
 
 /** Computes {@link QuantizedEmbedding}. Only the rows that a batch looks up are quantized. */
 public final class QuantizedEmbeddingLayer extends BaseLayer<QuantizedEmbedding> {
+  private final RowQuantizer rowQuantizer = new RowQuantizer("word rows looked up");
+
   public QuantizedEmbeddingLayer(NeuralNetConfiguration conf, DataType dataType) {
     super(conf, dataType);
   }
@@ -29,7 +31,7 @@ public final class QuantizedEmbeddingLayer extends BaseLayer<QuantizedEmbedding>
     INDArray rows = Nd4j.pullRows(weights, 1, words);
     Quantization quantization = layerConf().getWeightQuantization();
     if (quantization != null) {
-      quantization.quantizeTo(rows, rows);
+      rowQuantizer.quantize(quantization, rows, rows, layerId());
     }
     INDArray out =
         workspaceMgr.createUninitialized(
@@ -39,49 +41,56 @@ public final class QuantizedEmbeddingLayer extends BaseLayer<QuantizedEmbedding>
             'c');
     int[] position = Arrays.stream(tokens).map(t -> Arrays.binarySearch(words, t)).toArray();
     Nd4j.pullRows(rows, out, 1, position);
+    INDArray mask = mask();
+    if (mask != null) {
+      out.muliColumnVector(mask);
+    }
     return TimeMajor.sequence(out, input.size(0));
   }
 
   /** The batch's token ids, time-major. */
   private int[] tokens() {
-    if (input.rank() != 3 || input.size(1) != 1) {
+    if (input.rank() == 3 ? input.size(1) != 1 : input.rank() != 2) {
       throw new IllegalArgumentException(
           "%s takes token ids [batch, 1, time], got %s"
               .formatted(layerId(), Arrays.toString(input.shape())));
     }
-    if (maskArray != null) {
-      throw new UnsupportedOperationException(
-          "Masks are not supported by QuantizedEmbedding " + layerId());
-    }
-    int[] tokens = TimeMajor.rows(input).dup('c').data().asInt();
-    for (int i = 0; i < tokens.length; i++) {
-      if (tokens[i] < 0 || tokens[i] >= layerConf().getNIn()) {
-        throw new IllegalArgumentException(
-            "%s got token %d at batch %d, time %d: there are %d words"
-                .formatted(
-                    layerId(),
-                    tokens[i],
-                    i % input.size(0),
-                    i / input.size(0),
-                    layerConf().getNIn()));
-      }
-    }
-    return tokens;
+    INDArray ids = input.rank() == 3 ? input : input.reshape(input.size(0), 1, input.size(1));
+    return ClassIds.timeMajor(ids, layerConf().getNIn(), mask(), layerId() + " got token");
+  }
+
+  private INDArray mask() {
+    long time = input.size(input.rank() - 1);
+    return ClassIds.mask(maskArray, input.size(0), time, dataType, layerId());
   }
 
   @Override
   public Pair<Gradient, INDArray> backpropGradient(
       INDArray epsilon, LayerWorkspaceMgr workspaceMgr) {
     assertInputSet(true);
+    INDArray rowGradients = TimeMajor.rows(epsilon);
+    INDArray mask = mask();
+    if (mask != null) {
+      rowGradients = rowGradients.mulColumnVector(mask);
+    }
     INDArray dW = gradientViews.get(EmbeddingParams.WEIGHTS);
     dW.assign(0);
+    // Each row of dW is summed by one thread in the batch's order: the same bits every time.
     INDArray tokens = Nd4j.createFromArray(tokens());
-    Nd4j.scatterUpdate(ScatterUpdate.UpdateOp.ADD, dW, tokens, TimeMajor.rows(epsilon), 1);
+    Nd4j.scatterUpdate(ScatterUpdate.UpdateOp.ADD, dW, tokens, rowGradients, 1);
     Gradient gradient = new DefaultGradient();
     gradient.setGradientFor(EmbeddingParams.WEIGHTS, dW);
     weightNoiseParams.clear();
     // Token ids have no gradient.
     return new Pair<>(gradient, null);
+  }
+
+  /** The layer's parameters lie in 'c' order, unlike DL4J's. */
+  @Override
+  public void setParams(INDArray params) {
+    if (params != paramsFlattened) {
+      setParams(params, 'c');
+    }
   }
 
   @Override

@@ -1,14 +1,19 @@
 package org.multibit.layers;
 
+import java.util.ArrayList;
 import java.util.Collection;
+import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import org.deeplearning4j.nn.api.Layer;
+import java.util.Set;
+import org.deeplearning4j.exception.DL4JInvalidConfigException;
 import org.deeplearning4j.nn.api.ParamInitializer;
+import org.deeplearning4j.nn.api.layers.LayerConstraint;
 import org.deeplearning4j.nn.conf.NeuralNetConfiguration;
 import org.deeplearning4j.nn.conf.RNNFormat;
 import org.deeplearning4j.nn.conf.inputs.InputType;
 import org.deeplearning4j.nn.conf.layers.BaseRecurrentLayer;
+import org.deeplearning4j.nn.conf.layers.Layer;
 import org.deeplearning4j.nn.conf.layers.LayerValidation;
 import org.deeplearning4j.nn.conf.memory.LayerMemoryReport;
 import org.deeplearning4j.nn.conf.memory.MemoryReport;
@@ -26,9 +31,11 @@ import org.nd4j.linalg.api.ndarray.INDArray;
  *
  * <p>Input and hidden state are full precision; the layer quantizes them itself, and then applies
  * its dropout to the input (zeros are not codes). Sequences are [B, C, T] (NCW). Gates are
- * sigmoids, candidate and output tanh. Masks are not supported.
+ * sigmoids, candidate and output tanh. As in DL4J's LSTM, masked time steps are left to the loss.
  */
 public class QuantizedLSTM extends BaseRecurrentLayer {
+  private static final String NAME = "QuantizedLSTM";
+
   private Quantization weightQuantization;
   private Quantization inputActivationQuantization;
   private Quantization recurrentActivationQuantization;
@@ -45,10 +52,41 @@ public class QuantizedLSTM extends BaseRecurrentLayer {
     recurrentActivationQuantization = builder.recurrentActivationQuantization;
     forgetGateBiasInit = builder.forgetGateBiasInit;
     stateful = builder.stateful;
+    Checks.activation(
+        NAME, builder.getActivationFn(), ActivationTanH.class, "candidate and output are tanh");
     activationFn = new ActivationTanH();
-    DropoutMask.retain(builder.getIDropout());
+    checkInput();
     initializeConstraints(builder);
     LatentWeightClip.addTo(this, weightQuantization, builder.latentWeightBound);
+  }
+
+  /** As in DL4J's LSTM, with {@code constrainInputWeights} too, which it ignores. */
+  @Override
+  protected void initializeConstraints(Layer.Builder<?> builder) {
+    super.initializeConstraints(builder);
+    Builder own = (Builder) builder;
+    constrain(own.getInputWeightConstraints(), LSTMParams.INPUT_WEIGHTS);
+    constrain(own.getRecurrentConstraints(), LSTMParams.RECURRENT_WEIGHTS);
+  }
+
+  private void constrain(List<LayerConstraint> added, String parameter) {
+    if (added != null) {
+      constraints = constraints == null ? new ArrayList<>() : constraints;
+      for (LayerConstraint constraint : added) {
+        LayerConstraint own = constraint.clone();
+        own.setParams(Set.of(parameter));
+        constraints.add(own);
+      }
+    }
+  }
+
+  /** What a network's defaults, set after the layer was built, can spoil. */
+  private void checkInput() {
+    DropoutMask.retain(getIDropout());
+    if (rnnDataFormat != null && rnnDataFormat != RNNFormat.NCW) {
+      throw new DL4JInvalidConfigException(
+          "%s takes sequences as NCW [batch, size, time], not %s".formatted(NAME, rnnDataFormat));
+    }
   }
 
   /**
@@ -101,20 +139,21 @@ public class QuantizedLSTM extends BaseRecurrentLayer {
   }
 
   @Override
-  public Layer instantiate(
+  public org.deeplearning4j.nn.api.Layer instantiate(
       NeuralNetConfiguration conf,
       Collection<TrainingListener> trainingListeners,
       int layerIndex,
       INDArray layerParamsView,
       boolean initializeParams,
       DataType networkDataType) {
-    LayerValidation.assertNInNOutSet(
-        "QuantizedLSTM", getLayerName(), layerIndex, getNIn(), getNOut());
-    if (rnnDataFormat != null && rnnDataFormat != RNNFormat.NCW) {
-      throw new IllegalStateException(
-          "QuantizedLSTM (layer %d) takes sequences as NCW [batch, size, time], not %s"
-              .formatted(layerIndex, rnnDataFormat));
-    }
+    LayerValidation.assertNInNOutSet(NAME, getLayerName(), layerIndex, getNIn(), getNOut());
+    checkInput();
+    Checks.precision(
+        NAME + " (layer " + layerIndex + ")",
+        networkDataType,
+        weightQuantization,
+        inputActivationQuantization,
+        recurrentActivationQuantization);
     QuantizedLSTMLayer layer = new QuantizedLSTMLayer(conf, networkDataType);
     layer.setListeners(trainingListeners);
     layer.setIndex(layerIndex);
@@ -134,9 +173,9 @@ public class QuantizedLSTM extends BaseRecurrentLayer {
   public LayerMemoryReport getMemoryReport(InputType inputType) {
     InputType outputType = getOutputType(-1, inputType);
     long params = initializer().numParams(this);
-    // Per example: gates, cell, its tanh, quantized hidden state and input, and the gates'
-    // gradient.
-    long perStep = 4 * nOut + 3 * nOut + nIn + 4 * nOut;
+    // Per example and step, in units: gates 4, cell, its tanh, hidden state and its codes 4; the
+    // gradients of gates, cell and hidden state 6; and the input.
+    long perStep = 14 * nOut + nIn;
     long steps = ((InputType.InputTypeRecurrent) inputType).getTimeSeriesLength();
     return new LayerMemoryReport.Builder(layerName, QuantizedLSTM.class, inputType, outputType)
         .standardMemory(params, getIUpdater().stateSize(params))

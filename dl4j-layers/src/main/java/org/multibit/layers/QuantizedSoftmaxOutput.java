@@ -2,6 +2,7 @@ package org.multibit.layers;
 
 import java.util.Collection;
 import java.util.Objects;
+import org.deeplearning4j.exception.DL4JInvalidConfigException;
 import org.deeplearning4j.nn.api.Layer;
 import org.deeplearning4j.nn.api.ParamInitializer;
 import org.deeplearning4j.nn.conf.InputPreProcessor;
@@ -16,6 +17,7 @@ import org.multibit.core.Quantization;
 import org.nd4j.linalg.activations.impl.ActivationSoftmax;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.lossfunctions.impl.LossMCXENT;
 import org.nd4j.linalg.lossfunctions.impl.LossSparseMCXENT;
 
 /**
@@ -24,10 +26,12 @@ import org.nd4j.linalg.lossfunctions.impl.LossSparseMCXENT;
  * nOut, T]. Parameters W [nIn, nOut] and b [1, nOut] as in DL4J.
  *
  * <p>The input is quantized here and then dropped out. Without quantizations it is DL4J's {@link
- * org.deeplearning4j.nn.conf.layers.RnnOutputLayer} with {@link LossSparseMCXENT}. Masks are not
- * supported.
+ * org.deeplearning4j.nn.conf.layers.RnnOutputLayer} with {@link LossSparseMCXENT}. A label mask [B,
+ * T] weighs the loss of time steps; where it is 0 the label may be anything.
  */
 public class QuantizedSoftmaxOutput extends BaseOutputLayer {
+  private static final String NAME = "QuantizedSoftmaxOutput";
+
   private Quantization weightQuantization;
   private Quantization activationQuantization;
   private boolean averageOverTime;
@@ -40,9 +44,16 @@ public class QuantizedSoftmaxOutput extends BaseOutputLayer {
     weightQuantization = builder.weightQuantization;
     activationQuantization = builder.activationQuantization;
     averageOverTime = builder.averageOverTime;
+    Checks.activation(NAME, builder.getActivationFn(), ActivationSoftmax.class, "it is a softmax");
     activationFn = new ActivationSoftmax();
+    if (!(builder.getLossFn() instanceof LossMCXENT loss) || loss.getWeights() != null) {
+      throw new DL4JInvalidConfigException(
+          NAME
+              + " has the unweighted cross-entropy of sparse labels as its loss, not "
+              + builder.getLossFn());
+    }
     lossFn = new LossSparseMCXENT();
-    DropoutMask.retain(builder.getIDropout());
+    DropoutMask.retain(getIDropout());
     initializeConstraints(builder);
     LatentWeightClip.addTo(this, weightQuantization, builder.latentWeightBound);
   }
@@ -66,8 +77,8 @@ public class QuantizedSoftmaxOutput extends BaseOutputLayer {
   }
 
   /**
-   * Whether score and gradient are divided by the number of time steps: the mean loss per token,
-   * instead of per sequence.
+   * Whether score and gradient are divided by the number of time steps T, masked or not: the mean
+   * loss per token, instead of per sequence.
    */
   public boolean isAverageOverTime() {
     return averageOverTime;
@@ -85,8 +96,13 @@ public class QuantizedSoftmaxOutput extends BaseOutputLayer {
       INDArray layerParamsView,
       boolean initializeParams,
       DataType networkDataType) {
-    LayerValidation.assertNInNOutSet(
-        "QuantizedSoftmaxOutput", getLayerName(), layerIndex, getNIn(), getNOut());
+    LayerValidation.assertNInNOutSet(NAME, getLayerName(), layerIndex, getNIn(), getNOut());
+    DropoutMask.retain(getIDropout());
+    Checks.precision(
+        NAME + " (layer " + layerIndex + ")",
+        networkDataType,
+        weightQuantization,
+        activationQuantization);
     QuantizedSoftmaxOutputLayer layer = new QuantizedSoftmaxOutputLayer(conf, networkDataType);
     layer.setListeners(trainingListeners);
     layer.setIndex(layerIndex);
@@ -103,19 +119,15 @@ public class QuantizedSoftmaxOutput extends BaseOutputLayer {
 
   @Override
   public InputType getOutputType(int layerIndex, InputType inputType) {
-    if (!(inputType instanceof InputType.InputTypeRecurrent sequence)
-        || sequence.getFormat() != RNNFormat.NCW) {
-      throw new IllegalStateException(
-          "QuantizedSoftmaxOutput (layer %d) takes sequences as NCW [batch, size, time], not %s"
-              .formatted(layerIndex, inputType));
-    }
+    InputType.InputTypeRecurrent sequence =
+        Checks.sequence(NAME + " (layer " + layerIndex + ")", inputType);
     return InputType.recurrent(nOut, sequence.getTimeSeriesLength(), RNNFormat.NCW);
   }
 
   @Override
   public void setNIn(InputType inputType, boolean override) {
-    if ((nIn <= 0 || override) && inputType instanceof InputType.InputTypeRecurrent sequence) {
-      nIn = sequence.getSize();
+    if (nIn <= 0 || override) {
+      nIn = Checks.sequence(NAME, inputType).getSize();
     }
   }
 

@@ -14,11 +14,11 @@ import org.deeplearning4j.nn.workspace.ArrayType;
 import org.deeplearning4j.nn.workspace.LayerWorkspaceMgr;
 import org.multibit.core.FloatRows;
 import org.multibit.core.Kernels;
-import org.multibit.core.Quantization;
 import org.nd4j.common.primitives.Pair;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.factory.Nd4j;
+import org.nd4j.linalg.indexing.NDArrayIndex;
 import org.nd4j.linalg.ops.transforms.Transforms;
 
 /**
@@ -30,92 +30,95 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
   private static final String W = DefaultParamInitializer.WEIGHT_KEY;
   private static final String B = DefaultParamInitializer.BIAS_KEY;
 
-  private final Scratch weightScratch = new Scratch();
-  private final Scratch inputScratch = new Scratch();
-  private final Scratch maskScratch = new Scratch();
-  private final Scratch logitsScratch = new Scratch();
+  /** Rows of logits that scoring without a gradient computes at a time. */
+  private static final long SCORE_ROWS = 1024;
 
-  private Losses losses;
+  private final Scratch weights = new Scratch();
+  private final Scratch rows = new Scratch();
+  private final Scratch mask = new Scratch();
+  private final Scratch logits = new Scratch();
+  private final RowQuantizer weightQuantizer = new RowQuantizer("weights");
+  private final RowQuantizer inputQuantizer = new RowQuantizer("input");
+
+  private Losses ofBackwardPass;
 
   /**
-   * The loss of each token of the last backward pass, which the score is made of.
+   * The losses that came with the last gradient and have not been asked for since.
    *
-   * @param of the input that they belong to
+   * @param input that they belong to
    * @param perToken time-major [T*B]
    */
-  private record Losses(INDArray of, int iteration, double[] perToken) {}
+  private record Losses(INDArray input, INDArray labels, int iteration, double[] perToken) {}
 
   /**
-   * The product.
+   * The operands of the product.
    *
    * @param x quantized input after dropout, [T*B, nIn]
-   * @param mask dropout mask of x; null without dropout
+   * @param dropout mask of x; null without dropout
    * @param w quantized W, as rows [nOut, nIn]
-   * @param logits [T*B, nOut]
+   * @param b [nOut]; null without a bias
    */
-  private record Product(INDArray x, INDArray mask, INDArray w, INDArray logits) {}
+  private record Operands(INDArray x, INDArray dropout, INDArray w, INDArray b) {
+    /** Rows from..to-1 of x W + b. */
+    void product(long from, long to, INDArray into) {
+      INDArray part = x.get(NDArrayIndex.interval(from, to), NDArrayIndex.all());
+      TimeMajor.multiply(part, false, w, true, into, 1, 0);
+      if (b != null) {
+        into.addiRowVector(b);
+      }
+    }
+  }
 
   public QuantizedSoftmaxOutputLayer(NeuralNetConfiguration conf, DataType dataType) {
     super(conf, dataType);
   }
 
-  private Product product(boolean training, INDArray logits, LayerWorkspaceMgr workspaceMgr) {
-    INDArray rows = getParamWithNoise(W, training, workspaceMgr).transpose();
-    Quantization quantization = layerConf().getWeightQuantization();
-    INDArray w = rows;
-    if (quantization != null) {
-      w = weightScratch.get(dataType, rows.shape());
-      quantization.quantizeTo(rows, w);
-    }
-    INDArray x = inputScratch.get(dataType, input.size(0) * input.size(2), input.size(1));
-    Quantization activations = layerConf().getActivationQuantization();
-    if (activations == null) {
-      x.assign(TimeMajor.rows(input));
-    } else {
-      activations.quantizeTo(TimeMajor.rows(input), x);
-    }
-    INDArray mask = null;
-    double retain = DropoutMask.retain(layerConf().getIDropout());
-    if (training && retain < 1) {
-      mask = maskScratch.get(dataType, x.shape());
-      DropoutMask.fill(mask, retain, conf().getSeed(), getIterationCount(), getIndex());
-      x.muli(mask);
-    }
-    TimeMajor.multiply(x, false, w, true, logits, 0);
-    if (hasBias()) {
-      logits.addiRowVector(getParamWithNoise(B, training, workspaceMgr));
-    }
-    return new Product(x, mask, w, logits);
-  }
-
-  private INDArray logits() {
-    check();
-    return logitsScratch.get(dataType, input.size(0) * input.size(2), layerConf().getNOut());
-  }
-
-  private void check() {
+  private Operands operands(boolean training, LayerWorkspaceMgr workspaceMgr) {
     if (input.rank() != 3 || input.size(1) != layerConf().getNIn()) {
       throw new IllegalArgumentException(
           "%s takes input [batch, %d, time], got %s"
               .formatted(layerId(), layerConf().getNIn(), Arrays.toString(input.shape())));
     }
-    if (maskArray != null) {
-      throw new UnsupportedOperationException(
-          "Masks are not supported by QuantizedSoftmaxOutput " + layerId());
+    INDArray w = getParamWithNoise(W, training, workspaceMgr).transpose();
+    if (layerConf().getWeightQuantization() != null) {
+      INDArray quantized = weights.get(dataType, w.shape());
+      weightQuantizer.quantize(layerConf().getWeightQuantization(), w, quantized, layerId());
+      w = quantized;
     }
+    INDArray x = rows.get(dataType, input.size(2) * input.size(0), input.size(1));
+    x.reshape('c', input.size(2), input.size(0), input.size(1)).assign(input.permute(2, 0, 1));
+    if (layerConf().getActivationQuantization() != null) {
+      inputQuantizer.quantize(layerConf().getActivationQuantization(), x, x, layerId());
+    }
+    INDArray dropout =
+        training
+            ? DropoutMask.apply(
+                layerConf().getIDropout(),
+                x,
+                mask,
+                conf().getSeed(),
+                getIterationCount(),
+                getIndex())
+            : null;
+    return new Operands(
+        x, dropout, w, hasBias() ? getParamWithNoise(B, training, workspaceMgr) : null);
   }
 
   @Override
   public INDArray activate(boolean training, LayerWorkspaceMgr workspaceMgr) {
     assertInputSet(false);
-    check();
-    long[] shape = {input.size(0) * input.size(2), layerConf().getNOut()};
+    Operands operands = operands(training, workspaceMgr);
+    long[] shape = {operands.x.size(0), layerConf().getNOut()};
     INDArray out = workspaceMgr.createUninitialized(ArrayType.ACTIVATIONS, dataType, shape, 'c');
-    product(training, out, workspaceMgr);
+    operands.product(0, shape[0], out);
     if (dataType == DataType.FLOAT) {
       Kernels.get().softmax(FloatRows.of(out), (int) shape[0], (int) shape[1]);
     } else {
       Transforms.softmax(out, false);
+    }
+    INDArray mask = mask();
+    if (mask != null) {
+      out.muliColumnVector(mask);
     }
     return TimeMajor.sequence(out, input.size(0));
   }
@@ -124,69 +127,82 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
   public Pair<Gradient, INDArray> backpropGradient(
       INDArray epsilon, LayerWorkspaceMgr workspaceMgr) {
     assertInputSet(true);
-    Product product = product(true, logits(), workspaceMgr);
+    Operands operands = operands(true, workspaceMgr);
     int[] classes = classes();
-    INDArray delta = product.logits;
-    double[] perToken = crossEntropy(delta, classes, true);
-    losses = new Losses(input, getIterationCount(), perToken);
-    if (layerConf().isAverageOverTime()) {
-      delta.divi(input.size(2));
+    INDArray mask = mask();
+    INDArray delta = logits.get(dataType, classes.length, layerConf().getNOut());
+    operands.product(0, classes.length, delta);
+    double[] perToken = new double[classes.length];
+    crossEntropy(delta, classes, 0, perToken);
+    if (mask != null) {
+      delta.muliColumnVector(mask);
     }
+    ofBackwardPass = new Losses(input, labels, getIterationCount(), masked(perToken, mask));
 
+    double scale = layerConf().isAverageOverTime() ? 1.0 / input.size(2) : 1;
     Gradient gradient = new DefaultGradient();
     INDArray dW = gradientViews.get(W);
-    TimeMajor.multiply(delta, true, product.x, false, dW.transpose(), 0);
+    TimeMajor.multiply(delta, true, operands.x, false, dW.transpose(), scale, 0);
     gradient.setGradientFor(W, dW);
     if (hasBias()) {
       INDArray db = gradientViews.get(B);
       delta.sum(db, 0);
+      db.muli(scale);
       gradient.setGradientFor(B, db);
     }
     INDArray dx =
         workspaceMgr.createUninitialized(
-            ArrayType.ACTIVATION_GRAD, dataType, product.x.shape(), 'c');
-    TimeMajor.multiply(delta, false, product.w, false, dx, 0);
-    if (product.mask != null) {
-      dx.muli(product.mask);
+            ArrayType.ACTIVATION_GRAD, dataType, operands.x.shape(), 'c');
+    TimeMajor.multiply(delta, false, operands.w, false, dx, scale, 0);
+    if (operands.dropout != null) {
+      dx.muli(operands.dropout.castTo(dataType));
     }
     return new Pair<>(gradient, TimeMajor.sequence(dx, input.size(0)));
   }
 
   /**
-   * Per-token losses; in place of the logits comes their gradient, or anything if that is not asked
-   * for.
+   * Losses of some rows, -ln softmax(logits)[class]; the logits become the gradient,
+   * softmax(logits) - onehot(class).
+   *
+   * @param perToken receives the losses from {@code from} on, where the rows' classes start too
    */
-  private double[] crossEntropy(INDArray logits, int[] classes, boolean gradient) {
-    double[] perToken = new double[classes.length];
+  private void crossEntropy(INDArray logits, int[] classes, int from, double[] perToken) {
+    int count = (int) logits.size(0);
     if (dataType == DataType.FLOAT) {
-      IntBuffer labels =
-          ByteBuffer.allocateDirect(classes.length * Integer.BYTES)
-              .order(ByteOrder.nativeOrder())
-              .asIntBuffer();
-      labels.put(classes).flip();
-      FloatBuffer out =
-          ByteBuffer.allocateDirect(classes.length * Float.BYTES)
-              .order(ByteOrder.nativeOrder())
-              .asFloatBuffer();
-      Kernels.get().softmaxCrossEntropy(FloatRows.of(logits), (int) logits.size(1), labels, out);
-      for (int i = 0; i < perToken.length; i++) {
-        perToken[i] = out.get(i);
+      IntBuffer labels = direct(count * Integer.BYTES).asIntBuffer();
+      labels.put(classes, from, count).flip();
+      FloatBuffer losses = direct(count * Float.BYTES).asFloatBuffer();
+      Kernels.get().softmaxCrossEntropy(FloatRows.of(logits), (int) logits.size(1), labels, losses);
+      for (int i = 0; i < count; i++) {
+        perToken[from + i] = losses.get(i);
       }
-    } else {
-      logits.subiColumnVector(logits.max(true, 1));
-      INDArray logSum = Transforms.log(Transforms.exp(logits, true).sum(true, 1));
-      logits.subiColumnVector(logSum);
-      for (int i = 0; i < perToken.length; i++) {
-        perToken[i] = -logits.getDouble(i, classes[i]);
-      }
-      if (gradient) {
-        Transforms.exp(logits, false);
-        for (int i = 0; i < classes.length; i++) {
-          logits.putScalar(i, classes[i], logits.getDouble(i, classes[i]) - 1);
-        }
-      }
+      return;
+    }
+    logits.subiColumnVector(logits.max(true, 1));
+    logits.subiColumnVector(Transforms.log(Transforms.exp(logits, true).sum(true, 1)));
+    for (int i = 0; i < count; i++) {
+      perToken[from + i] = -logits.getDouble(i, classes[from + i]);
+    }
+    Transforms.exp(logits, false);
+    for (int i = 0; i < count; i++) {
+      logits.putScalar(i, classes[from + i], logits.getDouble(i, classes[from + i]) - 1);
+    }
+  }
+
+  private static ByteBuffer direct(int bytes) {
+    return ByteBuffer.allocateDirect(bytes).order(ByteOrder.nativeOrder());
+  }
+
+  private static double[] masked(double[] perToken, INDArray mask) {
+    for (int i = 0; mask != null && i < perToken.length; i++) {
+      perToken[i] *= mask.getDouble(i);
     }
     return perToken;
+  }
+
+  /** The labels' mask, time-major [T*B, 1]; null = none. */
+  private INDArray mask() {
+    return ClassIds.mask(maskArray, input.size(0), input.size(2), dataType, layerId());
   }
 
   /** The labels, time-major. */
@@ -204,38 +220,39 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
                   input.size(2),
                   labels == null ? "none" : Arrays.toString(labels.shape())));
     }
-    int[] classes = TimeMajor.rows(labels).dup('c').data().asInt();
-    for (int i = 0; i < classes.length; i++) {
-      if (classes[i] < 0 || classes[i] >= layerConf().getNOut()) {
-        throw new IllegalArgumentException(
-            "%s got label %d at batch %d, time %d: there are %d classes"
-                .formatted(
-                    layerId(),
-                    classes[i],
-                    i % input.size(0),
-                    i / input.size(0),
-                    layerConf().getNOut()));
-      }
-    }
-    return classes;
+    return ClassIds.timeMajor(labels, layerConf().getNOut(), mask(), layerId() + " got label");
   }
 
-  /** The losses of the last backward pass if they are of this input, else computed. */
-  private double[] perToken(boolean training, LayerWorkspaceMgr workspaceMgr) {
+  /**
+   * Those of the last backward pass if they are of this input, else computed, some rows at a time.
+   */
+  private double[] losses(boolean training, LayerWorkspaceMgr workspaceMgr) {
+    assertInputSet(false);
+    Losses known = ofBackwardPass;
+    ofBackwardPass = null;
     if (training
-        && losses != null
-        && losses.of == input
-        && losses.iteration == getIterationCount()) {
-      return losses.perToken;
+        && known != null
+        && known.input == input
+        && known.labels == labels
+        && known.iteration == getIterationCount()) {
+      return known.perToken;
     }
-    Product product = product(training, logits(), workspaceMgr);
-    return crossEntropy(product.logits, classes(), false);
+    Operands operands = operands(training, workspaceMgr);
+    int[] classes = classes();
+    double[] perToken = new double[classes.length];
+    for (long from = 0; from < classes.length; from += SCORE_ROWS) {
+      long to = Math.min(classes.length, from + SCORE_ROWS);
+      INDArray part = logits.get(dataType, to - from, layerConf().getNOut());
+      operands.product(from, to, part);
+      crossEntropy(part, classes, (int) from, perToken);
+    }
+    return masked(perToken, mask());
   }
 
   @Override
   public double computeScore(
       double fullNetRegTerm, boolean training, LayerWorkspaceMgr workspaceMgr) {
-    double sum = Arrays.stream(perToken(training, workspaceMgr)).sum();
+    double sum = Arrays.stream(losses(training, workspaceMgr)).sum();
     double divisor =
         (conf().isMiniBatch() ? input.size(0) : 1)
             * (layerConf().isAverageOverTime() ? input.size(2) : 1);
@@ -245,7 +262,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
 
   @Override
   public INDArray computeScoreForExamples(double fullNetRegTerm, LayerWorkspaceMgr workspaceMgr) {
-    double[] perToken = perToken(false, workspaceMgr);
+    double[] perToken = losses(false, workspaceMgr);
     int batch = (int) input.size(0);
     double[] scores = new double[batch];
     for (int i = 0; i < perToken.length; i++) {
@@ -262,7 +279,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
   @Override
   public void clear() {
     super.clear();
-    losses = null;
+    ofBackwardPass = null;
   }
 
   @Override

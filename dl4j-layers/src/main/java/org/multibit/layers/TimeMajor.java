@@ -28,18 +28,18 @@ final class TimeMajor {
     return rows.reshape('c', rows.size(0) / batch, batch, rows.size(1)).permute(1, 2, 0);
   }
 
-  /** The rows of one time step of [T*B, C], as a view [B, C]. */
-  static INDArray step(INDArray rows, long time, long batch) {
-    return rows.get(
-        org.nd4j.linalg.indexing.NDArrayIndex.interval(time * batch, (time + 1) * batch),
-        org.nd4j.linalg.indexing.NDArrayIndex.all());
-  }
-
   /**
-   * {@code c = op(a) op(b) + beta c} for a 'c'-ordered c, which ND4J's gemm takes only transposed.
+   * {@code c = alpha op(a) op(b) + beta c} for a 'c'-ordered c, which ND4J's gemm takes only
+   * transposed. None of the arrays is copied.
    */
   static void multiply(
-      INDArray a, boolean transposeA, INDArray b, boolean transposeB, INDArray c, double beta) {
-    Nd4j.gemm(b, a, c.transpose(), !transposeB, !transposeA, 1, beta);
+      INDArray a,
+      boolean transposeA,
+      INDArray b,
+      boolean transposeB,
+      INDArray c,
+      double alpha,
+      double beta) {
+    Nd4j.gemm(b, a, c.transpose(), !transposeB, !transposeA, alpha, beta);
   }
 }

@@ -24,7 +24,8 @@ public record Bits(int weights, int activations) {
   }
 
   /**
-   * @throws IllegalArgumentException if the text is none of the three forms or the bits are out of range
+   * @throws IllegalArgumentException if the text is none of the three forms or the bits are out of
+   *     range
    */
   public static Bits parse(String text) {
     if (text.equals("fp")) {
@@ -32,10 +33,12 @@ public record Bits(int weights, int activations) {
     }
     if (!text.matches("[1-8]/([1-8]|fp)")) {
       throw new IllegalArgumentException(
-          "\"%s\" is not a number of bits: write W/A (2/2), W/fp or fp, each of 1 to 8 bits".formatted(text));
+          "\"%s\" is not a number of bits: write W/A (2/2), W/fp or fp, each of 1 to 8 bits"
+              .formatted(text));
     }
     String activations = text.substring(2);
-    return new Bits(text.charAt(0) - '0', activations.equals("fp") ? 0 : activations.charAt(0) - '0');
+    return new Bits(
+        text.charAt(0) - '0', activations.equals("fp") ? 0 : activations.charAt(0) - '0');
   }
 
   /** What a layer does with its weights; null for full precision. */

@@ -14,8 +14,8 @@ import org.multibit.layers.QuantizedSoftmaxOutput;
 import org.nd4j.linalg.api.buffer.DataType;
 
 /**
- * The paper's language model as a DL4J network: embedding, LSTM, softmax. Token ids [B, 1, T] go in, word probabilities [B, V,
- * T] come out.
+ * The paper's language model as a DL4J network: embedding, LSTM, softmax. Token ids [B, 1, T] go
+ * in, word probabilities [B, V, T] come out.
  */
 public final class LanguageModel {
   static final int EMBEDDING = 0;
@@ -25,7 +25,8 @@ public final class LanguageModel {
   private LanguageModel() {}
 
   /**
-   * A new network with the paper's initialization: embedding and softmax uniform in +-0.1, LSTM in +-1/sqrt(H), biases 0.
+   * A new network with the paper's initialization: embedding and softmax uniform in +-0.1, LSTM in
+   * +-1/sqrt(H), biases 0.
    *
    * @param vocabulary V
    */
@@ -34,13 +35,16 @@ public final class LanguageModel {
   }
 
   /**
-   * A network of these settings with another's weights. Latent weights are clipped to max(1, their largest magnitude now).
+   * A network of these settings with another's weights. Latent weights are clipped to max(1, their
+   * largest magnitude now).
    *
    * @param parent a network of the same shape, for example full precision
    */
-  public static MultiLayerNetwork from(MultiLayerNetwork parent, Settings settings, int vocabulary) {
+  public static MultiLayerNetwork from(
+      MultiLayerNetwork parent, Settings settings, int vocabulary) {
     float bound = parent.params().amaxNumber().floatValue();
-    MultiLayerNetwork network = initialized(configuration(settings, vocabulary, Math.max(1, bound)));
+    MultiLayerNetwork network =
+        initialized(configuration(settings, vocabulary, Math.max(1, bound)));
     parent
         .paramTable()
         .forEach(
@@ -59,8 +63,8 @@ public final class LanguageModel {
   }
 
   /**
-   * A network that computes what a packed file says, with its weights as full-precision values: the file's runtime where there
-   * is no native library.
+   * A network that computes what a packed file says, with its weights as full-precision values: the
+   * file's runtime where there is no native library.
    *
    * @throws IllegalArgumentException if the file has more than one layer
    */
@@ -138,7 +142,8 @@ public final class LanguageModel {
                 .nIn(embeddingSize)
                 .nOut(hidden)
                 .weights(weights)
-                // Rows of a quantized embedding are codes already: the input is not quantized again.
+                // Rows of a quantized embedding are codes already: the input is not quantized
+                // again.
                 .recurrentActivations(recurrentActivations)
                 .latentWeightBound(latentWeightBound)
                 .stateful(true)

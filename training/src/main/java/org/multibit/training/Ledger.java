@@ -9,13 +9,17 @@ import java.util.List;
 import java.util.Map;
 import org.multibit.core.format.AtomicFile;
 
-/** What happened in a run: one JSON line per epoch. Rewritten whole, so that a line is there or not, never half. */
+/**
+ * What happened in a run: one JSON line per epoch. Rewritten whole, so that a line is there or not,
+ * never half.
+ */
 final class Ledger {
   private final Path file;
   private final List<String> lines = new ArrayList<>();
 
   /**
-   * @param epochs finished epochs of the checkpoint that the run goes on from; later lines are of lost work and go
+   * @param epochs finished epochs of the checkpoint that the run goes on from; later lines are of
+   *     lost work and go
    */
   Ledger(Path file, int epochs) throws IOException {
     this.file = file;

@@ -11,7 +11,10 @@ import org.multibit.training.cli.TrainCommand;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 
-/** The command line. Exit code 0 on success, 1 for a failure, 2 for bad usage; errors are one line on standard error. */
+/**
+ * The command line. Exit code 0 on success, 1 for a failure, 2 for bad usage; errors are one line
+ * on standard error.
+ */
 @Command(
     name = "multibit",
     description = "Recurrent language models with weights and activations of 2-3 bits.",
@@ -28,7 +31,11 @@ import picocli.CommandLine.Command;
       GenerateCommand.class,
       InfoCommand.class
     },
-    footer = {"  test        Run all checks of this source tree (test --help).", "", "COMMAND --help tells more."})
+    footer = {
+      "  test        Run all checks of this source tree (test --help).",
+      "",
+      "COMMAND --help tells more."
+    })
 public final class Main {
 
   /** Read from the jar's or the launcher's properties. */

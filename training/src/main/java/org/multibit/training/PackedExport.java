@@ -19,10 +19,14 @@ import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.linalg.indexing.NDArrayIndex;
 
 /**
- * Packs a trained network, and unpacks it: each weight matrix quantized as its layer quantizes it, in the layout of docs/format.md.
+ * Packs a trained network, and unpacks it: each weight matrix quantized as its layer quantizes it,
+ * in the layout of docs/format.md.
  */
 public final class PackedExport {
-  /** DL4J's gate blocks are candidate, forget, output, input; the file's are input, forget, candidate, output. */
+  /**
+   * DL4J's gate blocks are candidate, forget, output, input; the file's are input, forget,
+   * candidate, output.
+   */
   private static final int[] FILE_FROM_DL4J = {3, 1, 0, 2};
 
   private static final int[] DL4J_FROM_FILE = {2, 1, 3, 0};
@@ -46,16 +50,18 @@ public final class PackedExport {
     QuantizedSoftmaxOutput softmax = (QuantizedSoftmaxOutput) conf(LanguageModel.SOFTMAX);
     if (vocabulary.size() != embedding.getNIn()) {
       throw new IllegalArgumentException(
-          "The vocabulary has %d words, the model %d".formatted(vocabulary.size(), embedding.getNIn()));
+          "The vocabulary has %d words, the model %d"
+              .formatted(vocabulary.size(), embedding.getNIn()));
     }
     Quantization embedded = embedding.getWeightQuantization();
-    int inputBits = embedded != null ? embedded.bits() : bits(lstm.getInputActivationQuantization());
+    int inputBits =
+        embedded != null ? embedded.bits() : bits(lstm.getInputActivationQuantization());
     Quantization recurrent = lstm.getRecurrentActivationQuantization();
     Quantization weights = lstm.getWeightQuantization();
     return new LanguageModelFile(
         vocabulary.words(),
         vocabulary.eos(),
-        vocabulary.unknown(),
+        vocabulary.unk(),
         matrix("embedding", param(LanguageModel.EMBEDDING, "W"), embedded, 0),
         List.of(
             new LanguageModelFile.Layer(
@@ -78,8 +84,13 @@ public final class PackedExport {
     LanguageModelFile.Layer layer = file.layers().get(0);
     INDArray bias = array(layer.bias(), 1, layer.recurrent().rows()).transpose();
     assign(network, LanguageModel.EMBEDDING, "W", values(file.embedding()));
-    assign(network, LanguageModel.LSTM, "W", gates(values(layer.input()), DL4J_FROM_FILE).transpose());
-    assign(network, LanguageModel.LSTM, "RW", gates(values(layer.recurrent()), DL4J_FROM_FILE).transpose());
+    assign(
+        network, LanguageModel.LSTM, "W", gates(values(layer.input()), DL4J_FROM_FILE).transpose());
+    assign(
+        network,
+        LanguageModel.LSTM,
+        "RW",
+        gates(values(layer.recurrent()), DL4J_FROM_FILE).transpose());
     assign(network, LanguageModel.LSTM, "b", gates(bias, DL4J_FROM_FILE).reshape(bias.length()));
     assign(network, LanguageModel.SOFTMAX, "W", values(file.softmax()).transpose());
     INDArray b = network.getLayer(LanguageModel.SOFTMAX).getParam("b");
@@ -130,7 +141,8 @@ public final class PackedExport {
     for (int g = 0; g < order.length; g++) {
       blocks[g] =
           rows.get(
-              NDArrayIndex.interval(order[g] * hidden, (order[g] + 1) * hidden), NDArrayIndex.all());
+              NDArrayIndex.interval(order[g] * hidden, (order[g] + 1) * hidden),
+              NDArrayIndex.all());
     }
     return Nd4j.concat(0, blocks).dup('c');
   }

@@ -9,11 +9,15 @@ import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.shade.jackson.annotation.JsonProperty;
 
 /**
- * Perplexity of a language model over a stream: exp of the mean negative natural log of the probability of each target, summed
- * in float64. A DL4J evaluation that takes segments as they come, in constant memory.
+ * Perplexity of a language model over a stream: exp of the mean negative natural log of the
+ * probability of each target, summed in float64. A DL4J evaluation that takes segments as they
+ * come, in constant memory.
  */
 public final class Perplexity extends BaseEvaluation<Perplexity> {
-  /** A float softmax underflows to 0 here; ln of the smallest float bounds the loss instead of making it infinite. */
+  /**
+   * A float softmax underflows to 0 here; ln of the smallest float bounds the loss instead of
+   * making it infinite.
+   */
   private static final double SMALLEST = Float.MIN_VALUE;
 
   @JsonProperty private double loss;

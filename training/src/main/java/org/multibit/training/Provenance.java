@@ -13,7 +13,7 @@ public final class Provenance {
   }
 
   /** The keys under {@code multibit.provenance.} of docs/format.md for a run's model. */
-  static Map<String, Object> of(Settings settings) {
+  public static Map<String, Object> of(Settings settings) {
     Map<String, Object> provenance = new LinkedHashMap<>();
     provenance.put("commit", commit());
     provenance.put("seed", settings.seed);

@@ -26,8 +26,9 @@ import org.multibit.datasets.Vocabulary;
 import org.nd4j.shade.jackson.databind.JsonNode;
 
 /**
- * A training run's folder: {@code settings.json}, {@code vocabulary.txt}, {@code checkpoint.zip} (to go on from), {@code
- * model.zip} (the best model on the validation text so far, an ordinary DL4J zip) and {@code ledger.jsonl}.
+ * A training run's folder: {@code settings.json}, {@code vocabulary.txt}, {@code checkpoint.zip}
+ * (to go on from), {@code model.zip} (the best model on the validation text so far, an ordinary
+ * DL4J zip) and {@code ledger.jsonl}.
  */
 public final class Run {
   /** Settings that may change when a run goes on: they say how long, not what. */
@@ -46,22 +47,26 @@ public final class Run {
    *
    * @throws IOException if the folder has something in it, or cannot be written
    */
-  public static Run create(Path folder, Settings settings, Vocabulary vocabulary) throws IOException {
+  public static Run create(Path folder, Settings settings, Vocabulary vocabulary)
+      throws IOException {
     if (Files.exists(folder) && !isEmptyFolder(folder)) {
       throw new IOException(
-          "%s exists already: choose another --out, or go on with that run by --resume".formatted(folder));
+          "%s exists already: choose another --out, or go on with that run by --resume"
+              .formatted(folder));
     }
     try {
       Files.createDirectories(folder);
     } catch (AccessDeniedException e) {
       throw new IOException("Cannot create the folder " + folder + ": permission denied", e);
     } catch (FileAlreadyExistsException e) {
-      throw new IOException("Cannot create the folder " + folder + ": " + e.getFile() + " is a file", e);
+      throw new IOException(
+          "Cannot create the folder " + folder + ": " + e.getFile() + " is a file", e);
     }
     Run run = new Run(folder);
     vocabulary.save(run.vocabularyFile());
     // The settings come last: a folder with settings is a run.
-    AtomicFile.write(run.settingsFile(), path -> Files.writeString(path, Json.pretty(settings) + "\n"));
+    AtomicFile.write(
+        run.settingsFile(), path -> Files.writeString(path, Json.pretty(settings) + "\n"));
     return run;
   }
 
@@ -94,7 +99,8 @@ public final class Run {
   public static Run resume(Path folder, Settings settings) throws IOException {
     Run run = open(folder);
     run.requireSame(settings);
-    AtomicFile.write(run.settingsFile(), path -> Files.writeString(path, Json.pretty(settings) + "\n"));
+    AtomicFile.write(
+        run.settingsFile(), path -> Files.writeString(path, Json.pretty(settings) + "\n"));
     return run;
   }
 
@@ -107,7 +113,9 @@ public final class Run {
       return files.allMatch(
           file ->
               file.endsWith("vocabulary.txt")
-                  || file.getFileName().toString().matches("\\.(vocabulary\\.txt|settings\\.json)\\.tmp"));
+                  || file.getFileName()
+                      .toString()
+                      .matches("\\.(vocabulary\\.txt|settings\\.json)\\.tmp"));
     }
   }
 
@@ -181,7 +189,8 @@ public final class Run {
    */
   public MultiLayerNetwork model() throws IOException {
     if (!Files.exists(modelFile())) {
-      throw new IOException("%s has no model yet: let it train until its first validation".formatted(folder));
+      throw new IOException(
+          "%s has no model yet: let it train until its first validation".formatted(folder));
     }
     return load(modelFile());
   }

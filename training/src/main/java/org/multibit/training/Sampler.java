@@ -37,7 +37,10 @@ public final class Sampler {
     double[] weights = new double[candidates.length];
     double sum = 0;
     for (int i = 0; i < candidates.length; i++) {
-      weights[i] = Math.pow(probabilities[candidates[i]] / (double) probabilities[candidates[0]], 1 / temperature);
+      weights[i] =
+          Math.pow(
+              probabilities[candidates[i]] / (double) probabilities[candidates[0]],
+              1 / temperature);
       sum += weights[i];
     }
     double point = random.nextDouble() * sum;

@@ -6,8 +6,8 @@ import org.nd4j.shade.jackson.annotation.JsonAutoDetect;
 import picocli.CommandLine.Option;
 
 /**
- * What a run is: options on the command line, and {@code settings.json} in the run's folder. The defaults are the paper's for
- * Penn Treebank.
+ * What a run is: options on the command line, and {@code settings.json} in the run's folder. The
+ * defaults are the paper's for Penn Treebank.
  */
 @JsonAutoDetect(
     fieldVisibility = JsonAutoDetect.Visibility.PUBLIC_ONLY,
@@ -24,13 +24,18 @@ public class Settings {
   /** SHA-256 of the corpus. */
   public String dataSha256;
 
-  @Option(names = "--bits", required = true, paramLabel = "BITS", description = "W/A (2/2), W/fp or fp")
+  @Option(
+      names = "--bits",
+      required = true,
+      paramLabel = "BITS",
+      description = "W/A (2/2), W/fp or fp")
   public String bits;
 
   @Option(
       names = "--method",
       paramLabel = "METHOD",
-      description = "how to quantize: uniform, balanced, greedy, refined, alternating, optimal (default ${DEFAULT-VALUE})")
+      description =
+          "how to quantize: uniform, balanced, greedy, refined, alternating, optimal (default ${DEFAULT-VALUE})")
   public String method = "alternating";
 
   @Option(names = "--cycles", description = "alternating cycles (default ${DEFAULT-VALUE})")
@@ -41,19 +46,23 @@ public class Settings {
       description = "multiplies what alternating quantizes weights to (default ${DEFAULT-VALUE})")
   public float scale = 1;
 
-  @Option(names = "--seed", description = "of initialization and dropout (default ${DEFAULT-VALUE})")
+  @Option(
+      names = "--seed",
+      description = "of initialization and dropout (default ${DEFAULT-VALUE})")
   public long seed = 1;
 
   @Option(
       names = "--lr",
       paramLabel = "RATE",
-      description = "learning rate at the start, for the mean loss per token (default ${DEFAULT-VALUE})")
+      description =
+          "learning rate at the start, for the mean loss per token (default ${DEFAULT-VALUE})")
   public double learningRate = 20;
 
   @Option(
       names = "--lr-decay",
       paramLabel = "D",
-      description = "the rate is divided by this when validation is not better (default ${DEFAULT-VALUE})")
+      description =
+          "the rate is divided by this when validation is not better (default ${DEFAULT-VALUE})")
   public double learningRateDecay = 1.2;
 
   @Option(
@@ -74,10 +83,15 @@ public class Settings {
   @Option(names = "--unroll", description = "steps of backpropagation (default ${DEFAULT-VALUE})")
   public int unroll = 30;
 
-  @Option(names = "--epochs", description = "passes over the training text at most (default ${DEFAULT-VALUE})")
+  @Option(
+      names = "--epochs",
+      description = "passes over the training text at most (default ${DEFAULT-VALUE})")
   public int epochs = 80;
 
-  @Option(names = "--max-tokens", paramLabel = "N", description = "stop after so many training tokens")
+  @Option(
+      names = "--max-tokens",
+      paramLabel = "N",
+      description = "stop after so many training tokens")
   public long maxTokens = Long.MAX_VALUE;
 
   /** lstm. */
@@ -124,14 +138,19 @@ public class Settings {
     require(epochs >= 1, "--epochs", epochs, "at least 1");
     require(maxTokens >= 1, "--max-tokens", maxTokens, "at least 1");
     require(learningRate > 0 && learningRate < 1e6, "--lr", learningRate, "above 0");
-    require(learningRateDecay >= 1 && learningRateDecay < 1e6, "--lr-decay", learningRateDecay, "at least 1");
+    require(
+        learningRateDecay >= 1 && learningRateDecay < 1e6,
+        "--lr-decay",
+        learningRateDecay,
+        "at least 1");
     require(clip > 0 && clip < 1e30, "--clip", clip, "above 0");
     require(dropout >= 0 && dropout < 1, "--dropout", dropout, "0 to below 1");
   }
 
   private static void require(boolean holds, String option, Object value, String range) {
     if (!holds) {
-      throw new IllegalArgumentException("%s %s is out of range: it takes %s".formatted(option, value, range));
+      throw new IllegalArgumentException(
+          "%s %s is out of range: it takes %s".formatted(option, value, range));
     }
   }
 }

@@ -13,8 +13,9 @@ import org.nd4j.linalg.dataset.DataSet;
 import org.nd4j.linalg.factory.Nd4j;
 
 /**
- * The paper's recipe (section 5): SGD with a clipped gradient over contiguous segments; after each epoch the validation text
- * decides whether the learning rate is divided. Goes on from the run's checkpoint, to the bit.
+ * The paper's recipe (section 5): SGD with a clipped gradient over contiguous segments; after each
+ * epoch the validation text decides whether the learning rate is divided. Goes on from the run's
+ * checkpoint, to the bit.
  */
 public final class Trainer {
   private static final double SMALLEST_LEARNING_RATE = 0.001;
@@ -83,7 +84,10 @@ public final class Trainer {
     ledger = new Ledger(run.ledgerFile(), state.epochs);
   }
 
-  /** Trains until the epochs or tokens are used up or the learning rate has become too small. Returns the network as it is then. */
+  /**
+   * Trains until the epochs or tokens are used up or the learning rate has become too small.
+   * Returns the network as it is then.
+   */
   public MultiLayerNetwork train() throws IOException {
     TokenIterator segments = new TokenIterator(corpus.train(), settings.batch, settings.unroll);
     while (state.epochs < settings.epochs
@@ -100,7 +104,7 @@ public final class Trainer {
   }
 
   private boolean trainEpoch(TokenIterator segments) throws IOException {
-    listener.epochStarted(state.epochs + 1, state.epochTokens, segments.tokens());
+    listener.epochStarted(state.epochs + 1, state.epochTokens, segments.labels());
     segments.seek(state.segments);
     while (segments.hasNext() && state.tokens < settings.maxTokens) {
       long begin = System.nanoTime();
@@ -110,7 +114,8 @@ public final class Trainer {
       double loss = network.score();
       if (!Double.isFinite(loss)) {
         throw new ArithmeticException(
-            "Training diverged in epoch %d: the loss is %s; use a smaller --lr or --clip".formatted(state.epochs + 1, loss));
+            "Training diverged in epoch %d: the loss is %s; use a smaller --lr or --clip"
+                .formatted(state.epochs + 1, loss));
       }
       double seconds = (System.nanoTime() - begin) * 1e-9;
       state.segments++;
@@ -144,7 +149,10 @@ public final class Trainer {
     listener.epochFinished(entry);
   }
 
-  /** The tokens ran out within an epoch. Its checkpoint stays in the middle of it, so that it can go on with more tokens. */
+  /**
+   * The tokens ran out within an epoch. Its checkpoint stays in the middle of it, so that it can go
+   * on with more tokens.
+   */
   private void pauseEpoch() throws IOException {
     run.saveCheckpoint(network, withHiddenState());
     Map<String, Object> entry = entry(validate());
@@ -164,9 +172,10 @@ public final class Trainer {
   }
 
   private double validate() {
-    int streams = Math.max(1, Math.min(VALIDATION_STREAMS, corpus.valid().length / settings.unroll));
+    int streams =
+        Math.max(1, Math.min(VALIDATION_STREAMS, corpus.valid().length / settings.unroll));
     TokenIterator segments = new TokenIterator(corpus.valid(), streams, settings.unroll);
-    listener.validationStarted(segments.tokens());
+    listener.validationStarted(segments.labels());
     return Evaluator.evaluate(network, segments, listener::validated).perplexity();
   }
 
@@ -221,8 +230,9 @@ public final class Trainer {
       lstm().clearCarriedState();
     } else {
       long[] shape = {settings.batch, settings.hidden};
-      lstm().setCarriedState(
-          Nd4j.create(state.hidden, shape, 'c'), Nd4j.create(state.cell, shape, 'c'));
+      lstm()
+          .setCarriedState(
+              Nd4j.create(state.hidden, shape, 'c'), Nd4j.create(state.cell, shape, 'c'));
     }
   }
 }

@@ -2,7 +2,10 @@ package org.multibit.training;
 
 import java.io.Serializable;
 
-/** Where a run stands: with the network and the hidden state, all that is needed to go on to the bit. */
+/**
+ * Where a run stands: with the network and the hidden state, all that is needed to go on to the
+ * bit.
+ */
 final class TrainingState implements Serializable {
   private static final long serialVersionUID = 1;
 
@@ -30,7 +33,9 @@ final class TrainingState implements Serializable {
   /** The best validation perplexity so far. */
   double bestValidation = Double.POSITIVE_INFINITY;
 
-  /** h and c of the LSTM after the last segment, [B, H] row-major; null at the start of an epoch. */
+  /**
+   * h and c of the LSTM after the last segment, [B, H] row-major; null at the start of an epoch.
+   */
   float[] hidden;
 
   float[] cell;

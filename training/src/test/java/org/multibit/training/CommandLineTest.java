@@ -75,7 +75,9 @@ class CommandLineTest {
     succeed(train("fp", parent));
   }
 
-  /** The model has learnt: far below the 18 words of the text, and the ledger tells of each epoch. */
+  /**
+   * The model has learnt: far below the 18 words of the text, and the ledger tells of each epoch.
+   */
   @Test
   void trainingLearnsAndIsRecorded() throws IOException {
     double perplexity =
@@ -99,8 +101,24 @@ class CommandLineTest {
     Path run = folder.resolve("tuned-" + bits.replace('/', '-'));
     Path file = folder.resolve(bits.replace('/', '-') + ".gguf");
     succeed(
-        "finetune", "--model", parent.toString(), "--data", text.toString(), "--bits", bits, "--out",
-        run.toString(), "--epochs", "1", "--batch", "4", "--unroll", "10", "--dropout", "0.1", "--lr",
+        "finetune",
+        "--model",
+        parent.toString(),
+        "--data",
+        text.toString(),
+        "--bits",
+        bits,
+        "--out",
+        run.toString(),
+        "--epochs",
+        "1",
+        "--batch",
+        "4",
+        "--unroll",
+        "10",
+        "--dropout",
+        "0.1",
+        "--lr",
         "2");
     succeed("export", "--model", run.toString(), "--out", file.toString());
     JsonNode layers =
@@ -114,20 +132,37 @@ class CommandLineTest {
     assertEquals(expected, packed.get("perplexity").asDouble(), expected * 5e-4);
     Outcome info = succeed("info", "--json", file.toString());
     assertEquals("multibit", info.json().get("metadata").get("general.architecture").asText());
-    Outcome first = succeed("generate", "--model", file.toString(), "--prompt", "the old", "--seed", "7");
-    Outcome second = succeed("generate", "--model", file.toString(), "--prompt", "the old", "--seed", "7");
+    Outcome first =
+        succeed("generate", "--model", file.toString(), "--prompt", "the old", "--seed", "7");
+    Outcome second =
+        succeed("generate", "--model", file.toString(), "--prompt", "the old", "--seed", "7");
     assertTrue(first.out.startsWith("the old "), first.out);
     assertEquals(first.out, second.out);
   }
 
   @ParameterizedTest
-  @CsvSource({"uniform,3/fp", "balanced,2/fp", "greedy,2/2", "refined,3/3", "alternating,2/2", "optimal,2/fp"})
+  @CsvSource({
+    "uniform,3/fp",
+    "balanced,2/fp",
+    "greedy,2/2",
+    "refined,3/3",
+    "alternating,2/2",
+    "optimal,2/fp"
+  })
   void quantizePrintsErrorsAndPerplexity(String method, String bits) throws IOException {
     Path file = folder.resolve(method + ".gguf");
     JsonNode result =
         succeed(
-                "quantize", "--json", "--model", parent.toString(), "--method", method, "--bits", bits,
-                "--out", file.toString())
+                "quantize",
+                "--json",
+                "--model",
+                parent.toString(),
+                "--method",
+                method,
+                "--bits",
+                bits,
+                "--out",
+                file.toString())
             .json();
     assertEquals(4, result.get("matrices").size());
     double lowest = 1e9;
@@ -149,7 +184,8 @@ class CommandLineTest {
     Files.write(broken.resolve("valid.txt"), new byte[] {'a', ' ', (byte) 0xff, '\n'});
     Path other = TinyText.write(folder.resolve("other"), 100);
     Files.writeString(other.resolve("train.txt"), "quite other words <unk>\n".repeat(50));
-    Path foreign = Files.writeString(folder.resolve("foreign.gguf"), "not a model at all, but long enough");
+    Path foreign =
+        Files.writeString(folder.resolve("foreign.gguf"), "not a model at all, but long enough");
     Path file = Files.writeString(folder.resolve("file"), "x");
     String data = text.toString();
     String out = folder.resolve("never").toString();
@@ -161,13 +197,27 @@ class CommandLineTest {
         List.of("1", "empty", base + empty),
         List.of("1", "valid.txt", base + broken),
         List.of("1", "too few|too short|tokens", base + data + " --batch 60000"),
-        List.of("1", "out of range|bits", "train --hidden 8 --out " + out + " --data " + data + " --bits 9/9"),
-        List.of("1", "1 to 2 bits", "train --method optimal --hidden 8 --out " + out + " --data " + data + " --bits 3/3"),
-        List.of("1", "no quantization method", "train --method best --hidden 8 --out " + out + " --data " + data + " --bits 2/2"),
+        List.of(
+            "1",
+            "out of range|bits",
+            "train --hidden 8 --out " + out + " --data " + data + " --bits 9/9"),
+        List.of(
+            "1",
+            "1 to 2 bits",
+            "train --method optimal --hidden 8 --out " + out + " --data " + data + " --bits 3/3"),
+        List.of(
+            "1",
+            "no quantization method",
+            "train --method best --hidden 8 --out " + out + " --data " + data + " --bits 2/2"),
         List.of("1", "--lr", base + data + " --lr -1"),
-        List.of("1", "exists already", "train --hidden 8 --bits fp --data " + data + " --out " + model),
-        List.of("1", "folder", "train --hidden 8 --bits fp --data " + data + " --out " + file + "/run"),
-        List.of("1", "hidden = 24, not 8", "train --resume --hidden 8 --bits fp --data " + data + " --out " + model),
+        List.of(
+            "1", "exists already", "train --hidden 8 --bits fp --data " + data + " --out " + model),
+        List.of(
+            "1", "folder", "train --hidden 8 --bits fp --data " + data + " --out " + file + "/run"),
+        List.of(
+            "1",
+            "hidden = 24, not 8",
+            "train --resume --hidden 8 --bits fp --data " + data + " --out " + model),
         List.of("2", "--bits", "train --data " + data + " --out " + out),
         List.of("2", "Unknown option", "evaluate --modle x"),
         List.of("2", "Unmatched argument", "evluate"),
@@ -177,7 +227,10 @@ class CommandLineTest {
         List.of("1", "packed model|multibit", "generate --model " + foreign),
         List.of("1", "no file|There is no", "generate --model " + folder.resolve("none.gguf")),
         List.of("1", "not a run", "export --model " + empty + " --out " + folder.resolve("x.gguf")),
-        List.of("1", "no folder", "export --model " + model + " --out " + folder.resolve("none/x.gguf")),
+        List.of(
+            "1",
+            "no folder",
+            "export --model " + model + " --out " + folder.resolve("none/x.gguf")),
         List.of("1", "nothing to quantize", "quantize --bits fp --model " + model));
   }
 
@@ -190,7 +243,8 @@ class CommandLineTest {
     List<String> errors = outcome.err.lines().filter(l -> l.startsWith("multibit: ")).toList();
     assertEquals(1, errors.size(), outcome.err);
     assertTrue(
-        java.util.regex.Pattern.compile(mistake.get(1)).matcher(errors.get(0)).find(), errors.get(0));
+        java.util.regex.Pattern.compile(mistake.get(1)).matcher(errors.get(0)).find(),
+        errors.get(0));
     assertFalse(errors.get(0).contains("unexpected"), errors.get(0));
     assertFalse(Files.exists(folder.resolve("never").resolve("checkpoint.zip")));
   }
@@ -204,7 +258,9 @@ class CommandLineTest {
     Path cut = folder.resolve("cut.gguf");
     Files.write(cut, java.util.Arrays.copyOf(bytes, bytes.length / 2));
     for (String command :
-        new String[] {"info " + cut, "generate --model " + cut, "evaluate --data " + text + " --model " + cut}) {
+        new String[] {
+          "info " + cut, "generate --model " + cut, "evaluate --data " + text + " --model " + cut
+        }) {
       Outcome outcome = run(command.split(" "));
       assertEquals(1, outcome.exitCode, command);
       assertTrue(outcome.err.contains("cut.gguf"), outcome.err);

@@ -15,8 +15,7 @@ class PerplexityTest {
     Perplexity perplexity = new Perplexity();
     perplexity.eval(labels(0, 1), predictions(new float[][] {{0.5f, 0.5f}, {0.75f, 0.25f}}));
     perplexity.eval(labels(1), predictions(new float[][] {{0.9f, 0.1f}}));
-    double expected =
-        Math.exp(-(Math.log(0.5) + Math.log(0.25) + Math.log((double) 0.1f)) / 3);
+    double expected = Math.exp(-(Math.log(0.5) + Math.log(0.25) + Math.log((double) 0.1f)) / 3);
     assertEquals(expected, perplexity.perplexity(), 1e-12);
     assertEquals(3, perplexity.tokens());
     Perplexity copy = BaseEvaluation.fromJson(perplexity.toJson(), Perplexity.class);

@@ -13,7 +13,10 @@ import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** A run that is killed outright, again and again, ends with the same weights as one that was left alone. */
+/**
+ * A run that is killed outright, again and again, ends with the same weights as one that was left
+ * alone.
+ */
 class ResumeTest {
   @TempDir Path folder;
 
@@ -53,7 +56,11 @@ class ResumeTest {
     for (String line : Files.readAllLines(run.resolve("ledger.jsonl"))) {
       var entry = Json.parse(line);
       figures.add(
-          entry.get("epoch") + " " + entry.get("tokens") + " " + entry.get("validPerplexityBatched"));
+          entry.get("epoch")
+              + " "
+              + entry.get("tokens")
+              + " "
+              + entry.get("validPerplexityBatched"));
     }
     return figures;
   }

@@ -23,16 +23,20 @@ import java.util.Map;
 
 /**
  * Reads GGUF version 3 of the architecture "multibit", with alignment 64. Metadata is read into
- * memory, tensors are mapped when asked for.
+ * memory, tensors are mapped.
  *
  * <p>Counts and sizes in the file are checked before anything is allocated for them.
  */
 public final class GgufReader {
-  private static final long MAX_HEADER = 1L << 28;
+  private static final int MAX_HEADER = 1 << 28;
   private static final int MAX_ENTRIES = 1 << 16;
   private static final int MAX_ARRAY = 1 << 24;
 
   private final Path path;
+
+  /** The file, or its first 2 GiB. */
+  private final ByteBuffer mapped;
+
   private final Map<String, Object> metadata = new LinkedHashMap<>();
   private final Map<String, Tensor> tensors = new LinkedHashMap<>();
 
@@ -64,11 +68,9 @@ public final class GgufReader {
     }
     try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
       long size = channel.size();
-      ByteBuffer in =
-          channel
-              .map(FileChannel.MapMode.READ_ONLY, 0, Math.min(size, MAX_HEADER))
-              .order(ByteOrder.LITTLE_ENDIAN);
-      readHeader(in, size);
+      mapped = channel.map(FileChannel.MapMode.READ_ONLY, 0, Math.min(size, Integer.MAX_VALUE));
+      ByteBuffer header = mapped.slice(0, Math.min(mapped.capacity(), MAX_HEADER));
+      readHeader(header.order(ByteOrder.LITTLE_ENDIAN), size);
     } catch (NoSuchFileException e) {
       throw new IOException("There is no file " + path, e);
     } catch (AccessDeniedException e) {
@@ -291,6 +293,9 @@ public final class GgufReader {
     if (bytes > Integer.MAX_VALUE) {
       throw new IOException(
           "%s: tensor %s takes %d bytes: over 2 GiB".formatted(path, tensor, bytes));
+    }
+    if (tensor.offset + bytes <= mapped.capacity()) {
+      return mapped.slice((int) tensor.offset, (int) bytes).order(ByteOrder.LITTLE_ENDIAN);
     }
     try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
       return channel

@@ -41,7 +41,8 @@ public final class CommonOptions {
   static void start(int threads) {
     Versions.check();
     if (threads < 0 || threads > 1024) {
-      throw new IllegalArgumentException("--threads " + threads + " is out of range: it takes 1 to 1024");
+      throw new IllegalArgumentException(
+          "--threads " + threads + " is out of range: it takes 1 to 1024");
     }
     if (threads > 0) {
       System.setProperty("java.util.concurrent.ForkJoinPool.common.parallelism", "" + threads);
@@ -49,6 +50,8 @@ public final class CommonOptions {
       Nd4j.getEnvironment().setMaxMasterThreads(threads);
       openblas_nolapack.blas_set_num_threads(threads);
     }
+    // A time step's arrays are small: sharing them out over threads costs more than it gives.
+    Nd4j.getEnvironment().setElementwiseThreshold(1 << 16);
     // The training loop makes little garbage; ND4J's periodic System.gc() would only stop it.
     Nd4j.getMemoryManager().togglePeriodicGc(false);
   }

@@ -39,7 +39,8 @@ public final class EvaluateCommand implements Callable<Integer> {
       names = "--model",
       required = true,
       paramLabel = "RUN|FILE.gguf",
-      description = "a run (evaluated by the DL4J layers) or a packed model (by the native runtime)")
+      description =
+          "a run (evaluated by the DL4J layers) or a packed model (by the native runtime)")
   Path model;
 
   @Option(
@@ -52,7 +53,10 @@ public final class EvaluateCommand implements Callable<Integer> {
   @Option(names = "--split", description = "test, valid or train (default ${DEFAULT-VALUE})")
   String split = "test";
 
-  @Option(names = "--threads", paramLabel = "N", description = "threads to compute with (default: all)")
+  @Option(
+      names = "--threads",
+      paramLabel = "N",
+      description = "threads to compute with (default: all)")
   int threads;
 
   @Mixin CommonOptions common;
@@ -78,7 +82,8 @@ public final class EvaluateCommand implements Callable<Integer> {
   }
 
   /** The result line for a run or a packed file. */
-  static Map<String, Object> evaluate(Path model, TextCorpus corpus, String split) throws IOException {
+  static Map<String, Object> evaluate(Path model, TextCorpus corpus, String split)
+      throws IOException {
     int[] tokens = tokens(corpus, split);
     boolean packed = Files.isRegularFile(model);
     boolean inNative = packed && NativeLibrary.isAvailable();
@@ -118,7 +123,8 @@ public final class EvaluateCommand implements Callable<Integer> {
       case "valid" -> corpus.valid();
       case "test" -> corpus.test();
       default ->
-          throw new IllegalArgumentException("--split %s: there are train, valid and test".formatted(split));
+          throw new IllegalArgumentException(
+              "--split %s: there are train, valid and test".formatted(split));
     };
   }
 

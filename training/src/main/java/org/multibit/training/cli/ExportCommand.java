@@ -20,7 +20,11 @@ public final class ExportCommand implements Callable<Integer> {
   @Option(names = "--model", required = true, paramLabel = "RUN", description = "the run")
   Path model;
 
-  @Option(names = "--out", required = true, paramLabel = "FILE.gguf", description = "the file to write")
+  @Option(
+      names = "--out",
+      required = true,
+      paramLabel = "FILE.gguf",
+      description = "the file to write")
   Path out;
 
   @Mixin CommonOptions common;
@@ -31,7 +35,8 @@ public final class ExportCommand implements Callable<Integer> {
     LanguageModelFile packed = Run.open(model).pack();
     packed.write(out);
     long bytes = Files.size(out);
-    long weights = packed.matrices().values().stream().mapToLong(LanguageModelFile.Matrix::bytes).sum();
+    long weights =
+        packed.matrices().values().stream().mapToLong(LanguageModelFile.Matrix::bytes).sum();
     common.say("%s: %,d bytes, of which planes and coefficients %,d", out, bytes, weights);
     Map<String, Object> result = new LinkedHashMap<>();
     result.put("model", model.toString());

@@ -18,7 +18,11 @@ import picocli.CommandLine.Option;
     description = "Train on from a model, at other bits: the paper's way to a quantized model.",
     sortOptions = false)
 public final class FinetuneCommand implements Callable<Integer> {
-  @Option(names = "--model", required = true, paramLabel = "RUN", description = "the run to start from")
+  @Option(
+      names = "--model",
+      required = true,
+      paramLabel = "RUN",
+      description = "the run to start from")
   Path model;
 
   @Mixin Settings settings;

@@ -1,7 +1,6 @@
 package org.multibit.training.cli;
 
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -27,13 +26,22 @@ import picocli.CommandLine.Option;
 public final class GenerateCommand implements Callable<Integer> {
   private static final Logger LOG = LoggerFactory.getLogger(GenerateCommand.class);
 
-  @Option(names = "--model", required = true, paramLabel = "FILE.gguf", description = "a packed model")
+  @Option(
+      names = "--model",
+      required = true,
+      paramLabel = "FILE.gguf",
+      description = "a packed model")
   Path model;
 
-  @Option(names = "--prompt", description = "words to begin with, split at white space (default: none)")
+  @Option(
+      names = "--prompt",
+      description = "words to begin with, split at white space (default: none)")
   String prompt = "";
 
-  @Option(names = "--tokens", paramLabel = "N", description = "words to write (default ${DEFAULT-VALUE})")
+  @Option(
+      names = "--tokens",
+      paramLabel = "N",
+      description = "words to write (default ${DEFAULT-VALUE})")
   int tokens = 50;
 
   @Option(
@@ -83,7 +91,13 @@ public final class GenerateCommand implements Callable<Integer> {
   }
 
   static List<String> generate(
-      Path model, LanguageModelFile file, String prompt, int count, double temperature, int topK, long seed)
+      Path model,
+      LanguageModelFile file,
+      String prompt,
+      int count,
+      double temperature,
+      int topK,
+      long seed)
       throws IOException {
     int[] start = encode(file, prompt);
     int[] drawn =
@@ -97,7 +111,10 @@ public final class GenerateCommand implements Callable<Integer> {
     return words;
   }
 
-  /** The end of line before the first, then the prompt; unknown words become the unknown token, with a warning. */
+  /**
+   * The end of line before the first, then the prompt; unknown words become the unknown token, with
+   * a warning.
+   */
   private static int[] encode(LanguageModelFile file, String prompt) {
     List<Integer> tokens = new ArrayList<>(List.of(file.eos()));
     for (String word : prompt.strip().split("\\s+")) {
@@ -106,7 +123,8 @@ public final class GenerateCommand implements Callable<Integer> {
       }
       int token = file.words().indexOf(word);
       if (token < 0 && file.unknown() < 0) {
-        throw new IllegalArgumentException("The model does not know the word \"%s\"".formatted(word));
+        throw new IllegalArgumentException(
+            "The model does not know the word \"%s\"".formatted(word));
       }
       if (token < 0) {
         LOG.warn("The model does not know the word \"{}\"; <unk> stands in", word);
@@ -117,7 +135,8 @@ public final class GenerateCommand implements Callable<Integer> {
   }
 
   private static int[] inNative(
-      Path model, int[] start, int count, float temperature, int topK, long seed) throws IOException {
+      Path model, int[] start, int count, float temperature, int topK, long seed)
+      throws IOException {
     try (PackedLanguageModel packed = PackedLanguageModel.open(model);
         Session session = packed.newSession()) {
       for (int token : start) {

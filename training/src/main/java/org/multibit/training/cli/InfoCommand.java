@@ -31,19 +31,24 @@ public final class InfoCommand implements Callable<Integer> {
         .metadata()
         .forEach(
             (key, value) ->
-                metadata.put(key, value instanceof List<?> list ? list.size() + " elements" : value));
+                metadata.put(
+                    key, value instanceof List<?> list ? list.size() + " elements" : value));
     List<Map<String, Object>> tensors = new ArrayList<>();
     for (GgufReader.Tensor tensor : reader.tensors().values()) {
       tensors.add(
           Map.of(
               "name", tensor.name(),
               "dims", tensor.dims(),
-              "type", tensor.type() == 0 ? "F32" : tensor.type() == 27 ? "I64" : "" + tensor.type()));
+              "type",
+                  tensor.type() == 0 ? "F32" : tensor.type() == 27 ? "I64" : "" + tensor.type()));
     }
     common.say("%s: %,d bytes", file, Files.size(file));
     metadata.forEach((key, value) -> common.say("%-45s %s", key, value));
     tensors.forEach(
-        t -> common.say("%-25s %-4s %s", t.get("name"), t.get("type"), Arrays.toString((long[]) t.get("dims"))));
+        t ->
+            common.say(
+                "%-25s %-4s %s",
+                t.get("name"), t.get("type"), Arrays.toString((long[]) t.get("dims"))));
     Map<String, Object> result = new LinkedHashMap<>();
     result.put("file", file.toString());
     result.put("bytes", Files.size(file));

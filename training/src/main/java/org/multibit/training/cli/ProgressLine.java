@@ -6,7 +6,10 @@ import me.tongfei.progressbar.ProgressBar;
 import me.tongfei.progressbar.ProgressBarBuilder;
 import me.tongfei.progressbar.ProgressBarStyle;
 
-/** Progress with the time left: a bar on a terminal, else a plain line every ten seconds. Written to standard error. */
+/**
+ * Progress with the time left: a bar on a terminal, else a plain line every ten seconds. Written to
+ * standard error.
+ */
 final class ProgressLine implements AutoCloseable {
   private static final Duration PLAIN_INTERVAL = Duration.ofSeconds(10);
 
@@ -53,7 +56,12 @@ final class ProgressLine implements AutoCloseable {
       double perSecond = (done - first) / seconds;
       System.err.printf(
           "%s: %,d of %,d tokens, %,.0f tokens/s, %.0f s left%s%n",
-          task, done, total, perSecond, (total - done) / perSecond, extra.isEmpty() ? "" : ", " + extra);
+          task,
+          done,
+          total,
+          perSecond,
+          (total - done) / perSecond,
+          extra.isEmpty() ? "" : ", " + extra);
     }
   }
 

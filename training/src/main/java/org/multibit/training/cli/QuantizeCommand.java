@@ -25,7 +25,8 @@ import picocli.CommandLine.Option;
 
 @Command(
     name = "quantize",
-    description = "Quantize a trained model without training it on: relative error of each matrix, and perplexity.",
+    description =
+        "Quantize a trained model without training it on: relative error of each matrix, and perplexity.",
     sortOptions = false)
 public final class QuantizeCommand implements Callable<Integer> {
   @Option(names = "--model", required = true, paramLabel = "RUN", description = "the run")
@@ -34,7 +35,8 @@ public final class QuantizeCommand implements Callable<Integer> {
   @Option(
       names = "--method",
       paramLabel = "METHOD",
-      description = "uniform, balanced, greedy, refined, alternating, optimal (default ${DEFAULT-VALUE})")
+      description =
+          "uniform, balanced, greedy, refined, alternating, optimal (default ${DEFAULT-VALUE})")
   String method = "alternating";
 
   @Option(names = "--cycles", description = "alternating cycles (default ${DEFAULT-VALUE})")
@@ -68,7 +70,8 @@ public final class QuantizeCommand implements Callable<Integer> {
     settings.scale = 1;
     settings.check();
     if (settings.parsedBits().weights() == 0) {
-      throw new IllegalArgumentException("--bits fp leaves nothing to quantize: write W/A (2/2) or W/fp");
+      throw new IllegalArgumentException(
+          "--bits fp leaves nothing to quantize: write W/A (2/2) or W/fp");
     }
     TextCorpus corpus = Corpora.open(data == null ? settings.data : data);
     run.requireVocabulary(corpus);

@@ -23,8 +23,9 @@ import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /**
- * The main job once through. Three runs of equal recipe: a full-precision parent; from it, with the same number of further
- * steps, a 2/2 model and a full-precision one, so that the two differ in nothing but their bits.
+ * The main job once through. Three runs of equal recipe: a full-precision parent; from it, with the
+ * same number of further steps, a 2/2 model and a full-precision one, so that the two differ in
+ * nothing but their bits.
  */
 @Command(
     name = "quickstart",
@@ -38,7 +39,10 @@ public final class QuickstartCommand implements Callable<Integer> {
   private static final int PARENT_EPOCHS = 3;
   private static final int FURTHER_EPOCHS = 2;
 
-  @Option(names = "--out", paramLabel = "DIR", description = "folder of the three runs (default: runs/quickstart-TIME)")
+  @Option(
+      names = "--out",
+      paramLabel = "DIR",
+      description = "folder of the three runs (default: runs/quickstart-TIME)")
   Path out;
 
   @Mixin CommonOptions common;
@@ -48,10 +52,15 @@ public final class QuickstartCommand implements Callable<Integer> {
     long begin = System.nanoTime();
     CommonOptions.start(0);
     if (out == null) {
-      out = Path.of("runs", "quickstart-" + DateTimeFormatter.ofPattern("yyyyMMdd-HHmmss").format(LocalDateTime.now()));
+      out =
+          Path.of(
+              "runs",
+              "quickstart-"
+                  + DateTimeFormatter.ofPattern("yyyyMMdd-HHmmss").format(LocalDateTime.now()));
     }
     TextCorpus corpus =
-        new WikiText2().slice(TRAIN_TOKENS, EVALUATION_TOKENS, EVALUATION_TOKENS, VOCABULARY);
+        TextCorpus.read(new WikiText2())
+            .slice(TRAIN_TOKENS, EVALUATION_TOKENS, EVALUATION_TOKENS, VOCABULARY);
     int vocabulary = corpus.vocabulary().size();
     double unigram = new UnigramModel(corpus.train(), vocabulary).perplexity(corpus.test());
     common.say(
@@ -60,7 +69,12 @@ public final class QuickstartCommand implements Callable<Integer> {
 
     common.say("1/3 Training in full precision.");
     Settings parentSettings = settings(corpus, "fp", 20, PARENT_EPOCHS);
-    Run parent = train("parent", parentSettings, corpus, () -> LanguageModel.create(parentSettings, vocabulary));
+    Run parent =
+        train(
+            "parent",
+            parentSettings,
+            corpus,
+            () -> LanguageModel.create(parentSettings, vocabulary));
     common.say("2/3 As many further steps in full precision, to compare with.");
     Packed fp = further("fp", parent, corpus);
     common.say("3/3 The same steps at 2/2: weights and activations of 2 bits.");
@@ -90,7 +104,8 @@ public final class QuickstartCommand implements Callable<Integer> {
     result.put("unigramPerplexity", unigram);
     result.put("fp", Map.of("perplexity", fp.perplexity, "bytes", fp.bytes));
     result.put(
-        "quantized", Map.of("bits", "2/2", "perplexity", byLayers.get("perplexity"), "bytes", quantized.bytes));
+        "quantized",
+        Map.of("bits", "2/2", "perplexity", byLayers.get("perplexity"), "bytes", quantized.bytes));
     result.put(
         "packed",
         Map.of(
@@ -103,13 +118,17 @@ public final class QuickstartCommand implements Callable<Integer> {
     return 0;
   }
 
-  private record Packed(Run run, Path file, long bytes, double perplexity, double tokensPerSecond, String runtime) {}
+  private record Packed(
+      Run run, Path file, long bytes, double perplexity, double tokensPerSecond, String runtime) {}
 
   private void row(String name, Packed packed) {
-    common.say("%-22s %12.1f %,14d %,12.0f", name, packed.perplexity, packed.bytes, packed.tokensPerSecond);
+    common.say(
+        "%-22s %12.1f %,14d %,12.0f",
+        name, packed.perplexity, packed.bytes, packed.tokensPerSecond);
   }
 
-  private static Settings settings(TextCorpus corpus, String bits, double learningRate, int epochs) {
+  private static Settings settings(
+      TextCorpus corpus, String bits, double learningRate, int epochs) {
     Settings settings = new Settings();
     settings.data = corpus.name();
     settings.dataSha256 = corpus.sha256();
@@ -121,7 +140,8 @@ public final class QuickstartCommand implements Callable<Integer> {
     return settings;
   }
 
-  private Run train(String name, Settings settings, TextCorpus corpus, Trainer.Start start) throws IOException {
+  private Run train(String name, Settings settings, TextCorpus corpus, Trainer.Start start)
+      throws IOException {
     Run run = Run.create(out.resolve(name), settings, corpus.vocabulary());
     try (TrainingProgress progress = new TrainingProgress()) {
       new Trainer(run, settings, corpus, start, Duration.ofMinutes(5), progress).train();

@@ -14,15 +14,23 @@ import picocli.CommandLine.Option;
 
 /** How and where a run is carried out, for commands that train. */
 final class RunOptions {
-  @Option(names = "--out", required = true, paramLabel = "DIR", description = "folder of the run; must be new without --resume")
+  @Option(
+      names = "--out",
+      required = true,
+      paramLabel = "DIR",
+      description = "folder of the run; must be new without --resume")
   Path out;
 
   @Option(
       names = "--resume",
-      description = "go on with the run in --out from its last checkpoint (start it if there is none)")
+      description =
+          "go on with the run in --out from its last checkpoint (start it if there is none)")
   boolean resume;
 
-  @Option(names = "--threads", paramLabel = "N", description = "threads to compute with (default: all)")
+  @Option(
+      names = "--threads",
+      paramLabel = "N",
+      description = "threads to compute with (default: all)")
   int threads;
 
   @Option(
@@ -32,7 +40,8 @@ final class RunOptions {
   double checkpointMinutes = 5;
 
   /** Trains to the end of the settings and returns the result line. */
-  Map<String, Object> train(Settings settings, TextCorpus corpus, Trainer.Start start, CommonOptions common)
+  Map<String, Object> train(
+      Settings settings, TextCorpus corpus, Trainer.Start start, CommonOptions common)
       throws IOException {
     if (!(checkpointMinutes >= 0) || checkpointMinutes > 1e6) {
       throw new IllegalArgumentException("--checkpoint-minutes must be 0 or more");
@@ -61,7 +70,11 @@ final class RunOptions {
       result.put("weightsSha256", Run.weightsSha256(network));
       common.say(
           "%s: %,d tokens in %.0f s; best validation perplexity %.2f (batched); weights %s",
-          out, trainer.tokens(), trainer.seconds(), trainer.bestValidation(), result.get("weightsSha256"));
+          out,
+          trainer.tokens(),
+          trainer.seconds(),
+          trainer.bestValidation(),
+          result.get("weightsSha256"));
       common.say("Next: ./multibit evaluate --model %s --data %s", out, settings.data);
       return result;
     }

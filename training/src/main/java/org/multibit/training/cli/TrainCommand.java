@@ -1,7 +1,6 @@
 package org.multibit.training.cli;
 
 import java.io.IOException;
-import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import org.multibit.datasets.Corpora;
 import org.multibit.datasets.TextCorpus;
@@ -23,7 +22,10 @@ public final class TrainCommand implements Callable<Integer> {
   @Option(names = "--cell", paramLabel = "lstm", description = "recurrent cell (default lstm)")
   String cell = "lstm";
 
-  @Option(names = "--hidden", paramLabel = "N", description = "units of the layer (default ${DEFAULT-VALUE})")
+  @Option(
+      names = "--hidden",
+      paramLabel = "N",
+      description = "units of the layer (default ${DEFAULT-VALUE})")
   int hidden = 300;
 
   @Mixin CommonOptions common;
@@ -38,7 +40,10 @@ public final class TrainCommand implements Callable<Integer> {
     settings.dataSha256 = corpus.sha256();
     common.print(
         runOptions.train(
-            settings, corpus, () -> LanguageModel.create(settings, corpus.vocabulary().size()), common));
+            settings,
+            corpus,
+            () -> LanguageModel.create(settings, corpus.vocabulary().size()),
+            common));
     return 0;
   }
 }

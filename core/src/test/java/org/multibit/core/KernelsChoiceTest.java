@@ -1,0 +1,119 @@
+package org.multibit.core;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.io.UncheckedIOException;
+import java.net.URL;
+import java.net.URLClassLoader;
+import java.nio.FloatBuffer;
+import java.nio.IntBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class KernelsChoiceTest {
+  @TempDir Path directory;
+
+  @Test
+  void withoutAProviderItIsJava() throws IOException {
+    String log = logOf(() -> assertInstanceOf(JavaKernels.class, choose()));
+    assertTrue(log.contains("plain Java") && log.contains("multibit-native"), log);
+    assertSame(Kernels.get(), Kernels.get());
+    assertEquals("java", Kernels.get().name());
+  }
+
+  @Test
+  void aProviderThatLoadsIsTaken() {
+    assertEquals("other", choose(Other.class.getName()).name());
+  }
+
+  @Test
+  void oneThatDoesNotLoadIsPassedOverWithAWarning() throws IOException {
+    String log =
+        logOf(() -> assertInstanceOf(JavaKernels.class, choose(NoLibrary.class.getName())));
+    assertTrue(log.contains("no multibit in java.library.path"), log);
+    assertEquals(1, log.lines().count());
+    assertInstanceOf(JavaKernels.class, choose("org.multibit.NoSuchClass"));
+    assertInstanceOf(JavaKernels.class, choose("this is not a class name"));
+    assertEquals("other", choose(NoLibrary.class.getName(), Other.class.getName()).name());
+  }
+
+  @Test
+  void aBadSettingIsTheUsersToMend() {
+    Throwable e =
+        assertThrows(IllegalStateException.class, () -> choose(BadSetting.class.getName()));
+    assertEquals("MULTIBIT_ISA=mmx is not supported here", e.getMessage());
+  }
+
+  private Kernels choose(String... providers) {
+    try {
+      Path services = Files.createDirectories(directory.resolve("META-INF/services"));
+      Files.write(services.resolve(Kernels.class.getName()), List.of(providers));
+      try (URLClassLoader loader = new URLClassLoader(new URL[] {directory.toUri().toURL()})) {
+        return KernelsChoice.choose(loader);
+      }
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  private static String logOf(Runnable work) {
+    PrintStream before = System.err;
+    ByteArrayOutputStream log = new ByteArrayOutputStream();
+    System.setErr(new PrintStream(log, true));
+    try {
+      work.run();
+    } finally {
+      System.setErr(before);
+    }
+    return log.toString();
+  }
+
+  /** A provider; it does nothing. */
+  public static class Other implements Kernels {
+    @Override
+    public String name() {
+      return "other";
+    }
+
+    @Override
+    public void quantize(Quantizer quantizer, FloatBuffer rows, MultibitMatrix into) {}
+
+    @Override
+    public void dequantize(MultibitMatrix matrix, FloatBuffer out) {}
+
+    @Override
+    public void multiply(MultibitMatrix weights, MultibitMatrix activations, FloatBuffer out) {}
+
+    @Override
+    public void multiply(MultibitMatrix weights, FloatBuffer x, int batch, FloatBuffer out) {}
+
+    @Override
+    public void softmaxCrossEntropy(FloatBuffer l, int classes, IntBuffer labels, FloatBuffer o) {}
+
+    @Override
+    public void softmax(FloatBuffer logits, int rows, int classes) {}
+  }
+
+  /** What JavaCPP throws where a jar lacks the platform's library. */
+  public static final class NoLibrary extends Other {
+    public NoLibrary() {
+      throw new UnsatisfiedLinkError("no multibit in java.library.path");
+    }
+  }
+
+  public static final class BadSetting extends Other {
+    public BadSetting() {
+      throw new IllegalStateException("MULTIBIT_ISA=mmx is not supported here");
+    }
+  }
+}

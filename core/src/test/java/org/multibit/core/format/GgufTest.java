@@ -1,0 +1,320 @@
+package org.multibit.core.format;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.FloatBuffer;
+import java.nio.LongBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** The container: writer and reader against bytes put together by hand. */
+class GgufTest {
+  @TempDir Path directory;
+  private Path file;
+
+  @BeforeEach
+  void name() {
+    file = directory.resolve("file.gguf");
+  }
+
+  /** The two keys that a reader insists on. */
+  private static GgufBytes start(int tensors, int moreKeys) {
+    return GgufBytes.header(tensors, 2 + moreKeys)
+        .key("general.architecture", "multibit")
+        .key("general.alignment", 64);
+  }
+
+  @Test
+  void writesTheBytesOfTheSpecification() throws IOException {
+    new GgufWriter()
+        .put("general.architecture", "multibit")
+        .put("general.alignment", 64)
+        .put("a.long", 1L << 40)
+        .put("a.float", 0.5f)
+        .put("a.double", -0.1)
+        .put("a.bool", true)
+        .put("words", List.of("é", "", "b"))
+        .put("floats", FloatBuffer.wrap(new float[] {1, 2, 3, 4, 5, 6}), 3, 2)
+        .put("longs", LongBuffer.wrap(new long[] {-1, 7}), 2)
+        .put("one", FloatBuffer.wrap(new float[] {9, 8}).position(1), 1, 1, 1, 1)
+        .write(file);
+    byte[] expected =
+        start(3, 5)
+            .with(b -> b.string("a.long").u32(GgufBytes.U64).u64(1L << 40))
+            .with(b -> b.string("a.float").u32(GgufBytes.F32).f32(0.5f))
+            .with(b -> b.string("a.double").u32(GgufBytes.F64).f64(-0.1))
+            .with(b -> b.string("a.bool").u32(GgufBytes.BOOL).u8(1))
+            .key("words", List.of("é", "", "b"))
+            .tensor("floats", GgufBytes.TENSOR_F32, 0, 3, 2)
+            .tensor("longs", GgufBytes.TENSOR_I64, 64, 2)
+            .tensor("one", GgufBytes.TENSOR_F32, 128, 1, 1, 1, 1)
+            .pad()
+            .with(b -> b.f32(1).f32(2).f32(3).f32(4).f32(5).f32(6))
+            .pad()
+            .with(b -> b.u64(-1).u64(7))
+            .pad()
+            .with(b -> b.f32(8))
+            .pad()
+            .bytes();
+    assertArrayEquals(expected, Files.readAllBytes(file));
+  }
+
+  @Test
+  void readsEveryTypeOfValue() throws IOException {
+    start(0, 15)
+        .with(b -> b.string("u8").u32(GgufBytes.U8).u8(200))
+        .with(b -> b.string("i8").u32(GgufBytes.I8).u8(200))
+        .with(b -> b.string("u16").u32(GgufBytes.U16).u16(60000))
+        .with(b -> b.string("i16").u32(GgufBytes.I16).u16(60000))
+        .with(b -> b.string("u32").u32(GgufBytes.U32).u32(70000))
+        .with(b -> b.string("i32").u32(GgufBytes.I32).u32(-70000))
+        .with(b -> b.string("f32").u32(GgufBytes.F32).f32(1.5f))
+        .with(b -> b.string("yes").u32(GgufBytes.BOOL).u8(1))
+        .with(b -> b.string("no").u32(GgufBytes.BOOL).u8(0))
+        .with(b -> b.string("u64").u32(GgufBytes.U64).u64(1L << 50))
+        .with(b -> b.string("i64").u32(GgufBytes.I64).u64(-5))
+        .with(b -> b.string("f64").u32(GgufBytes.F64).f64(0.1))
+        .key("text", "naïve 戦場")
+        .key("words", List.of("a", "戦"))
+        .with(b -> b.string("bytes").u32(GgufBytes.ARRAY).u32(GgufBytes.U8).u64(2).u8(1).u8(255))
+        .writeTo(file);
+    Map<String, Object> values = new GgufReader(file).metadata();
+    assertEquals(
+        List.of(
+            "general.architecture",
+            "general.alignment",
+            "u8",
+            "i8",
+            "u16",
+            "i16",
+            "u32",
+            "i32",
+            "f32",
+            "yes",
+            "no",
+            "u64",
+            "i64",
+            "f64",
+            "text",
+            "words",
+            "bytes"),
+        List.copyOf(values.keySet()));
+    assertEquals(
+        List.of(
+            "multibit",
+            64,
+            200,
+            -56,
+            60000,
+            -5536,
+            70000,
+            -70000,
+            1.5f,
+            true,
+            false,
+            1L << 50,
+            -5L,
+            0.1,
+            "naïve 戦場",
+            List.of("a", "戦"),
+            List.of(1, 255)),
+        List.copyOf(values.values()));
+  }
+
+  @Test
+  void mapsTensorsAndIgnoresUnknownOnes() throws IOException {
+    start(3, 0)
+        .tensor("longs", GgufBytes.TENSOR_I64, 64, 2, 1)
+        .tensor("of another type", 14, 128, 1L << 40)
+        .tensor("floats", GgufBytes.TENSOR_F32, 0, 3)
+        .pad()
+        .with(b -> b.f32(1).f32(2).f32(3))
+        .pad()
+        .with(b -> b.u64(5).u64(-6))
+        .pad()
+        .writeTo(file);
+    GgufReader reader = new GgufReader(file);
+    assertEquals(FloatBuffer.wrap(new float[] {1, 2, 3}), reader.floats("floats", 3));
+    LongBuffer longs = reader.longs("longs", 2, 1);
+    assertEquals(LongBuffer.wrap(new long[] {5, -6}), longs);
+    assertTrue(longs.isDirect() && longs.isReadOnly());
+    assertEquals(
+        List.of("longs", "of another type", "floats"), List.copyOf(reader.tensors().keySet()));
+    assertTrue(reader.has("floats") && !reader.has("more"));
+    assertEquals(Files.size(file), reader.bytes());
+    assertRefused("lacks the tensor more", () -> reader.floats("more", 3));
+    assertRefused("expected F32[4]", () -> reader.floats("floats", 4));
+    assertRefused("expected F32[3, 1]", () -> reader.floats("floats", 3, 1));
+    assertRefused("expected I64[3]", () -> reader.longs("floats", 3));
+    assertRefused("lacks the key x", () -> reader.get("x", Integer.class));
+    assertRefused(
+        "general.alignment is of type Integer, expected String",
+        () -> reader.get("general.alignment", String.class));
+  }
+
+  @Test
+  void dataLargerThanAWritersChunkIsWhole() throws IOException {
+    FloatBuffer many =
+        ByteBuffer.allocateDirect(400_004).order(ByteOrder.nativeOrder()).asFloatBuffer();
+    for (int i = 0; i < many.capacity(); i++) {
+      many.put(i, i);
+    }
+    new GgufWriter()
+        .put("general.architecture", "multibit")
+        .put("general.alignment", 64)
+        .put("many", many, many.capacity())
+        .write(file);
+    assertEquals(many, new GgufReader(file).floats("many", many.capacity()));
+    assertEquals(0, many.position());
+  }
+
+  @Test
+  void whatIsNoMultibitFileIsRefused() throws IOException {
+    assertRefused("There is no file", () -> new GgufReader(file));
+    assertRefused("is a folder", () -> new GgufReader(directory));
+    Files.write(file, new byte[0]);
+    assertUnreadable("does not start with GGUF");
+    Files.writeString(file, "Once upon a time there was a model that was not one.\n");
+    assertUnreadable("does not start with GGUF");
+    Files.writeString(file, "GG");
+    assertUnreadable("does not start with GGUF");
+    Files.writeString(file, "GGUF");
+    assertUnreadable("ends inside the header");
+    new GgufBytes().ascii("GGUF").u32(2).u64(0).u64(0).writeTo(file);
+    assertUnreadable("is GGUF version 2; version 3 is needed");
+    new GgufBytes().ascii("GGUF").u32(0x03000000).u64(0).u64(0).writeTo(file); // big-endian
+    assertUnreadable("version 3 is needed");
+    GgufBytes.header(0, 1).key("general.architecture", "llama").writeTo(file);
+    assertUnreadable("its architecture is \"llama\", expected \"multibit\"");
+    GgufBytes.header(0, 0).writeTo(file);
+    assertUnreadable("lacks the key general.architecture");
+    GgufBytes.header(0, 1).key("general.architecture", "multibit").writeTo(file);
+    assertUnreadable("lacks the key general.alignment");
+    GgufBytes.header(0, 2)
+        .key("general.architecture", "multibit")
+        .key("general.alignment", 32)
+        .writeTo(file);
+    assertUnreadable("general.alignment is 32, not 64");
+  }
+
+  @Test
+  void damagedHeadersAreRefused() {
+    start(0, 1).key("general.alignment", 64).writeTo(file);
+    assertUnreadable("the key general.alignment occurs twice");
+    start(0, 1).string("x").u32(13).u64(0).writeTo(file);
+    assertUnreadable("unknown type 13");
+    start(0, 1).string("x").u32(-1).u64(0).writeTo(file);
+    assertUnreadable("unknown type 4294967295");
+    start(0, 1).u64(1L << 62).writeTo(file);
+    assertUnreadable("runs past the end");
+    start(0, 1).u64(-1).writeTo(file);
+    assertUnreadable("a string of 18446744073709551615 bytes runs past the end");
+    start(0, 1).string("x").u32(GgufBytes.ARRAY).u32(GgufBytes.U8).u64(1L << 33).writeTo(file);
+    assertUnreadable("an array of 8589934592 elements");
+    start(0, 1).string("x").u32(GgufBytes.ARRAY).u32(GgufBytes.STRING).u64(1 << 20).writeTo(file);
+    assertUnreadable("ends inside the header");
+    start(0, 1).string("x").u32(GgufBytes.ARRAY).u32(GgufBytes.ARRAY).u64(1).writeTo(file);
+    assertUnreadable("an array of 1 elements of type 9");
+    GgufBytes.header(0, -1).writeTo(file);
+    assertUnreadable("18446744073709551615 keys");
+    GgufBytes.header(1L << 40, 0).writeTo(file);
+    assertUnreadable("1099511627776 tensors");
+  }
+
+  @Test
+  void tensorsOutOfPlaceAreRefused() {
+    start(2, 0)
+        .tensor("a", 0, 0, 1)
+        .tensor("a", 0, 64, 1)
+        .pad()
+        .with(b -> b.u64(0).pad().u64(0))
+        .writeTo(file);
+    assertUnreadable("the tensor a occurs twice");
+    start(2, 0)
+        .tensor("b", 0, 64, 1)
+        .tensor("a", 0, 0, 17)
+        .pad()
+        .with(b -> b.u64(0).pad().u64(0).pad())
+        .writeTo(file);
+    assertUnreadable("tensor b [1] overlaps a [17]");
+    start(2, 0)
+        .tensor("a", 0, 0, 1)
+        .tensor("b", 0, 0, 1)
+        .pad()
+        .with(b -> b.u64(0).pad())
+        .writeTo(file);
+    assertUnreadable("overlaps");
+    oneTensor(0, 32, 1);
+    assertUnreadable("not aligned to 64");
+    oneTensor(0, -64, 1);
+    assertUnreadable("outside the file");
+    oneTensor(0, Long.MAX_VALUE - 63, 1);
+    assertUnreadable("outside the file");
+    oneTensor(0, 0, 17);
+    assertUnreadable("tensor a [17] runs past the end of the file");
+    oneTensor(0, 64, 1);
+    assertUnreadable("runs past the end of the file");
+    oneTensor(27, 0, 9);
+    assertUnreadable("runs past the end of the file");
+    oneTensor(0, 0, 1L << 40, 1L << 40);
+    assertUnreadable("overflows");
+    oneTensor(0, 0, 0);
+    assertUnreadable("invalid shape");
+    oneTensor(0, 0, -1, -1);
+    assertUnreadable("invalid shape");
+    oneTensor(0, 0);
+    assertUnreadable("has rank 0");
+    oneTensor(0, 0, 1, 1, 1, 1, 1);
+    assertUnreadable("has rank 5");
+  }
+
+  /** A file with 64 bytes of data. */
+  private void oneTensor(int type, long offset, long... dims) {
+    start(1, 0).tensor("a", type, offset, dims).pad().with(b -> b.u64(0).pad()).writeTo(file);
+  }
+
+  @Test
+  void messagesAreOneShortLineWhateverTheFileHolds() {
+    String name = "line\nbreak " + "x".repeat(5000);
+    start(0, 2).key(name, 1).key(name, 1).writeTo(file);
+    assertUnreadable("line?break");
+  }
+
+  @Test
+  void theWriterRefusesWhatItCannotWrite() {
+    GgufWriter writer = new GgufWriter().put("k", 1).put("t", FloatBuffer.allocate(1), 1);
+    assertThrows(IllegalArgumentException.class, () -> writer.put("k", 2));
+    assertThrows(IllegalArgumentException.class, () -> writer.put("t", FloatBuffer.allocate(1), 1));
+    assertThrows(IllegalArgumentException.class, () -> writer.put("u", FloatBuffer.allocate(3), 4));
+    assertThrows(IllegalArgumentException.class, () -> writer.put("x", new Object()));
+    assertThrows(IllegalArgumentException.class, () -> writer.put("x", List.of(1, 2)));
+  }
+
+  private void assertUnreadable(String why) {
+    assertRefused(why, () -> new GgufReader(file));
+  }
+
+  private interface Action {
+    void run() throws IOException;
+  }
+
+  private void assertRefused(String why, Action action) {
+    String message = assertThrows(IOException.class, action::run).getMessage();
+    assertTrue(message.contains(why), message);
+    assertTrue(message.contains(directory.toString()), message);
+    assertTrue(message.length() < 500, message);
+    assertFalse(message.contains("\n"), message);
+  }
+}

@@ -1,0 +1,275 @@
+package org.multibit.datasets;
+
+import java.io.IOException;
+import java.io.Serializable;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.StringTokenizer;
+import java.util.stream.IntStream;
+
+/**
+ * The words that a model knows and their ids, 0 to {@code size() - 1}. It always holds {@code
+ * <eos>}, which ends each line of a text and begins each evaluation; one built from a text also
+ * holds {@code <unk>}, which stands for every word that the vocabulary lacks. Immutable.
+ */
+public final class Vocabulary implements Serializable {
+
+  /** Stands for every word that the vocabulary lacks. */
+  public static final String UNK = "<unk>";
+
+  /** Ends each line. */
+  public static final String EOS = "<eos>";
+
+  /** The most words: DL4J passes ids as floats, which hold whole numbers exactly up to here. */
+  public static final int MAX_SIZE = 1 << 24;
+
+  private static final long serialVersionUID = 1;
+
+  private final String[] words;
+  private final HashMap<String, Integer> ids;
+
+  /**
+   * Numbers words in the given order.
+   *
+   * @throws IllegalArgumentException if a word is empty, holds white space or comes twice, {@code
+   *     <eos>} is missing, or there are more than {@link #MAX_SIZE}
+   */
+  public Vocabulary(List<String> words) {
+    if (words.size() > MAX_SIZE) {
+      throw new IllegalArgumentException(
+          "A vocabulary takes at most %,d words, not %,d".formatted(MAX_SIZE, words.size()));
+    }
+    this.words = words.toArray(String[]::new);
+    ids = new HashMap<>(words.size() * 4 / 3 + 1);
+    for (int id = 0; id < this.words.length; id++) {
+      String word = this.words[id];
+      if (word.isEmpty() || word.chars().anyMatch(TextReader::isWhiteSpace)) {
+        throw new IllegalArgumentException(
+            "Word %d of the vocabulary, '%s', is empty or holds white space".formatted(id, word));
+      }
+      Integer first = ids.putIfAbsent(word, id);
+      if (first != null) {
+        throw new IllegalArgumentException(
+            "The vocabulary holds '%s' twice, as word %d and word %d".formatted(word, first, id));
+      }
+    }
+    if (!ids.containsKey(EOS)) {
+      throw new IllegalArgumentException(
+          "The vocabulary lacks " + EOS + ", which ends each line of a text");
+    }
+  }
+
+  /**
+   * Reads a vocabulary from a file: one word per line in the order of the ids, UTF-8.
+   *
+   * @throws IOException if the file cannot be read or holds no vocabulary, with the file's name and
+   *     line
+   */
+  public static Vocabulary load(Path file) throws IOException {
+    if (!Files.isRegularFile(file)) {
+      throw new IOException("No vocabulary file " + file);
+    }
+    List<String> words = new ArrayList<>();
+    try (TextReader text = new TextReader(Files.newInputStream(file), file.toString())) {
+      while (text.nextLine()) {
+        String word = text.nextWord();
+        if (word == null || text.nextWord() != null) {
+          throw new IOException(text.place() + ": a vocabulary has exactly one word on each line");
+        }
+        words.add(word);
+      }
+    }
+    try {
+      return new Vocabulary(words);
+    } catch (IllegalArgumentException e) {
+      throw new IOException(file + ": " + e.getMessage(), e);
+    }
+  }
+
+  /**
+   * Writes the words to a file, one per line, UTF-8; a file of that name is replaced, or on failure
+   * left as it was.
+   */
+  public void save(Path file) throws IOException {
+    Path target = file.toAbsolutePath();
+    Path temporary =
+        Files.createTempFile(target.getParent(), target.getFileName().toString(), ".tmp");
+    try {
+      byte[] bytes = (String.join("\n", words) + "\n").getBytes(StandardCharsets.UTF_8);
+      try (FileChannel channel = FileChannel.open(temporary, StandardOpenOption.WRITE)) {
+        for (ByteBuffer left = ByteBuffer.wrap(bytes); left.hasRemaining(); ) {
+          channel.write(left);
+        }
+        channel.force(true);
+      }
+      Files.move(
+          temporary, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+    } finally {
+      Files.deleteIfExists(temporary);
+    }
+  }
+
+  /** The number of words, {@code <eos>} and {@code <unk>} included. */
+  public int size() {
+    return words.length;
+  }
+
+  /** The id of {@code <eos>}. */
+  public int eos() {
+    return ids.get(EOS);
+  }
+
+  /** The id of {@code <unk>}, or -1 if there is none. */
+  public int unk() {
+    return ids.getOrDefault(UNK, -1);
+  }
+
+  /** Whether the word has an id of its own. */
+  public boolean contains(String word) {
+    return ids.containsKey(word);
+  }
+
+  /** The word's id, else that of {@code <unk>}, else -1. */
+  int find(String word) {
+    Integer id = ids.get(word);
+    return id == null ? unk() : id;
+  }
+
+  /**
+   * The word's id, or that of {@code <unk>} if the vocabulary lacks the word.
+   *
+   * @throws IllegalArgumentException if it lacks both
+   */
+  public int id(String word) {
+    int id = find(word);
+    if (id < 0) {
+      throw new IllegalArgumentException(
+          "'%s' is not in the vocabulary, which has no %s".formatted(word, UNK));
+    }
+    return id;
+  }
+
+  /**
+   * The ids of a text's words, split at white space, without {@code <eos>}.
+   *
+   * @throws IllegalArgumentException as {@link #id}
+   */
+  public int[] encode(String text) {
+    StringTokenizer tokens = new StringTokenizer(text, TextReader.WHITE_SPACE);
+    return IntStream.generate(() -> id(tokens.nextToken())).limit(tokens.countTokens()).toArray();
+  }
+
+  /** The word of an id. */
+  public String word(int id) {
+    if (id < 0 || id >= words.length) {
+      throw new IllegalArgumentException(
+          "No word %d in a vocabulary of %d".formatted(id, words.length));
+    }
+    return words[id];
+  }
+
+  /** All words in the order of their ids. */
+  public List<String> words() {
+    return List.of(words);
+  }
+
+  @Override
+  public boolean equals(Object other) {
+    return other instanceof Vocabulary && Arrays.equals(words, ((Vocabulary) other).words);
+  }
+
+  @Override
+  public int hashCode() {
+    return Arrays.hashCode(words);
+  }
+
+  @Override
+  public String toString() {
+    return "vocabulary of " + words.length + " words";
+  }
+
+  /** Counts the words of a training text and makes a vocabulary of them. */
+  public static final class Builder {
+
+    private final Map<String, Integer> numbers = new HashMap<>();
+    private final List<String> words = new ArrayList<>();
+    private long[] counts = new long[1024];
+
+    /**
+     * Counts a word.
+     *
+     * @return its number, 0, 1, ... in order of first appearance; not its id if {@link #build}
+     *     leaves words out
+     */
+    public int add(String word) {
+      Integer number = numbers.putIfAbsent(word, words.size());
+      if (number == null) {
+        number = words.size();
+        words.add(word);
+        if (number == counts.length) {
+          counts = Arrays.copyOf(counts, 2 * number);
+        }
+      }
+      counts[number]++;
+      return number;
+    }
+
+    /** Turns the numbers that {@link #add} gave into the ids of the vocabulary built. */
+    void renumber(int[] numbers, Vocabulary vocabulary) {
+      int[] ids = words.stream().mapToInt(vocabulary::find).toArray();
+      Arrays.setAll(numbers, i -> ids[numbers[i]]);
+    }
+
+    /**
+     * All words counted, in order of first appearance, {@code <eos>} and {@code <unk>} added at the
+     * end if missing.
+     */
+    public Vocabulary build() {
+      return build(MAX_SIZE, 1);
+    }
+
+    /**
+     * The most frequent words, in order of first appearance. {@code <eos>} and {@code <unk>} are
+     * always among them, at the end if the text lacks them.
+     *
+     * @param maxSize the most words, at least 3; of words equally frequent the first to appear stay
+     * @param minCount words that the text holds fewer times are left out
+     */
+    public Vocabulary build(int maxSize, int minCount) {
+      if (maxSize < 3) {
+        throw new IllegalArgumentException(
+            "A vocabulary of %d is too small: %s, %s and one word make 3"
+                .formatted(maxSize, EOS, UNK));
+      }
+      Set<String> kept = new HashSet<>(Set.of(EOS, UNK));
+      IntStream.range(0, words.size())
+          .filter(number -> counts[number] >= minCount && !kept.contains(words.get(number)))
+          .boxed()
+          .sorted(Comparator.comparing((Integer number) -> counts[number]).reversed())
+          .limit(maxSize - 2L)
+          .toList()
+          .forEach(number -> kept.add(words.get(number)));
+      List<String> ordered = new ArrayList<>(words);
+      ordered.removeIf(word -> !kept.contains(word));
+      for (String special : List.of(EOS, UNK)) {
+        if (!numbers.containsKey(special)) {
+          ordered.add(special);
+        }
+      }
+      return new Vocabulary(ordered);
+    }
+  }
+}

@@ -1,0 +1,99 @@
+package org.multibit.datasets;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import net.jqwik.api.Arbitraries;
+import net.jqwik.api.Arbitrary;
+import net.jqwik.api.ForAll;
+import net.jqwik.api.Property;
+import net.jqwik.api.Provide;
+import org.junit.jupiter.api.Test;
+
+class TextReaderTest {
+
+  /** Against String's own splitting, on texts that straddle the reader's buffer too. */
+  @Property(tries = 300)
+  void splitsAsStringDoes(@ForAll("texts") String text) throws IOException {
+    String padded = text.length() % 2 == 0 ? text : "x".repeat((1 << 16) - text.length()) + text;
+    List<List<String>> expected = new ArrayList<>();
+    for (String line : padded.split("\n", -1)) {
+      expected.add(
+          Arrays.stream(line.split("[ \t\u000B\f\r]+")).filter(w -> !w.isEmpty()).toList());
+    }
+    if (padded.isEmpty() || padded.endsWith("\n")) {
+      expected.remove(expected.size() - 1);
+    }
+    assertEquals(expected, read(padded.getBytes(StandardCharsets.UTF_8)));
+  }
+
+  @Provide
+  Arbitrary<String> texts() {
+    return Arbitraries.of(
+            "a",
+            "bc",
+            "<unk>",
+            "ä",
+            "戦場",
+            "\uD83D\uDE00",
+            "\u00A0",
+            " ",
+            "  ",
+            "\t",
+            "\n",
+            "\r\n",
+            "\n\n")
+        .list()
+        .ofMaxSize(30)
+        .map(parts -> String.join("", parts));
+  }
+
+  private static List<List<String>> read(byte[] bytes) throws IOException {
+    List<List<String>> lines = new ArrayList<>();
+    try (TextReader reader = new TextReader(new ByteArrayInputStream(bytes), "some.txt")) {
+      while (reader.nextLine()) {
+        List<String> line = new ArrayList<>();
+        for (String word = reader.nextWord(); word != null; word = reader.nextWord()) {
+          line.add(word);
+        }
+        lines.add(line);
+      }
+    }
+    return lines;
+  }
+
+  @Test
+  void skipsAByteOrderMark() throws IOException {
+    assertEquals(
+        List.of(List.of("a"), List.of("b")), read("\uFEFFa\nb\n".getBytes(StandardCharsets.UTF_8)));
+    assertEquals(
+        List.of(List.of(), List.of("b")), read("\uFEFF\nb\n".getBytes(StandardCharsets.UTF_8)));
+  }
+
+  @Test
+  void namesLineAndByteOfBrokenEncoding() {
+    byte[] latin1 = "one\ntwo caf\u00E9 three\n".getBytes(StandardCharsets.ISO_8859_1);
+    IOException e = assertThrows(IOException.class, () -> read(latin1));
+    assertEquals(
+        "some.txt, line 2: not UTF-8 at byte 11 of the file (0xE9); convert the file to UTF-8",
+        e.getMessage());
+
+    byte[] cut = Arrays.copyOf("ok 戦".getBytes(StandardCharsets.UTF_8), 5);
+    e = assertThrows(IOException.class, () -> read(cut));
+    assertTrue(
+        e.getMessage().contains("line 1: not UTF-8 at byte 3 of the file (0xE6)"), e.getMessage());
+
+    byte[] utf16 = "one two".getBytes(StandardCharsets.UTF_16LE);
+    e = assertThrows(IOException.class, () -> read(utf16));
+    assertEquals(
+        "some.txt, line 1: a zero byte at byte 1 of the file, which is no UTF-8 text",
+        e.getMessage());
+  }
+}

@@ -1,0 +1,46 @@
+package org.multibit.layers;
+
+import org.deeplearning4j.exception.DL4JInvalidConfigException;
+import org.deeplearning4j.nn.conf.RNNFormat;
+import org.deeplearning4j.nn.conf.inputs.InputType;
+import org.multibit.core.Quantization;
+import org.nd4j.linalg.activations.IActivation;
+import org.nd4j.linalg.api.buffer.DataType;
+
+/** What all quantizing layers ask of their configuration. */
+final class Checks {
+  private Checks() {}
+
+  /** Codes and coefficients are defined in float: a layer that quantizes computes in FLOAT. */
+  static void precision(String layer, DataType type, Quantization... quantizations) {
+    for (Quantization quantization : quantizations) {
+      if (quantization != null && type != DataType.FLOAT) {
+        throw new DL4JInvalidConfigException(
+            "%s quantizes (%s), which is done in FLOAT, but the network's data type is %s: set dataType(DataType.FLOAT) or take the quantization away"
+                .formatted(layer, quantization, type));
+      }
+    }
+  }
+
+  /**
+   * @param set the activation function that the user gave; null = none
+   */
+  static void activation(
+      String layer, IActivation set, Class<? extends IActivation> needed, String why) {
+    if (set != null && !needed.isInstance(set)) {
+      throw new DL4JInvalidConfigException(
+          "%s cannot have the activation function %s: %s".formatted(layer, set, why));
+    }
+  }
+
+  /** The type of a sequence in DL4J's NCW layout [batch, size, time], or an error. */
+  static InputType.InputTypeRecurrent sequence(String layer, InputType type) {
+    if (type instanceof InputType.InputTypeRecurrent sequence
+        && sequence.getFormat() == RNNFormat.NCW) {
+      return sequence;
+    }
+    throw new DL4JInvalidConfigException(
+        "%s takes sequences [batch, size, time]: setInputType(InputType.recurrent(size, time)), not %s"
+            .formatted(layer, type));
+  }
+}

@@ -1,0 +1,58 @@
+package org.multibit.layers;
+
+import java.util.Arrays;
+import org.nd4j.linalg.api.buffer.DataType;
+import org.nd4j.linalg.api.ndarray.INDArray;
+
+/** Token ids and sparse labels: whole numbers in an array of any type. */
+final class ClassIds {
+  private ClassIds() {}
+
+  /**
+   * The ids in time-major order.
+   *
+   * @param ids [B, 1, T]
+   * @param classes ids are within 0..classes-1
+   * @param mask 0 where the id does not matter and is given back as 0, time-major [T*B, 1]; null =
+   *     all matter
+   * @param what names an id in the error, for example "layer 0 got token"
+   */
+  static int[] timeMajor(INDArray ids, long classes, INDArray mask, String what) {
+    double[] values = TimeMajor.rows(ids).castTo(DataType.DOUBLE).dup('c').data().asDouble();
+    int[] result = new int[values.length];
+    for (int i = 0; i < values.length; i++) {
+      if (mask != null && mask.getDouble(i) == 0) {
+        continue;
+      }
+      result[i] = (int) values[i];
+      if (result[i] != values[i] || result[i] < 0 || result[i] >= classes) {
+        throw new IllegalArgumentException(
+            "%s %s at batch %d, time %d: ids are whole numbers from 0 to %d"
+                .formatted(
+                    what,
+                    result[i] == values[i] ? String.valueOf(result[i]) : String.valueOf(values[i]),
+                    i % ids.size(0),
+                    i / ids.size(0),
+                    classes - 1));
+      }
+    }
+    return result;
+  }
+
+  /**
+   * A mask [B, T] as a column [T*B, 1] of the given type, time-major; null stays null.
+   *
+   * @throws IllegalArgumentException for a mask of another shape
+   */
+  static INDArray mask(INDArray mask, long batch, long time, DataType type, String layer) {
+    if (mask == null) {
+      return null;
+    }
+    if (mask.rank() != 2 || mask.size(0) != batch || mask.size(1) != time) {
+      throw new IllegalArgumentException(
+          "%s takes a mask of time steps [%d, %d], got %s"
+              .formatted(layer, batch, time, Arrays.toString(mask.shape())));
+    }
+    return mask.castTo(type).transpose().dup('c').reshape('c', batch * time, 1);
+  }
+}

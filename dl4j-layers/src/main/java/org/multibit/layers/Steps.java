@@ -1,0 +1,79 @@
+package org.multibit.layers;
+
+import org.nd4j.linalg.api.buffer.DataType;
+import org.nd4j.linalg.api.memory.MemoryWorkspace;
+import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.factory.Nd4j;
+import org.nd4j.linalg.indexing.NDArrayIndex;
+
+/**
+ * Rows [T*B, parts * C] of a sequence, time-major, in memory that a layer keeps from iteration to
+ * iteration, outside all workspaces. Views of its time steps and of its parts (blocks of C columns)
+ * are made once for each shape: making them anew at each step would cost more than computing them.
+ */
+final class Steps {
+  private INDArray all;
+  private long batch;
+  private INDArray[] steps;
+  private INDArray[] parts;
+  private INDArray[][] stepParts;
+
+  /** Gives it a shape; the content is unspecified afterwards if the shape is another. */
+  Steps resize(DataType type, long time, long batch, int parts, long columns) {
+    if (all == null
+        || all.dataType() != type
+        || all.size(0) != time * batch
+        || this.batch != batch
+        || this.parts.length != parts
+        || all.size(1) != parts * columns) {
+      try (MemoryWorkspace none = Nd4j.getMemoryManager().scopeOutOfWorkspaces()) {
+        all = Nd4j.createUninitializedDetached(type, 'c', time * batch, parts * columns);
+        this.batch = batch;
+        this.parts = split(all, parts, columns);
+        steps = new INDArray[(int) time];
+        stepParts = new INDArray[(int) time][];
+        for (int t = 0; t < time; t++) {
+          steps[t] = steps(t, t + 1);
+          stepParts[t] = split(steps[t], parts, columns);
+        }
+      }
+    }
+    return this;
+  }
+
+  private static INDArray[] split(INDArray rows, int parts, long columns) {
+    INDArray[] views = new INDArray[parts];
+    for (int p = 0; p < parts; p++) {
+      views[p] =
+          parts == 1
+              ? rows
+              : rows.get(NDArrayIndex.all(), NDArrayIndex.interval(p * columns, (p + 1) * columns));
+    }
+    return views;
+  }
+
+  /** [T*B, parts * C]. */
+  INDArray all() {
+    return all;
+  }
+
+  /** Step t, [B, parts * C]. */
+  INDArray step(int t) {
+    return steps[t];
+  }
+
+  /** Steps from..to-1, [(to - from) * B, parts * C]. */
+  INDArray steps(long from, long to) {
+    return all.get(NDArrayIndex.interval(from * batch, to * batch), NDArrayIndex.all());
+  }
+
+  /** One part of all steps, [T*B, C]. */
+  INDArray part(int part) {
+    return parts[part];
+  }
+
+  /** One part of step t, [B, C]. */
+  INDArray part(int t, int part) {
+    return stepParts[t][part];
+  }
+}
