@@ -10,8 +10,9 @@ import java.nio.IntBuffer;
  * for bit (docs/numerics.md).
  *
  * <p>All buffers are direct, in native byte order; each is read and written from its position on,
- * and its position is left alone. Implementations are stateless and may be called by many threads
- * at once.
+ * and its position is left alone. Arguments that do not fit together are an
+ * IllegalArgumentException ({@link KernelChecks}). Implementations are stateless and may be called
+ * by many threads at once.
  */
 public interface Kernels {
 
@@ -33,7 +34,8 @@ public interface Kernels {
    *
    * @param rows {@code into.rows() * into.cols()} floats, row-major
    * @param into receives planes and coefficients; everything in it, padding too, is overwritten
-   * @throws IllegalArgumentException if an element is NaN or infinite, with its row and column
+   * @throws IllegalArgumentException if an element is NaN or infinite, with the row and column of
+   *     the first such one
    */
   void quantize(Quantizer quantizer, FloatBuffer rows, MultibitMatrix into);
 

@@ -91,7 +91,7 @@ public final class MultibitMatrix {
   private static ByteBuffer direct(long elements, int size) {
     long bytes = elements * size;
     if (bytes > Integer.MAX_VALUE) {
-      throw new IllegalArgumentException("The planes would take " + bytes + " bytes: over 2 GiB");
+      throw new IllegalArgumentException("The matrix would take " + bytes + " bytes: over 2 GiB");
     }
     return ByteBuffer.allocateDirect((int) bytes).order(ByteOrder.nativeOrder());
   }

@@ -15,6 +15,7 @@ import net.jqwik.api.Property;
 import net.jqwik.api.Provide;
 import net.jqwik.api.constraints.IntRange;
 import net.jqwik.api.constraints.Size;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -224,5 +225,14 @@ class QuantizersTest {
         assertTrue(count == cols / levels || count == (cols + levels - 1) / levels);
       }
     }
+  }
+
+  /** Where shares cannot be equal the thresholds are at ceil(j n / 2^k); equals stay together. */
+  @Test
+  void balancedSharesWithARest() {
+    float[] five = Row.quantize(new Balanced(), 2, 3, -3, 1, 2, -2).values();
+    assertArrayEquals(new float[] {3, -3, -1, 1, -3}, five, 1e-6f);
+    float[] ties = Row.quantize(new Balanced(), 1, 0, -0f, 0, 0, 3).values();
+    assertArrayEquals(new float[] {3, 3, 3, 3, 3}, ties, 1e-6f);
   }
 }
