@@ -9,6 +9,7 @@ namespace {
 
 constexpr float kLargestUnscaled = 0x1p60f;
 constexpr float kSmallestUnscaled = 0x1p-60f;
+constexpr float kLargestSum = 0x1.ffffep127f;
 constexpr double kDependent = 1e-9;
 
 // Plane 0 as the most significant of `bits` bits.
@@ -31,6 +32,14 @@ RowScale ScaleFor(float max_magnitude) {
   scale.up[0] = std::ldexp(1.0f, half);
   scale.up[1] = std::ldexp(1.0f, exponent - half);
   return scale;
+}
+
+void ScaleBack(const RowScale& scale, int bits, float* coefficients) {
+  float sum = 0;
+  for (int i = 0; i < bits; ++i) {
+    coefficients[i] = std::min(coefficients[i] * scale.up[0] * scale.up[1], std::max(0.0f, kLargestSum - sum));
+    sum += coefficients[i];
+  }
 }
 
 void SolveLeastSquares(const NormalEquations& equations, int count, int64_t n, float* coefficients) {

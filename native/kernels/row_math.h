@@ -9,7 +9,7 @@ namespace multibit {
 
 constexpr int kMaxBits = 8;
 
-// Two factors each, whose product may be outside the range of float.
+// Powers of two, each as two factors whose product may be outside the range of float.
 struct RowScale {
   bool needed;
   float down[2];  // row -> scaled row
@@ -18,6 +18,9 @@ struct RowScale {
 
 // Brings the largest magnitude of a row into [1, 2), if it is so large or small that sums could overflow or vanish.
 RowScale ScaleFor(float max_magnitude);
+
+// The coefficients of a scaled row become those of the row, capped so that their sum is a finite float.
+void ScaleBack(const RowScale& scale, int bits, float* coefficients);
 
 // G a = v for the planes 0..count-1 of a row of n elements, the normal equations of equation 5.
 struct NormalEquations {

@@ -207,10 +207,11 @@ int64_t Quantize(const Quantizer& quantizer, const float* w, int64_t rows, int64
     const RowScale scale = ScaleFor(MaxMagnitude(row));
     for (int64_t j = 0; scale.needed && j < cols; ++j) copy[j] = copy[j] * scale.down[0] * scale.down[1];
     QuantizeRow(quantizer, &row);
+    if (scale.needed) ScaleBack(scale, bits, row.a);
     uint64_t* row_planes = planes + PlaneStart(r, cols, bits, lanes);
     float* row_coefficients = coefficients + CoefficientStart(r, bits, lanes);
     for (int i = 0; i < bits; ++i) {
-      row_coefficients[i * lanes] = scale.needed ? row.a[i] * scale.up[0] * scale.up[1] : row.a[i];
+      row_coefficients[i * lanes] = row.a[i];
       for (int64_t word = 0; word < Words(cols); ++word) {
         uint64_t plane = 0;
         for (int64_t j = word * 64; j < cols && j < word * 64 + 64; ++j) {

@@ -374,9 +374,8 @@ int64_t Quantize(const Quantizer& quantizer, const float* w, int64_t rows, int64
     const RowScale scale = ScaleFor(MaxMagnitude(row));
     for (int64_t j = 0; scale.needed && j < cols; ++j) copy[j] = copy[j] * scale.down[0] * scale.down[1];
     QuantizeRow(quantizer, &row);
-    for (int i = 0; i < bits; ++i) {
-      row_coefficients[i * lanes] = scale.needed ? row.a[i] * scale.up[0] * scale.up[1] : row.a[i];
-    }
+    if (scale.needed) ScaleBack(scale, bits, row.a);
+    for (int i = 0; i < bits; ++i) row_coefficients[i * lanes] = row.a[i];
   }
   for (int64_t r = last_row; last_row == rows && r % lanes != 0; ++r) {
     uint64_t* row_planes = planes + r / lanes * Words(cols) * bits * lanes + r % lanes;

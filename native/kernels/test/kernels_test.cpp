@@ -24,6 +24,7 @@
 #include <limits>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace multibit {
@@ -264,6 +265,13 @@ TEST(Quantize, KnownRows) {
   EXPECT_EQ(0.5f, scaled.A(0, 0));
   EXPECT_EQ(0.25f, scaled.A(0, 1));
 
+  // Planes without weight tie; the highest pattern of a tie is taken, and +-1 are values of their own.
+  Packed ties = Quantize(Tier(), Method(kAlternating), {1, -1, -1}, 3, 3);
+  EXPECT_EQ(0b001u, ties.Word(0, 0, 0));
+  EXPECT_EQ(0b111u, ties.Word(0, 1, 0));
+  EXPECT_EQ(0b111u, ties.Word(0, 2, 0));
+  EXPECT_EQ(1, ties.A(0, 0));
+
   // A constant row is one coefficient; the second plane depends on the first and gets none.
   Packed constant = Quantize(Tier(), Method(kRefined), {-5, -5, -5, -5, -5}, 5, 3);
   EXPECT_EQ(5, constant.A(0, 0));
@@ -340,13 +348,23 @@ TEST(Quantize, PowersOfTwoCommute) {
   }
 }
 
-TEST(Quantize, AwkwardRowsGiveFiniteCoefficients) {
+TEST(Quantize, ValuesAreFinite) {
   for (int64_t cols : kSizes) {
-    const std::vector<float> w = AwkwardRows(cols);
+    std::vector<float> w = AwkwardRows(cols);
+    const float max = std::numeric_limits<float>::max();
+    for (int64_t c = 0; c < cols; ++c) w.push_back(c % 5 ? max : -max);
     for (const Quantizer& q : AllQuantizers()) {
-      const int bits = std::min(4, MaxBits(q.method));
-      const Packed packed = Quantize(Tier(), q, w, cols, bits);
-      for (float a : packed.coefficients) ASSERT_TRUE(std::isfinite(a) && a >= 0) << Label(q, bits, cols) << ": " << a;
+      for (int bits = 1; bits <= std::min(4, MaxBits(q.method)); ++bits) {
+        const Packed packed = Quantize(Tier(), q, w, cols, bits);
+        for (int64_t r = 0; r < packed.rows; ++r) {
+          float sum = 0;
+          for (int i = 0; i < bits; ++i) {
+            ASSERT_GE(packed.A(r, i), 0) << Label(q, bits, cols) << " row " << r;
+            sum += packed.A(r, i);
+          }
+          ASSERT_TRUE(std::isfinite(sum)) << Label(q, bits, cols) << " row " << r;
+        }
+      }
     }
   }
 }
@@ -434,6 +452,7 @@ TEST(Quantize, AlternatingCodesAreNearest) {
       for (int64_t r = 0; r < packed.rows; ++r) {
         double scale = 0;
         for (int64_t c = 0; c < cols; ++c) scale = std::max(scale, std::fabs(static_cast<double>(w[r * cols + c])));
+        if (scale > 1e38) continue;  // coefficients may have been capped after the codes were taken
         std::vector<double> values(1 << bits);
         for (int code = 0; code < 1 << bits; ++code) {
           for (int i = 0; i < bits; ++i) values[code] += code >> i & 1 ? packed.A(r, i) : -packed.A(r, i);
@@ -534,6 +553,20 @@ TEST(Products, AreSumsOfSignedCoefficients) {
         }
         ASSERT_EQ(expected, y[r]) << weight_bits << "/" << activation_bits << " cols " << cols << " row " << r;
       }
+    }
+  }
+}
+
+// The largest counts: every bit of every word differs, or none.
+TEST(Products, OppositePlanes) {
+  for (int64_t cols : kSizes) {
+    const Packed weights = Quantize(Tier(), Method(kGreedy), std::vector<float>(8 * cols, 0.5f), cols, 1);
+    for (float sign : {1.0f, -1.0f}) {
+      const Packed x = Quantize(Tier(), Method(kGreedy), std::vector<float>(cols, sign), cols, 1, 1);
+      std::vector<float> y(8);
+      Tier().gemv(weights.planes.data(), weights.coefficients.data(), 0, 8, cols, 1, x.planes.data(),
+                  x.coefficients.data(), 1, y.data());
+      for (float value : y) ASSERT_EQ(0.5f * sign * cols, value) << cols;
     }
   }
 }

@@ -37,6 +37,15 @@ class DegenerateRowsTest {
     }
   }
 
+  @Test
+  void zerosOfEitherSignArePositive() {
+    float[] w = {0, -0f, 1, -1, 0, -0f};
+    for (Quantizer quantizer : ALL) {
+      boolean[] signs = Row.quantize(quantizer, 1, w).planes()[0];
+      assertArrayEquals(new boolean[] {true, true, true, false, true, true}, signs);
+    }
+  }
+
   /** One magnitude, whatever the signs: a single plane is exact, further ones add nothing. */
   @ParameterizedTest
   @ValueSource(floats = {Float.MIN_VALUE, 1e-40f, 1e-30f, 0.1f, 1, 3e7f, 1e30f, 1e38f})
@@ -66,6 +75,17 @@ class DegenerateRowsTest {
     assertArrayEquals(w, Row.quantize(new Alternating(), bits, w).values(), 2e-6f);
     assertArrayEquals(w, Row.quantize(new RefinedGreedy(), bits, w).values(), 2e-6f);
     assertArrayEquals(w, Row.quantize(new Optimal(), 2, w).values(), 2e-6f);
+  }
+
+  /** Planes that differ in one place of ten thousand are still two planes. */
+  @Test
+  void oneOutlierAmongManyIsExact() {
+    float[] w = new float[10_000];
+    Arrays.fill(w, 0.25f);
+    w[1234] = -0.75f;
+    for (Quantizer quantizer : List.of(new Alternating(), new RefinedGreedy(), new Optimal())) {
+      assertArrayEquals(w, Row.quantize(quantizer, 2, w).values(), 1e-3f, quantizer.toString());
+    }
   }
 
   @Provide

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.Arrays;
+import java.util.List;
 import java.util.Random;
 import java.util.stream.IntStream;
 import net.jqwik.api.Arbitraries;
@@ -13,6 +14,7 @@ import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
 import net.jqwik.api.Provide;
 import net.jqwik.api.constraints.IntRange;
+import net.jqwik.api.constraints.Size;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -134,6 +136,30 @@ class QuantizersTest {
       for (int i = 0; i < bits; i++) {
         assertTrue(a[i] >= 0 && (i == 0 || a[i - 1] >= a[i]), quantizer + Arrays.toString(a));
       }
+    }
+  }
+
+  /** Least squares can make a coefficient negative; the planes then follow. */
+  @Property(tries = 300)
+  void normalizingKeepsEveryValue(
+      @ForAll @Size(min = 1, max = 8) List<@IntRange(min = -99, max = 99) Integer> integers) {
+    int bits = integers.size();
+    float[] a = new float[bits];
+    byte[] codes = new byte[1 << bits];
+    float[] values = new float[1 << bits];
+    for (int i = 0; i < bits; i++) {
+      a[i] = integers.get(i);
+    }
+    for (int code = 0; code < codes.length; code++) {
+      codes[code] = (byte) code;
+      values[code] = Codes.value(code, a, bits);
+    }
+    Codes.normalize(a, bits, codes);
+    for (int i = 0; i < bits; i++) {
+      assertTrue(a[i] >= 0 && (i == 0 || a[i - 1] >= a[i]), Arrays.toString(a));
+    }
+    for (int code = 0; code < codes.length; code++) {
+      assertEquals(values[code], Codes.value(codes[code], a, bits));
     }
   }
 

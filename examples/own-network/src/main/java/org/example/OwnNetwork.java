@@ -33,6 +33,8 @@ public final class OwnNetwork {
   private OwnNetwork() {}
 
   public static void main(String[] args) throws IOException {
+    // The arrays of this network are small: sharing them out over threads costs more than it gives.
+    Nd4j.getEnvironment().setElementwiseThreshold(1 << 16);
     String text = resource("/harbour.txt");
     int[] alphabet = text.chars().distinct().sorted().toArray();
     int[] characters = text.chars().map(c -> Arrays.binarySearch(alphabet, c)).toArray();
