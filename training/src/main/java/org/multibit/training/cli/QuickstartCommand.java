@@ -34,7 +34,7 @@ import picocli.CommandLine.Option;
     sortOptions = false)
 public final class QuickstartCommand implements Callable<Integer> {
   private static final int VOCABULARY = 5000;
-  private static final int TRAIN_TOKENS = 200_000;
+  private static final int TRAIN_TOKENS = 150_000;
   private static final int EVALUATION_TOKENS = 20_000;
   private static final int PARENT_EPOCHS = 3;
   private static final int FURTHER_EPOCHS = 2;
