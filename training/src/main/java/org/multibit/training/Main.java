@@ -1,5 +1,7 @@
 package org.multibit.training;
 
+import java.nio.file.AccessDeniedException;
+import java.nio.file.NoSuchFileException;
 import org.multibit.training.cli.EvaluateCommand;
 import org.multibit.training.cli.ExportCommand;
 import org.multibit.training.cli.FinetuneCommand;
@@ -83,6 +85,12 @@ public final class Main {
 
   /** One line that says what was wrong; an exception that nobody foresaw is named as such. */
   private static String message(Throwable e) {
+    if (e instanceof AccessDeniedException denied) {
+      return denied.getFile() + ": permission denied";
+    }
+    if (e instanceof NoSuchFileException missing) {
+      return "There is no file " + missing.getFile();
+    }
     boolean foreseen =
         e.getMessage() != null
             && (e instanceof java.io.IOException

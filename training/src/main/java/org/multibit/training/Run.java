@@ -5,7 +5,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.file.AccessDeniedException;
-import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
@@ -58,9 +58,11 @@ public final class Run {
       Files.createDirectories(folder);
     } catch (AccessDeniedException e) {
       throw new IOException("Cannot create the folder " + folder + ": permission denied", e);
-    } catch (FileAlreadyExistsException e) {
+    } catch (FileSystemException e) {
       throw new IOException(
-          "Cannot create the folder " + folder + ": " + e.getFile() + " is a file", e);
+          "Cannot create the folder %s: %s %s"
+              .formatted(folder, e.getFile(), e.getReason() == null ? "is a file" : e.getReason()),
+          e);
     }
     Run run = new Run(folder);
     vocabulary.save(run.vocabularyFile());

@@ -217,9 +217,15 @@ class CommandLineTest {
         List.of(
             "1",
             "hidden = 24, not 8",
-            "train --resume --hidden 8 --bits fp --data " + data + " --out " + model),
+            "train --resume --batch 4 --unroll 10 --dropout 0.1 --lr 5 --hidden 8 --bits fp --data "
+                + data
+                + " --out "
+                + model),
         List.of("2", "--bits", "train --data " + data + " --out " + out),
-        List.of("2", "Unknown option", "evaluate --modle x"),
+        List.of(
+            "2",
+            "Unknown option.*modle",
+            "evaluate --modle x --model " + model + " --data " + data),
         List.of("2", "Unmatched argument", "evluate"),
         List.of("1", "does not fit", "evaluate --model " + model + " --data " + other),
         List.of("1", "split", "evaluate --split dev --model " + model + " --data " + data),
