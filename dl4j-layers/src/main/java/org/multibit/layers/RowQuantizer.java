@@ -1,5 +1,6 @@
 package org.multibit.layers;
 
+import java.lang.ref.Reference;
 import org.multibit.core.FloatRows;
 import org.multibit.core.Kernels;
 import org.multibit.core.MultibitMatrix;
@@ -48,5 +49,7 @@ final class RowQuantizer {
               .formatted(layer, what, notFinite.getMessage()));
     }
     Kernels.get().dequantize(packed, FloatRows.of(into));
+    Reference.reachabilityFence(from);
+    Reference.reachabilityFence(into);
   }
 }

@@ -1,5 +1,6 @@
 package org.multibit.training;
 
+import java.lang.ref.Reference;
 import java.nio.FloatBuffer;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -159,6 +160,7 @@ public final class PackedExport {
   private static FloatBuffer copy(INDArray array) {
     FloatBuffer floats = LanguageModelFile.directFloats((int) array.length());
     floats.put(FloatRows.of(array)).flip();
+    Reference.reachabilityFence(array);
     return floats;
   }
 }

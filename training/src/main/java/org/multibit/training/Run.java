@@ -1,6 +1,7 @@
 package org.multibit.training;
 
 import java.io.IOException;
+import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
@@ -23,6 +24,7 @@ import org.multibit.core.format.AtomicFile;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.datasets.TextCorpus;
 import org.multibit.datasets.Vocabulary;
+import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.shade.jackson.databind.JsonNode;
 
 /**
@@ -264,7 +266,8 @@ public final class Run {
   public static String weightsSha256(MultiLayerNetwork network) {
     try {
       MessageDigest digest = MessageDigest.getInstance("SHA-256");
-      FloatBuffer floats = FloatRows.of(network.params().reshape(network.numParams()));
+      INDArray params = network.params().reshape(network.numParams());
+      FloatBuffer floats = FloatRows.of(params);
       ByteBuffer chunk = ByteBuffer.allocate(1 << 16).order(ByteOrder.LITTLE_ENDIAN);
       while (floats.hasRemaining()) {
         chunk.clear();
@@ -273,6 +276,7 @@ public final class Run {
         }
         digest.update(chunk.flip());
       }
+      Reference.reachabilityFence(params);
       return HexFormat.of().formatHex(digest.digest());
     } catch (NoSuchAlgorithmException e) {
       throw new IllegalStateException("Every Java platform has SHA-256", e);
