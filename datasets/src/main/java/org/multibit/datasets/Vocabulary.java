@@ -105,11 +105,15 @@ public final class Vocabulary implements Serializable {
    */
   public void save(Path file) throws IOException {
     Path target = file.toAbsolutePath();
-    Path temporary =
-        Files.createTempFile(target.getParent(), target.getFileName().toString(), ".tmp");
+    Path temporary = target.resolveSibling("." + target.getFileName() + ".tmp");
     try {
       byte[] bytes = (String.join("\n", words) + "\n").getBytes(StandardCharsets.UTF_8);
-      try (FileChannel channel = FileChannel.open(temporary, StandardOpenOption.WRITE)) {
+      try (FileChannel channel =
+          FileChannel.open(
+              temporary,
+              StandardOpenOption.CREATE,
+              StandardOpenOption.TRUNCATE_EXISTING,
+              StandardOpenOption.WRITE)) {
         for (ByteBuffer left = ByteBuffer.wrap(bytes); left.hasRemaining(); ) {
           channel.write(left);
         }

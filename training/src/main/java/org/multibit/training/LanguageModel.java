@@ -83,6 +83,9 @@ public final class LanguageModel {
                 file.words().size(),
                 file.embeddingSize(),
                 null,
+                file.embedding().packed() == null
+                    ? activations(file, layer.input().activationBits())
+                    : null,
                 activations(file, layer.recurrent().activationBits()),
                 activations(file, file.softmax().activationBits()),
                 1));
@@ -108,6 +111,8 @@ public final class LanguageModel {
         vocabulary,
         settings.hidden,
         settings.parsedBits().weightsBy(settings.weightQuantizer()),
+        // Rows of a quantized embedding are codes already: the input is not quantized again.
+        null,
         activations,
         activations,
         latentWeightBound);
@@ -118,6 +123,7 @@ public final class LanguageModel {
       int vocabulary,
       int embeddingSize,
       Quantization weights,
+      Quantization inputActivations,
       Quantization recurrentActivations,
       Quantization softmaxActivations,
       double latentWeightBound) {
@@ -142,8 +148,7 @@ public final class LanguageModel {
                 .nIn(embeddingSize)
                 .nOut(hidden)
                 .weights(weights)
-                // Rows of a quantized embedding are codes already: the input is not quantized
-                // again.
+                .inputActivations(inputActivations)
                 .recurrentActivations(recurrentActivations)
                 .latentWeightBound(latentWeightBound)
                 .stateful(true)

@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.multibit.core.format.AtomicFile;
+import org.nd4j.shade.jackson.databind.JsonNode;
 
 /**
  * What happened in a run: one JSON line per epoch. Rewritten whole, so that a line is there or not,
@@ -18,14 +19,14 @@ final class Ledger {
   private final List<String> lines = new ArrayList<>();
 
   /**
-   * @param epochs finished epochs of the checkpoint that the run goes on from; later lines are of
-   *     lost work and go
+   * @param tokens trained on at the checkpoint that the run goes on from; lines of more tokens are
+   *     of lost work and go
    */
-  Ledger(Path file, int epochs) throws IOException {
+  Ledger(Path file, long tokens) throws IOException {
     this.file = file;
     if (Files.exists(file)) {
       for (String line : Files.readAllLines(file)) {
-        if (Json.parse(line).path("epoch").asInt() <= epochs) {
+        if (Json.parse(line).path("tokens").asLong() <= tokens) {
           lines.add(line);
         }
       }
@@ -33,7 +34,17 @@ final class Ledger {
   }
 
   void append(Map<String, ?> entry) throws IOException {
-    lines.add(Json.line(entry));
+    String line = Json.line(entry);
+    JsonNode added = Json.parse(line);
+    // What was validated again at the same place takes the place of its line.
+    for (String old : List.copyOf(lines)) {
+      JsonNode before = Json.parse(old);
+      if (before.path("tokens").equals(added.path("tokens"))
+          && before.path("epoch").equals(added.path("epoch"))) {
+        lines.remove(old);
+      }
+    }
+    lines.add(line);
     String text = String.join("\n", lines) + "\n";
     AtomicFile.write(file, path -> Files.writeString(path, text, StandardCharsets.UTF_8));
   }

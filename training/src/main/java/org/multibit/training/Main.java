@@ -64,7 +64,9 @@ public final class Main {
             e.printStackTrace(command.getErr());
           }
           command.getErr().println("multibit: " + message(e));
-          return CommandLine.ExitCode.SOFTWARE;
+          return e instanceof UsageException
+              ? CommandLine.ExitCode.USAGE
+              : CommandLine.ExitCode.SOFTWARE;
         });
     line.setParameterExceptionHandler(
         (e, arguments) -> {
@@ -80,7 +82,17 @@ public final class Main {
       line.usage(line.getErr());
       return CommandLine.ExitCode.USAGE;
     }
-    return line.execute(args);
+    try {
+      return line.execute(args);
+    } catch (OutOfMemoryError e) {
+      line.getErr()
+          .println(
+              "multibit: out of memory (%s): use a smaller --hidden or --batch, or more memory"
+                  .formatted(e.getMessage()));
+    } catch (LinkageError e) {
+      line.getErr().println("multibit: a native library does not load: " + e);
+    }
+    return CommandLine.ExitCode.SOFTWARE;
   }
 
   /** One line that says what was wrong; an exception that nobody foresaw is named as such. */

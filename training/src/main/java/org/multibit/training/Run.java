@@ -1,14 +1,17 @@
 package org.multibit.training;
 
+import java.io.Closeable;
 import java.io.IOException;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
+import java.nio.channels.FileChannel;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
@@ -85,6 +88,9 @@ public final class Run {
    * @throws IOException if the folder holds none
    */
   public static Run open(Path folder) throws IOException {
+    if (Files.isRegularFile(folder)) {
+      throw new IOException(folder + " is a file: give the folder of a run");
+    }
     if (!Files.isDirectory(folder)) {
       throw new IOException("There is no run " + folder);
     }
@@ -106,6 +112,23 @@ public final class Run {
     AtomicFile.write(
         run.settingsFile(), path -> Files.writeString(path, Json.pretty(settings) + "\n"));
     return run;
+  }
+
+  /**
+   * Keeps other processes from training the same run until it is closed.
+   *
+   * @throws IOException if another process trains it now
+   */
+  public Closeable lock() throws IOException {
+    FileChannel channel =
+        FileChannel.open(
+            folder.resolve(".lock"), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+    if (channel.tryLock() == null) {
+      channel.close();
+      throw new IOException(
+          folder + " is being trained by another process: wait for it or stop it");
+    }
+    return channel;
   }
 
   private static boolean isEmptyFolder(Path folder) throws IOException {

@@ -121,15 +121,13 @@ public class Settings {
   }
 
   /**
-   * @throws IllegalArgumentException with the first option that is out of its range
+   * @throws UsageException with the first option that is out of its range
    */
   public void check() {
-    Bits b = parsedBits();
-    Quantizer quantizer = weightQuantizer();
-    for (int count : new int[] {b.weights(), b.activations()}) {
-      if (count > 0) {
-        quantizer.checkBits(count);
-      }
+    try {
+      checkBits();
+    } catch (IllegalArgumentException e) {
+      throw new UsageException(e.getMessage());
     }
     require(cell.equals("lstm"), "--cell", cell, "lstm");
     require(hidden >= 1 && hidden <= 1 << 16, "--hidden", hidden, "1 to 65536");
@@ -137,7 +135,11 @@ public class Settings {
     require(unroll >= 1 && unroll <= 1 << 16, "--unroll", unroll, "1 to 65536");
     require(epochs >= 1, "--epochs", epochs, "at least 1");
     require(maxTokens >= 1, "--max-tokens", maxTokens, "at least 1");
-    require(learningRate > 0 && learningRate < 1e6, "--lr", learningRate, "above 0");
+    require(
+        learningRate >= Trainer.SMALLEST_LEARNING_RATE && learningRate < 1e6,
+        "--lr",
+        learningRate,
+        "0.001 or more, since training stops below that");
     require(
         learningRateDecay >= 1 && learningRateDecay < 1e6,
         "--lr-decay",
@@ -147,9 +149,19 @@ public class Settings {
     require(dropout >= 0 && dropout < 1, "--dropout", dropout, "0 to below 1");
   }
 
+  private void checkBits() {
+    Bits b = parsedBits();
+    Quantizer quantizer = weightQuantizer();
+    for (int count : new int[] {b.weights(), b.activations()}) {
+      if (count > 0) {
+        quantizer.checkBits(count);
+      }
+    }
+  }
+
   private static void require(boolean holds, String option, Object value, String range) {
     if (!holds) {
-      throw new IllegalArgumentException(
+      throw new UsageException(
           "%s %s is out of range: it takes %s".formatted(option, value, range));
     }
   }

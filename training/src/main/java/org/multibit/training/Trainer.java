@@ -18,7 +18,7 @@ import org.nd4j.linalg.factory.Nd4j;
  * checkpoint, to the bit.
  */
 public final class Trainer {
-  private static final double SMALLEST_LEARNING_RATE = 0.001;
+  static final double SMALLEST_LEARNING_RATE = 0.001;
 
   /** Streams of the batched validation: a figure for progress, not a result. */
   private static final int VALIDATION_STREAMS = 10;
@@ -81,7 +81,7 @@ public final class Trainer {
       network = start.network();
       state = new TrainingState(settings.learningRate);
     }
-    ledger = new Ledger(run.ledgerFile(), state.epochs);
+    ledger = new Ledger(run.ledgerFile(), state.tokens);
   }
 
   /**
@@ -134,8 +134,12 @@ public final class Trainer {
   }
 
   private void finishEpoch() throws IOException {
-    Map<String, Object> entry = entry(validate());
-    if (!keepIfBest(entry)) {
+    double validation = validate();
+    saveIfBest(validation);
+    Map<String, Object> entry = entry(validation);
+    if (validation < state.bestValidation) {
+      state.bestValidation = validation;
+    } else {
       state.learningRate /= settings.learningRateDecay;
       network.setLearningRate(state.learningRate);
     }
@@ -151,32 +155,43 @@ public final class Trainer {
 
   /**
    * The tokens ran out within an epoch. Its checkpoint stays in the middle of it, so that it can go
-   * on with more tokens.
+   * on with more tokens; the learning rate is left alone.
    */
   private void pauseEpoch() throws IOException {
     run.saveCheckpoint(network, withHiddenState());
-    Map<String, Object> entry = entry(validate());
-    keepIfBest(entry);
+    double validation = validate();
+    saveIfBest(validation);
+    Map<String, Object> entry = entry(validation);
     ledger.append(entry);
+    run.saveCheckpoint(network, state);
     listener.epochFinished(entry);
   }
 
-  private boolean keepIfBest(Map<String, Object> entry) throws IOException {
-    double validation = (double) entry.get("validPerplexityBatched");
-    if (validation < state.bestValidation) {
-      state.bestValidation = validation;
+  private void saveIfBest(double validation) throws IOException {
+    if (validation < state.savedValidation) {
+      state.savedValidation = validation;
       run.saveModel(network);
-      return true;
     }
-    return false;
   }
 
   private double validate() {
-    int streams =
-        Math.max(1, Math.min(VALIDATION_STREAMS, corpus.valid().length / settings.unroll));
-    TokenIterator segments = new TokenIterator(corpus.valid(), streams, settings.unroll);
+    TokenIterator segments = validation(corpus, settings);
     listener.validationStarted(segments.labels());
     return Evaluator.evaluate(network, segments, listener::validated).perplexity();
+  }
+
+  private static TokenIterator validation(TextCorpus corpus, Settings settings) {
+    int streams = corpus.valid().length / Math.max(2, settings.unroll);
+    return new TokenIterator(
+        corpus.valid(), Math.max(1, Math.min(VALIDATION_STREAMS, streams)), settings.unroll);
+  }
+
+  /**
+   * @throws IllegalArgumentException if the corpus is too short to train or validate on
+   */
+  public static void requireEnough(TextCorpus corpus, Settings settings) {
+    new TokenIterator(corpus.train(), settings.batch, settings.unroll);
+    validation(corpus, settings);
   }
 
   private Map<String, Object> entry(double validation) {
@@ -200,7 +215,7 @@ public final class Trainer {
 
   /** The best validation perplexity so far, batched. */
   public double bestValidation() {
-    return state.bestValidation;
+    return state.savedValidation;
   }
 
   /** Tokens trained on, over the whole run. */

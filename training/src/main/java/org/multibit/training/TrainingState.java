@@ -7,7 +7,7 @@ import java.io.Serializable;
  * bit.
  */
 final class TrainingState implements Serializable {
-  private static final long serialVersionUID = 1;
+  private static final long serialVersionUID = 2;
 
   /** Finished epochs. */
   int epochs;
@@ -30,8 +30,11 @@ final class TrainingState implements Serializable {
 
   double learningRate;
 
-  /** The best validation perplexity so far. */
+  /** The best validation perplexity of a whole epoch so far: what the learning rate follows. */
   double bestValidation = Double.POSITIVE_INFINITY;
+
+  /** The validation perplexity of the saved model, which may be of a paused epoch. */
+  double savedValidation = Double.POSITIVE_INFINITY;
 
   /**
    * h and c of the LSTM after the last segment, [B, H] row-major; null at the start of an epoch.

@@ -198,18 +198,18 @@ class CommandLineTest {
         List.of("1", "valid.txt", base + broken),
         List.of("1", "too few|too short|tokens", base + data + " --batch 60000"),
         List.of(
-            "1",
+            "2",
             "out of range|bits",
             "train --hidden 8 --out " + out + " --data " + data + " --bits 9/9"),
         List.of(
-            "1",
+            "2",
             "1 to 2 bits",
             "train --method optimal --hidden 8 --out " + out + " --data " + data + " --bits 3/3"),
         List.of(
-            "1",
+            "2",
             "no quantization method",
             "train --method best --hidden 8 --out " + out + " --data " + data + " --bits 2/2"),
-        List.of("1", "--lr", base + data + " --lr -1"),
+        List.of("2", "--lr", base + data + " --lr -1"),
         List.of(
             "1", "exists already", "train --hidden 8 --bits fp --data " + data + " --out " + model),
         List.of(
@@ -228,7 +228,7 @@ class CommandLineTest {
             "evaluate --modle x --model " + model + " --data " + data),
         List.of("2", "Unmatched argument", "evluate"),
         List.of("1", "does not fit", "evaluate --model " + model + " --data " + other),
-        List.of("1", "split", "evaluate --split dev --model " + model + " --data " + data),
+        List.of("2", "split", "evaluate --split dev --model " + model + " --data " + data),
         List.of("1", "not a packed model", "info " + foreign),
         List.of("1", "packed model|multibit", "generate --model " + foreign),
         List.of("1", "no file|There is no", "generate --model " + folder.resolve("none.gguf")),
@@ -237,7 +237,7 @@ class CommandLineTest {
             "1",
             "no folder",
             "export --model " + model + " --out " + folder.resolve("none/x.gguf")),
-        List.of("1", "nothing to quantize", "quantize --bits fp --model " + model));
+        List.of("2", "nothing to quantize", "quantize --bits fp --model " + model));
   }
 
   /** Each mistake is one line on standard error, and nothing is left behind. */

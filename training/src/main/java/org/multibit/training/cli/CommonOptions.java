@@ -4,6 +4,7 @@ import java.util.Map;
 import org.bytedeco.openblas.global.openblas_nolapack;
 import org.multibit.core.Versions;
 import org.multibit.training.Json;
+import org.multibit.training.UsageException;
 import org.nd4j.linalg.factory.Nd4j;
 import picocli.CommandLine.Option;
 
@@ -41,8 +42,7 @@ public final class CommonOptions {
   static void start(int threads) {
     Versions.check();
     if (threads < 0 || threads > 1024) {
-      throw new IllegalArgumentException(
-          "--threads " + threads + " is out of range: it takes 1 to 1024");
+      throw new UsageException("--threads " + threads + " is out of range: it takes 1 to 1024");
     }
     if (threads > 0) {
       System.setProperty("java.util.concurrent.ForkJoinPool.common.parallelism", "" + threads);

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
@@ -18,6 +19,7 @@ import org.multibit.training.Evaluator;
 import org.multibit.training.LanguageModel;
 import org.multibit.training.Perplexity;
 import org.multibit.training.Run;
+import org.multibit.training.UsageException;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -63,6 +65,7 @@ public final class EvaluateCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
+    requireSplit(split);
     CommonOptions.start(threads);
     if (!Files.exists(model)) {
       throw new IOException("There is no model " + model);
@@ -117,14 +120,20 @@ public final class EvaluateCommand implements Callable<Integer> {
     return result;
   }
 
+  /** Throws UsageException if there is no such split. */
+  static void requireSplit(String split) {
+    UsageException.require(
+        List.of("train", "valid", "test").contains(split),
+        "--split %s: there are train, valid and test".formatted(split));
+  }
+
   private static int[] tokens(TextCorpus corpus, String split) {
     return switch (split) {
       case "train" -> corpus.train();
       case "valid" -> corpus.valid();
       case "test" -> corpus.test();
       default ->
-          throw new IllegalArgumentException(
-              "--split %s: there are train, valid and test".formatted(split));
+          throw new UsageException("--split %s: there are train, valid and test".formatted(split));
     };
   }
 

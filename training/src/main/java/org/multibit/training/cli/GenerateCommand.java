@@ -14,6 +14,7 @@ import org.multibit.runtime.PackedLanguageModel;
 import org.multibit.runtime.Session;
 import org.multibit.training.LanguageModel;
 import org.multibit.training.Sampler;
+import org.multibit.training.UsageException;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.factory.Nd4j;
 import org.slf4j.Logger;
@@ -81,7 +82,7 @@ public final class GenerateCommand implements Callable<Integer> {
 
   private static void require(boolean holds, String option, String range) {
     if (!holds) {
-      throw new IllegalArgumentException(option + " is out of range: it takes " + range);
+      throw new UsageException(option + " is out of range: it takes " + range);
     }
   }
 

@@ -18,6 +18,7 @@ import org.multibit.training.PackedExport;
 import org.multibit.training.Provenance;
 import org.multibit.training.Run;
 import org.multibit.training.Settings;
+import org.multibit.training.UsageException;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -61,6 +62,11 @@ public final class QuantizeCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
+    EvaluateCommand.requireSplit(split);
+    if (out != null && !Files.isDirectory(out.toAbsolutePath().getParent())) {
+      throw new IOException(
+          "Cannot write " + out + ": there is no folder " + out.toAbsolutePath().getParent());
+    }
     CommonOptions.start(0);
     Run run = Run.open(model);
     Settings settings = run.settings();
@@ -70,8 +76,7 @@ public final class QuantizeCommand implements Callable<Integer> {
     settings.scale = 1;
     settings.check();
     if (settings.parsedBits().weights() == 0) {
-      throw new IllegalArgumentException(
-          "--bits fp leaves nothing to quantize: write W/A (2/2) or W/fp");
+      throw new UsageException("--bits fp leaves nothing to quantize: write W/A (2/2) or W/fp");
     }
     TextCorpus corpus = Corpora.open(data == null ? settings.data : data);
     run.requireVocabulary(corpus);

@@ -130,7 +130,8 @@ public final class QuickstartCommand implements Callable<Integer> {
   private static Settings settings(
       TextCorpus corpus, String bits, double learningRate, int epochs) {
     Settings settings = new Settings();
-    settings.data = corpus.name();
+    // Not the name of the whole corpus: the run knows only the slice's words.
+    settings.data = corpus.name() + "[:" + TRAIN_TOKENS + "]";
     settings.dataSha256 = corpus.sha256();
     settings.bits = bits;
     settings.hidden = 200;

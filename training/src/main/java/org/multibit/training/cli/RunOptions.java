@@ -1,5 +1,6 @@
 package org.multibit.training.cli;
 
+import java.io.Closeable;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -10,6 +11,7 @@ import org.multibit.datasets.TextCorpus;
 import org.multibit.training.Run;
 import org.multibit.training.Settings;
 import org.multibit.training.Trainer;
+import org.multibit.training.UsageException;
 import picocli.CommandLine.Option;
 
 /** How and where a run is carried out, for commands that train. */
@@ -44,13 +46,16 @@ final class RunOptions {
       Settings settings, TextCorpus corpus, Trainer.Start start, CommonOptions common)
       throws IOException {
     if (!(checkpointMinutes >= 0) || checkpointMinutes > 1e6) {
-      throw new IllegalArgumentException("--checkpoint-minutes must be 0 or more");
+      throw new UsageException("--checkpoint-minutes must be 0 or more");
     }
+    Trainer.requireEnough(corpus, settings);
     Run run =
         resume && Run.exists(out)
             ? Run.resume(out, settings)
             : Run.create(out, settings, corpus.vocabulary());
-    try (TrainingProgress progress = new TrainingProgress()) {
+    run.requireVocabulary(corpus);
+    try (Closeable lock = run.lock();
+        TrainingProgress progress = new TrainingProgress()) {
       Trainer trainer =
           new Trainer(
               run,
