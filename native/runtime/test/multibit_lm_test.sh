@@ -1,16 +1,17 @@
-# multibit_lm_test.sh MULTIBIT-LM RUNTIME-TEST: what the program prints and how it exits.
+# multibit_lm_test.sh MULTIBIT-LM RUNTIME-TEST: what the program prints and how it exits. EMULATOR runs programs that are
+# built for another processor.
 set -u
 lm=$1
 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
-"$2" --write "$folder/model.gguf" || exit 1
+${EMULATOR:-} "$2" --write "$folder/model.gguf" || exit 1
 failures=0
 
 # expect EXIT-CODE PATTERN ARGUMENTS...: both outputs together must match.
 expect() {
   code=$1 pattern=$2
   shift 2
-  output=$("$lm" "$@" 2>&1)
+  output=$(${EMULATOR:-} "$lm" "$@" 2>&1)
   status=$?
   if [ $status -ne "$code" ] || ! printf '%s\n' "$output" | grep -q -e "$pattern"; then
     printf 'multibit-lm %s\nexits with %s, expected %s and: %s\n%s\n' "$*" $status "$code" "$pattern" "$output"

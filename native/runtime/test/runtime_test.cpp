@@ -684,9 +684,9 @@ TEST(DamageTest, NoByteOfTheHeaderCrashes) {
   const int descriptor = open(file.path(), O_WRONLY);
   ASSERT_GE(descriptor, 0);
   for (size_t i = 0; i < header; ++i) {
-    std::set<char> values = {0, 1, 127, -128, -1};
-    for (int bit = 0; bit < 8; ++bit) values.insert(static_cast<char>(bytes[i] ^ (1 << bit)));
-    for (const char value : values) {
+    std::set<uint8_t> values = {0, 1, 127, 128, 255};
+    for (int bit = 0; bit < 8; ++bit) values.insert(static_cast<uint8_t>(bytes[i] ^ (1 << bit)));
+    for (const uint8_t value : values) {
       ASSERT_EQ(1, pwrite(descriptor, &value, 1, static_cast<off_t>(i)));
       Try(file.path());
     }

@@ -89,7 +89,12 @@ public final class PackedLanguageModel implements AutoCloseable {
       throw new IOException(NativeLibrary.string(Bindings.multibit_last_error()));
     }
     NativeLibrary.check(code);
-    return new PackedLanguageModel(path, handle[0]);
+    try {
+      return new PackedLanguageModel(path, handle[0]);
+    } catch (RuntimeException | Error e) {
+      Bindings.multibit_model_close(handle[0]);
+      throw e;
+    }
   }
 
   /** The path as the file system has it. */
