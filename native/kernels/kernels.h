@@ -71,6 +71,12 @@ struct Kernels {
   // Each row of logits [rows, classes] becomes softmax(row); if labels is not null, label is subtracted as one-hot and
   // losses[row] = -ln softmax(row)[label].
   void (*softmax)(float* logits, int64_t rows, int64_t classes, const int32_t* labels, float* losses);
+
+  // For benchmarks, what the machine can do at best. Reads `count` words and returns their disjunction.
+  uint64_t (*read_words)(const uint64_t* words, int64_t count);
+  // Counts the bits of so many 64-bit words (rounded up to whole vectors) without reading memory. The result has no
+  // meaning; it keeps the work from being left out.
+  uint64_t (*count_bits)(int64_t words);
 };
 
 // The best tier that the CPU supports, or the one that the environment's MULTIBIT_ISA names (empty counts as unset).

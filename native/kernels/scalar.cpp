@@ -331,9 +331,23 @@ void Softmax(float* logits, int64_t rows, int64_t classes, const int32_t* labels
   }
 }
 
+uint64_t ReadWords(const uint64_t* words, int64_t count) {
+  uint64_t all = 0;
+  for (int64_t i = 0; i < count; ++i) all |= words[i];
+  return all;
+}
+
+uint64_t CountBits(int64_t words) {
+  uint64_t counts[4] = {1, 2, 3, 4};
+  for (int64_t i = 0; i < words; i += 4) {
+    for (uint64_t& count : counts) count += __builtin_popcountll(count);
+  }
+  return counts[0] + counts[1] + counts[2] + counts[3];
+}
+
 }  // namespace
 
-const Kernels kScalarKernels = {"scalar",  QuantizeScratch, Quantize, Dequantize, Gemv,   Gemm,
-                                GemvFloat, GemvDense,       LstmCell, LogSumExp,  Softmax};
+const Kernels kScalarKernels = {"scalar",  QuantizeScratch, Quantize,  Dequantize, Gemv,      Gemm,     GemvFloat,
+                                GemvDense, LstmCell,        LogSumExp, Softmax,    ReadWords, CountBits};
 
 }  // namespace multibit

@@ -51,6 +51,12 @@ inline void MultiplyFloat(const Kernels* kernels, const uint64_t* weight_planes,
   }
 }
 
+inline uint64_t ReadWords(const Kernels* kernels, const uint64_t* words, int64_t count) {
+  return kernels->read_words(words, count);
+}
+
+inline uint64_t CountBits(const Kernels* kernels, int64_t words) { return kernels->count_bits(words); }
+
 // Rows [first_row, last_row); labels and losses may be null.
 inline void Softmax(const Kernels* kernels, float* logits, int64_t first_row, int64_t last_row, int64_t classes,
                     const int32_t* labels, float* losses) {

@@ -197,4 +197,14 @@ final class Bindings {
       @Cast("int64_t") long classes,
       @Cast("const int32_t*") IntPointer labels,
       FloatPointer losses);
+
+  @Name("multibit::ReadWords")
+  static native @Cast("uint64_t") long readWords(
+      @Cast("const multibit::Kernels*") long kernels,
+      @Cast("const uint64_t*") LongPointer words,
+      @Cast("int64_t") long count);
+
+  @Name("multibit::CountBits")
+  static native @Cast("uint64_t") long countBits(
+      @Cast("const multibit::Kernels*") long kernels, @Cast("int64_t") long words);
 }

@@ -1,0 +1,284 @@
+// Quantizing rows: docs/numerics.md.
+#include "row_math.h"
+#include "simd/vectors.h"
+
+namespace multibit {
+namespace {
+
+// One row on its way to planes and coefficients.
+struct Row {
+  const float* w;  // zeros up to the end of the last word
+  int64_t n;
+  int64_t words;
+  int bits;
+  int lanes;
+  uint64_t* planes;
+  float* work;  // n floats
+  float a[kMaxBits];
+
+  HWY_INLINE uint64_t& Plane(int i, int64_t word) const { return planes[(word * bits + i) * lanes]; }
+  // The bits of a word that stand for elements.
+  HWY_INLINE uint64_t Valid(int64_t word) const {
+    return word + 1 < words || n % 64 == 0 ? ~uint64_t{0} : (uint64_t{1} << n % 64) - 1;
+  }
+};
+
+float MaxMagnitude(const Row& row) {
+  Floats max = hn::Zero(kFloats);
+  for (int64_t j = 0; j < row.words * 64; j += kFloatLanes) {
+    max = hn::Max(max, hn::Abs(hn::LoadU(kFloats, row.w + j)));
+  }
+  return hn::GetLane(hn::MaxOfLanes(kFloats, max));
+}
+
+bool AllFinite(const Row& row) {
+  // Of the bits without sign, those of infinities and NaNs are the largest.
+  const hn::RebindToSigned<FloatTag> ints;
+  auto max = hn::Zero(ints);
+  for (int64_t j = 0; j < row.words * 64; j += kFloatLanes) {
+    max = hn::Max(max, hn::BitCast(ints, hn::Abs(hn::LoadU(kFloats, row.w + j))));
+  }
+  return hn::AllTrue(ints, hn::Lt(max, hn::Set(ints, 0x7F800000)));
+}
+
+// The normal equations' row of plane i, from where it differs from the planes before.
+HWY_INLINE void SetGram(int i, int64_t n, const int64_t* differ, NormalEquations* equations) {
+  for (int j = 0; j < i; ++j) equations->gram[i][j] = static_cast<double>(n - 2 * differ[j]);
+  equations->gram[i][i] = static_cast<double>(n);
+}
+
+// b = sign(r) becomes plane kPlanes, with r = w - sum of the planes before, times their coefficients. Returns sum |r|.
+template <int kPlanes>
+float NextPlane(Row* row, NormalEquations* equations) {
+  FixedOrderSum magnitudes, projection;
+  int64_t differ[kPlanes + 1] = {};
+  for (int64_t word = 0; word < row->words; ++word) {
+    uint64_t before[kPlanes + 1];
+    for (int i = 0; i < kPlanes; ++i) before[i] = row->Plane(i, word);
+    const uint64_t valid = row->Valid(word);
+    uint64_t signs = 0;
+    ForEachVector(row->w + word * 64, [&](int part, int bit, Floats w) ALWAYS_INLINE {
+      Floats r = w;
+      for (int i = 0; i < kPlanes; ++i) {
+        r = hn::Sub(r, Signed(MaskOf(before[i] >> bit), hn::Set(kFloats, row->a[i])));
+      }
+      const FloatMask positive = hn::Ge(r, hn::Zero(kFloats));
+      signs |= BitsOf(positive) << bit;
+      magnitudes.Add(part, hn::IfThenElseZero(MaskOf(valid >> bit), hn::Abs(r)));
+      projection.Add(part, Signed(positive, w));
+    });
+    signs &= valid;
+    row->Plane(kPlanes, word) = signs;
+    for (int i = 0; i < kPlanes; ++i) differ[i] += __builtin_popcountll(signs ^ before[i]);
+  }
+  equations->projection[kPlanes] = projection.Total();
+  SetGram(kPlanes, row->n, differ, equations);
+  return magnitudes.Total();
+}
+
+constexpr float (*kNextPlane[])(Row*, NormalEquations*) = {NextPlane<0>, NextPlane<1>, NextPlane<2>, NextPlane<3>,
+                                                           NextPlane<4>, NextPlane<5>, NextPlane<6>, NextPlane<7>};
+
+// The normal equations of the planes 0..kPlanes-1.
+template <int kPlanes>
+void FillEquations(const Row& row, NormalEquations* equations) {
+  FixedOrderSum projections[kPlanes];
+  int64_t differ[kPlanes][kPlanes] = {};
+  for (int64_t word = 0; word < row.words; ++word) {
+    uint64_t planes[kPlanes];
+    for (int i = 0; i < kPlanes; ++i) planes[i] = row.Plane(i, word);
+    ForEachVector(row.w + word * 64, [&](int part, int bit, Floats w) ALWAYS_INLINE {
+      for (int i = 0; i < kPlanes; ++i) projections[i].Add(part, Signed(MaskOf(planes[i] >> bit), w));
+    });
+    for (int i = 0; i < kPlanes; ++i) {
+      for (int j = 0; j < i; ++j) differ[i][j] += __builtin_popcountll(planes[i] ^ planes[j]);
+    }
+  }
+  for (int i = 0; i < kPlanes; ++i) {
+    equations->projection[i] = projections[i].Total();
+    SetGram(i, row.n, differ[i], equations);
+  }
+}
+
+constexpr void (*kFillEquations[])(const Row&, NormalEquations*) = {
+    FillEquations<1>, FillEquations<2>, FillEquations<3>, FillEquations<4>,
+    FillEquations<5>, FillEquations<6>, FillEquations<7>, FillEquations<8>};
+
+void EncodeTwoBits(Row* row) {
+  const Floats zero = hn::Zero(kFloats);
+  const Floats a = hn::Set(kFloats, row->a[0]);
+  for (int64_t word = 0; word < row->words; ++word) {
+    uint64_t first = 0, second = 0;
+    ForEachVector(row->w + word * 64, [&](int, int bit, Floats w) ALWAYS_INLINE {
+      const FloatMask positive = hn::Ge(w, zero);
+      first |= BitsOf(positive) << bit;
+      second |= BitsOf(hn::Ge(hn::Sub(w, Signed(positive, a)), zero)) << bit;
+    });
+    row->Plane(0, word) = first & row->Valid(word);
+    row->Plane(1, word) = second & row->Valid(word);
+  }
+}
+
+// Counts thresholds by turning bits: a plane's bit flips at each threshold between codes that differ in it.
+void Encode(const CodeTable& table, Row* row) {
+  for (int64_t word = 0; word < row->words; ++word) {
+    uint64_t planes[kMaxBits];
+    for (int i = 0; i < row->bits; ++i) planes[i] = table.code[0] >> i & 1 ? ~uint64_t{0} : 0;
+    for (int t = 0; t < table.thresholds; ++t) {
+      const Floats threshold = hn::Set(kFloats, table.threshold[t]);
+      uint64_t reached = 0;
+      ForEachVector(row->w + word * 64,
+                    [&](int, int bit, Floats w) ALWAYS_INLINE { reached |= BitsOf(hn::Ge(w, threshold)) << bit; });
+      for (unsigned flips = table.code[t] ^ table.code[t + 1]; flips != 0; flips &= flips - 1) {
+        planes[__builtin_ctz(flips)] ^= reached;
+      }
+    }
+    for (int i = 0; i < row->bits; ++i) row->Plane(i, word) = planes[i] & row->Valid(word);
+  }
+}
+
+void Uniform(Row* row) {
+  const float max = MaxMagnitude(*row);
+  const Floats divisor = hn::Set(kFloats, max == 0 ? 1 : max);
+  const Floats top = hn::Set(kFloats, static_cast<float>((1 << row->bits) - 1));
+  const Floats half = hn::Set(kFloats, 0.5f);
+  const hn::RebindToSigned<FloatTag> ints;
+  for (int64_t word = 0; word < row->words; ++word) {
+    uint64_t planes[kMaxBits] = {};
+    ForEachVector(row->w + word * 64, [&](int, int bit, Floats w) ALWAYS_INLINE {
+      const Floats y = hn::Mul(hn::Mul(hn::Add(hn::Div(w, divisor), hn::Set(kFloats, 1)), half), top);
+      const auto level = hn::ConvertTo(ints, hn::Add(y, half));  // in [0, top], as |w| <= max
+      for (int i = 0; i < row->bits; ++i) {
+        const auto digit = hn::TestBit(level, hn::Set(ints, 1 << (row->bits - 1 - i)));
+        planes[i] |= BitsOf(hn::RebindMask(kFloats, digit)) << bit;
+      }
+    });
+    for (int i = 0; i < row->bits; ++i) row->Plane(i, word) = planes[i] & row->Valid(word);
+  }
+  UniformCoefficients(max, row->bits, row->a);
+}
+
+void Balanced(Row* row) {
+  std::memcpy(row->work, row->w, row->n * sizeof(float));
+  SortAscending(row->work, row->n);
+  CodeTable table;
+  BalancedCodes(row->work, row->n, row->bits, &table);
+  Encode(table, row);
+  UniformCoefficients(MaxMagnitude(*row), row->bits, row->a);
+}
+
+// Also gives the normal equations of its planes.
+void Greedy(Row* row, NormalEquations* equations) {
+  for (int i = 0; i < row->bits; ++i) {
+    row->a[i] = kNextPlane[i](row, equations) / static_cast<float>(row->n);
+  }
+}
+
+void Refined(Row* row) {
+  NormalEquations equations;
+  for (int i = 0; i < row->bits; ++i) {
+    kNextPlane[i](row, &equations);
+    SolveLeastSquares(equations, i + 1, row->n, row->a);
+  }
+  const PlaneOrder order = Normalize(row->a, row->bits);
+  for (int64_t word = 0; word < row->words; ++word) {
+    uint64_t planes[kMaxBits];
+    for (int i = 0; i < row->bits; ++i) {
+      planes[i] = row->Plane(order.from[i], word) ^ (order.flipped[i] ? row->Valid(word) : 0);
+    }
+    for (int i = 0; i < row->bits; ++i) row->Plane(i, word) = planes[i];
+  }
+}
+
+// With one bit, greedy is the optimum already.
+void Alternating(int cycles, float scale, Row* row) {
+  NormalEquations equations;
+  Greedy(row, &equations);
+  for (int cycle = 0; cycle < cycles && row->bits > 1; ++cycle) {
+    if (cycle > 0) kFillEquations[row->bits - 1](*row, &equations);
+    SolveLeastSquares(equations, row->bits, row->n, row->a);
+    Normalize(row->a, row->bits);
+    if (row->bits == 2) {
+      EncodeTwoBits(row);
+    } else {
+      CodeTable table;
+      NearestCodes(row->a, row->bits, &table);
+      Encode(table, row);
+    }
+  }
+  if (scale != 1) {
+    for (int i = 0; i < row->bits; ++i) row->a[i] *= scale;
+  }
+}
+
+void Optimal(Row* row) {
+  if (row->bits == 1) {
+    NormalEquations unused;
+    Greedy(row, &unused);
+    return;
+  }
+  for (int64_t j = 0; j < row->n; j += kFloatLanes) {
+    StoreUpTo(hn::Abs(hn::LoadU(kFloats, row->w + j)), row->work + j, row->n - j);
+  }
+  OptimalCoefficients(row->work, row->n, row->a);
+  EncodeTwoBits(row);
+}
+
+void QuantizeRow(const Quantizer& quantizer, Row* row) {
+  NormalEquations unused;
+  switch (quantizer.method) {
+    case kUniform:
+      return Uniform(row);
+    case kBalanced:
+      return Balanced(row);
+    case kGreedy:
+      return Greedy(row, &unused);
+    case kRefined:
+      return Refined(row);
+    case kAlternating:
+      return Alternating(quantizer.cycles, quantizer.scale, row);
+    case kOptimal:
+      return Optimal(row);
+  }
+}
+
+}  // namespace
+
+namespace MULTIBIT_TIER_SPACE {
+
+// A copy of the row, filled up to whole words, and the work of a method.
+size_t QuantizeScratch(int64_t cols, int) { return (Words(cols) * 64 + cols) * sizeof(float); }
+
+}  // namespace MULTIBIT_TIER_SPACE
+
+namespace MULTIBIT_TIER_SPACE {
+
+int64_t Quantize(const Quantizer& quantizer, const float* w, int64_t rows, int64_t cols, int64_t first_row,
+                 int64_t last_row, int bits, int lanes, uint64_t* planes, float* coefficients, void* scratch) {
+  float* copy = static_cast<float*>(scratch);
+  const int64_t padded = Words(cols) * 64;
+  std::memset(copy + cols, 0, (padded - cols) * sizeof(float));
+  for (int64_t r = first_row; r < last_row; ++r) {
+    const float* source = w + r * cols;
+    uint64_t* row_planes = planes + r / lanes * Words(cols) * bits * lanes + r % lanes;
+    float* row_coefficients = coefficients + r / lanes * bits * lanes + r % lanes;
+    Row row = {copy, cols, Words(cols), bits, lanes, row_planes, copy + padded, {}};
+    std::memcpy(copy, source, cols * sizeof(float));
+    if (!AllFinite(row)) return r * cols + FirstNonFinite(source, cols);
+    const RowScale scale = ScaleFor(MaxMagnitude(row));
+    for (int64_t j = 0; scale.needed && j < cols; ++j) copy[j] = copy[j] * scale.down[0] * scale.down[1];
+    QuantizeRow(quantizer, &row);
+    if (scale.needed) ScaleBack(scale, bits, row.a);
+    for (int i = 0; i < bits; ++i) row_coefficients[i * lanes] = row.a[i];
+  }
+  for (int64_t r = last_row; last_row == rows && r % lanes != 0; ++r) {
+    uint64_t* row_planes = planes + r / lanes * Words(cols) * bits * lanes + r % lanes;
+    float* row_coefficients = coefficients + r / lanes * bits * lanes + r % lanes;
+    for (int64_t i = 0; i < Words(cols) * bits; ++i) row_planes[i * lanes] = 0;
+    for (int i = 0; i < bits; ++i) row_coefficients[i * lanes] = 0;
+  }
+  return -1;
+}
+
+}  // namespace MULTIBIT_TIER_SPACE
+}  // namespace multibit

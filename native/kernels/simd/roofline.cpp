@@ -1,0 +1,58 @@
+// What the machine can do at best, for benchmarks: reading memory and counting bits with the tier's widest vectors.
+#include "simd/vectors.h"
+
+namespace multibit {
+namespace {
+
+using WordTag = hn::CappedTag<uint64_t, 8>;
+constexpr WordTag kWords;
+constexpr int64_t kLanes = hn::MaxLanes(WordTag());
+constexpr int kStreams = 8;  // independent vectors, enough to hide every latency
+
+template <class V>
+HWY_INLINE uint64_t Combine(V (&vectors)[kStreams]) {
+  for (int half = kStreams / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) vectors[i] = hn::Or(vectors[i], vectors[i + half]);
+  }
+  uint64_t lanes[kLanes];
+  hn::StoreU(hn::BitCast(kWords, vectors[0]), kWords, lanes);
+  uint64_t all = 0;
+  for (const uint64_t lane : lanes) all |= lane;
+  return all;
+}
+
+}  // namespace
+
+namespace MULTIBIT_TIER_SPACE {
+
+uint64_t ReadWords(const uint64_t* words, int64_t count) {
+  hn::Vec<WordTag> seen[kStreams];
+  for (auto& stream : seen) stream = hn::Zero(kWords);
+  int64_t i = 0;
+  for (; i + kStreams * kLanes <= count; i += kStreams * kLanes) {
+#pragma GCC unroll 8
+    for (int s = 0; s < kStreams; ++s) seen[s] = hn::Or(seen[s], hn::LoadU(kWords, words + i + s * kLanes));
+  }
+  uint64_t all = Combine(seen);
+  for (; i < count; ++i) all |= words[i];
+  return all;
+}
+
+uint64_t CountBits(int64_t words) {
+#if HWY_TARGET == HWY_AVX3_DL
+  const WordTag d;
+#else
+  const hn::Repartition<uint8_t, WordTag> d;  // the products of this tier count the bits of bytes
+#endif
+  using V = hn::Vec<decltype(d)>;
+  V counts[kStreams];
+  for (int s = 0; s < kStreams; ++s) counts[s] = hn::BitCast(d, hn::Set(kWords, static_cast<uint64_t>(words) + s));
+  for (int64_t i = 0; i < words; i += kStreams * kLanes) {
+#pragma GCC unroll 8
+    for (int s = 0; s < kStreams; ++s) counts[s] = hn::PopulationCount(counts[s]);
+  }
+  return Combine(counts);
+}
+
+}  // namespace MULTIBIT_TIER_SPACE
+}  // namespace multibit

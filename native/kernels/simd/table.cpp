@@ -1,0 +1,11 @@
+// The table of one tier.
+#include "simd/tier.h"
+
+namespace multibit {
+
+using namespace MULTIBIT_TIER_SPACE;
+
+const Kernels MULTIBIT_KERNELS = {MULTIBIT_TIER, QuantizeScratch, Quantize,  Dequantize, Gemv,      Gemm,     GemvFloat,
+                                  GemvDense,     LstmCell,        LogSumExp, Softmax,    ReadWords, CountBits};
+
+}  // namespace multibit
