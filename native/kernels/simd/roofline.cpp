@@ -46,10 +46,11 @@ uint64_t CountBits(int64_t words) {
 #endif
   using V = hn::Vec<decltype(d)>;
   V counts[kStreams];
-  for (int s = 0; s < kStreams; ++s) counts[s] = hn::BitCast(d, hn::Set(kWords, static_cast<uint64_t>(words) + s));
+  for (V& count : counts) count = hn::Zero(d);
+  V planes = hn::BitCast(d, hn::Set(kWords, static_cast<uint64_t>(words)));
   for (int64_t i = 0; i < words; i += kStreams * kLanes) {
 #pragma GCC unroll 8
-    for (int s = 0; s < kStreams; ++s) counts[s] = hn::PopulationCount(counts[s]);
+    for (int s = 0; s < kStreams; ++s) counts[s] = hn::Add(counts[s], hn::PopulationCount(hn::Xor(planes, counts[s])));
   }
   return Combine(counts);
 }
