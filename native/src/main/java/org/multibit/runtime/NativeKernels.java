@@ -6,6 +6,7 @@ import java.nio.IntBuffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.ForkJoinPool;
+import java.util.concurrent.ForkJoinTask;
 import java.util.function.LongBinaryOperator;
 import java.util.stream.IntStream;
 import org.bytedeco.javacpp.FloatPointer;
@@ -24,8 +25,9 @@ import org.multibit.core.RefinedGreedy;
 import org.multibit.core.Uniform;
 
 /**
- * The native kernels of one instruction-set tier. Rows are shared among the threads of the common
- * pool; each row is computed by one thread, so results do not depend on their number.
+ * The native kernels of one instruction-set tier. Rows are shared among the threads of the
+ * ForkJoinPool that the caller runs in, else of the common pool; each row is computed by one
+ * thread, so results do not depend on their number.
  */
 public final class NativeKernels implements Kernels {
   /** Rows of a part are a multiple of this, since weights lie in blocks of so many rows. */
@@ -273,8 +275,10 @@ public final class NativeKernels implements Kernels {
    */
   private static long forRows(int rows, long workPerRow, LongBinaryOperator task) {
     long steps = (rows + ROW_STEP - 1) / ROW_STEP;
-    long wanted =
-        Math.min(4L * ForkJoinPool.getCommonPoolParallelism(), rows * workPerRow / LEAST_WORK);
+    ForkJoinPool pool = ForkJoinTask.getPool();
+    int threads =
+        pool != null ? pool.getParallelism() : 1 + ForkJoinPool.getCommonPoolParallelism();
+    long wanted = threads == 1 ? 1 : Math.min(4L * threads, rows * workPerRow / LEAST_WORK);
     int parts = (int) Math.max(1, Math.min(steps, wanted));
     if (parts == 1) {
       return rows == 0 ? -1 : task.applyAsLong(0, rows);

@@ -124,6 +124,25 @@ class PackedLanguageModelTest {
   }
 
   @Test
+  void logitsAreCopiedIntoABuffer() throws IOException {
+    try (PackedLanguageModel model = PackedLanguageModel.open(file);
+        Session session = model.newSession()) {
+      FloatBuffer buffer = LanguageModelFile.directFloats(V + 3);
+      assertThrows(IllegalArgumentException.class, () -> session.logits(buffer));
+      session.step(5);
+      buffer.position(2);
+      session.logits(buffer);
+      assertEquals(2, buffer.position());
+      float[] copied = new float[V];
+      buffer.get(2, copied);
+      assertArrayEquals(session.logits(), copied);
+      assertEquals(0, buffer.get(V + 2));
+      FloatBuffer small = LanguageModelFile.directFloats(V - 1);
+      assertThrows(IllegalArgumentException.class, () -> session.logits(small));
+    }
+  }
+
+  @Test
   void generatesTheSameFromTheSameSeed() throws IOException {
     try (PackedLanguageModel model = PackedLanguageModel.open(file);
         Session session = model.newSession()) {
