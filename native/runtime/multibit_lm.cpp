@@ -122,7 +122,7 @@ class Tokenizer {
   explicit Tokenizer(const Model& model) : model_(model) {}
 
   int32_t Token(const std::string& word) {
-    const int32_t token = model_.Token(word);
+    const int32_t token = model_.words.Find(word);
     if (token >= 0) return token;
     if (model_.unknown < 0) {
       Fail(MULTIBIT_ERROR_ARGUMENT, "The model does not know the word \"%.80s\" and has no token for unknown words",
