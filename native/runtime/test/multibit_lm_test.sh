@@ -1,10 +1,10 @@
-# multibit_lm_test.sh MULTIBIT-LM RUNTIME-TEST: what the program prints and how it exits. EMULATOR runs programs that are
+# multibit_lm_test.sh MULTIBIT-LM WRITE-MODEL: what the program prints and how it exits. EMULATOR runs programs that are
 # built for another processor.
 set -u
 lm=$1
 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
-${EMULATOR:-} "$2" --write "$folder/model.gguf" || exit 1
+${EMULATOR:-} "$2" "$folder/model.gguf" || exit 1
 failures=0
 
 # expect EXIT-CODE PATTERN ARGUMENTS...: both outputs together must match.
