@@ -29,7 +29,7 @@ ${EMULATOR:-} "$folder/moved/bin/multibit-lm" info "$folder/model.gguf" >/dev/nu
 
 if command -v pkg-config >/dev/null; then
   pc=$(dirname "$(find "$folder/moved" -name multibit.pc)")
-  compiler=$(sed -n 's/^CMAKE_C_COMPILER:[A-Z]*=//p' "$folder/build/CMakeCache.txt")
+  compiler=$(sed -n 's/^set(CMAKE_C_COMPILER "\(.*\)")$/\1/p' "$folder"/build/CMakeFiles/*/CMakeCCompiler.cmake)
   PKG_CONFIG_PATH=$pc PKG_CONFIG_LIBDIR=$pc
   export PKG_CONFIG_PATH PKG_CONFIG_LIBDIR
   # shellcheck disable=SC2046
