@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -45,6 +46,14 @@ class FileInMemory {
   int descriptor_;
   std::string path_;
 };
+
+// Some kB in all, for speed.
+inline std::string SmallModel(Shape shape) {
+  shape.vocabulary = std::min(shape.vocabulary, 5);
+  shape.embedding = shape.embedding % 10 + 1;
+  shape.hidden = shape.hidden % 10 + 1;
+  return TestModel(shape).file.Bytes();
+}
 
 void Seeds(const std::function<void(const std::string&)>& write);
 #define FUZZ_SEEDS void Seeds(const std::function<void(const std::string&)>& write)
