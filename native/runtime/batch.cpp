@@ -227,6 +227,7 @@ Batch::Batch(const Model& model, int32_t streams)
 }
 
 void Batch::Reset() {
+  fed_.clear();
   for (int32_t stream = 0; stream < streams_; ++stream) Reset(stream);
 }
 

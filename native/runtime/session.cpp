@@ -14,6 +14,8 @@ namespace {
 
 // Steps whose softmax product is one of a matrix with a batch of vectors.
 constexpr int64_t kEvaluatedTogether = 16;
+// Losses of fewer logits are too little work to share out.
+constexpr int64_t kLeastSharedLogits = 50000;
 
 // Sebastiano Vigna's generator: every seed is a good one.
 class SplitMix64 {
@@ -100,10 +102,15 @@ double Session::Evaluate(int32_t first, const int32_t* tokens, size_t count) {
       hidden.Copy(i, batch_.hidden(), 0);
     }
     ComputeLogits(model, &hidden, {all, steps}, &work, logits.data());
-    model.pool.Run(static_cast<int>(steps), [&](int i) {
+    const auto compute_loss = [&](int i) {
       const float* row = logits.data() + i * static_cast<int64_t>(model.vocabulary_size);
       losses[i] = model.kernels->log_sum_exp(row, model.vocabulary_size) - row[targets[i]];
-    });
+    };
+    if (steps * model.vocabulary_size >= kLeastSharedLogits) {
+      model.pool.Run(static_cast<int>(steps), compute_loss);
+    } else {
+      for (int i = 0; i < steps; ++i) compute_loss(i);
+    }
     for (int64_t i = 0; i < steps; ++i) loss += losses[i];
   }
   return loss;

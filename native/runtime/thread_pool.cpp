@@ -40,9 +40,10 @@ void ThreadPool::SetThreads(int threads) {
 }
 
 void ThreadPool::Start() {
-  workers_.reserve(static_cast<size_t>(threads() - 1));
+  const auto wanted = static_cast<size_t>(threads() - 1);
+  workers_.reserve(wanted);
   try {
-    while (workers_.size() < workers_.capacity()) workers_.emplace_back([this] { Work(); });
+    while (workers_.size() < wanted) workers_.emplace_back([this] { Work(); });
   } catch (const std::system_error&) {
     // The system gives no more threads: those there are do the work. This is not tried again for each product.
     threads_.store(static_cast<int>(workers_.size()) + 1);
