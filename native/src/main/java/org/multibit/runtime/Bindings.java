@@ -13,8 +13,9 @@ import org.bytedeco.javacpp.annotation.NoException;
 import org.bytedeco.javacpp.annotation.Platform;
 
 /**
- * What native code offers, as it is: multibit.h and kernel_calls.h. Models, sessions and kernels
- * are addresses; strings are bytes that end with a zero. Call {@link NativeLibrary#load} first.
+ * What native code offers, as it is: multibit.h and kernel_calls.h. Models, sessions, batches and
+ * kernels are addresses; strings are bytes that end with a zero. Call {@link NativeLibrary#load}
+ * first.
  */
 @Platform(
     include = {"multibit.h", "kernel_calls.h"},
@@ -80,6 +81,8 @@ final class Bindings {
 
   static native void multibit_model_close(@Cast("multibit_model*") long model);
 
+  static native int multibit_model_set_threads(@Cast("multibit_model*") long model, int threads);
+
   static native int multibit_model_describe(
       @Cast("const multibit_model*") long model, ModelInfo info);
 
@@ -121,6 +124,23 @@ final class Bindings {
       @Cast("uint64_t") long seed,
       @Cast("int32_t*") int[] tokens,
       @Cast("size_t") long count);
+
+  static native int multibit_batch_new(
+      @Cast("const multibit_model*") long model,
+      int streams,
+      @Cast("multibit_batch**") long[] batch);
+
+  static native void multibit_batch_free(@Cast("multibit_batch*") long batch);
+
+  static native int multibit_batch_reset(@Cast("multibit_batch*") long batch, int stream);
+
+  static native int multibit_batch_reset_all(@Cast("multibit_batch*") long batch);
+
+  static native int multibit_batch_step(
+      @Cast("multibit_batch*") long batch, @Cast("const int32_t*") int[] tokens);
+
+  static native int multibit_batch_logits(
+      @Cast("multibit_batch*") long batch, @Cast("const float**") @ByPtrPtr FloatPointer logits);
 
   /** 0 past the last tier. */
   @Name("multibit::SupportedTier")
