@@ -131,9 +131,10 @@ record InferenceBench(
       throws IOException {
     Turns turns = new Turns();
     for (Bits pair : bits) {
-      if (batch == 1) {
-        ChildProcess child = children.get("multibit " + pair);
-        turns.add(child.name(), child, multibit(folder, pair, 0));
+      ChildProcess child = children.get("multibit " + pair);
+      turns.add(child.name(), child, multibit(folder, pair, 0, batch));
+      if (batch > 1) {
+        checkBatch(child, multibit(folder, pair, batch - 1, 1));
       }
     }
     turns.add(FP32, children.get(FP32), onnx(model, folder, FP32, batch, true));
@@ -180,8 +181,20 @@ record InferenceBench(
         "prepacking", prepacking);
   }
 
-  private static Map<String, Object> multibit(Path folder, Bits pair, int stream) {
-    return Map.of("file", folder.resolve(fileName(pair)).toString(), "stream", stream);
+  private static Map<String, Object> multibit(Path folder, Bits pair, int stream, int batch) {
+    return Map.of(
+        "file", folder.resolve(fileName(pair)).toString(), "stream", stream, "batch", batch);
+  }
+
+  /** A stream of a batch, already prepared, computes what it does alone, to the bit. */
+  private static void checkBatch(ChildProcess child, Map<String, Object> alone) throws IOException {
+    child.prepare("alone", alone);
+    boolean same = child.result("alone").equals(child.result(child.name()));
+    child.release("alone");
+    if (!same) {
+      throw new IllegalStateException(
+          child.name() + ": the last stream of a batch has other logits than a session of its own");
+    }
   }
 
   /**
@@ -194,7 +207,7 @@ record InferenceBench(
       throws IOException {
     ChildProcess multibit = children.get("multibit " + bits.get(0));
     // ONNX Runtime's result is that of its last stream.
-    multibit.prepare("reference", multibit(folder, COMPARED, batch - 1));
+    multibit.prepare("reference", multibit(folder, COMPARED, batch - 1, 1));
     JsonNode reference = multibit.result("reference");
     multibit.release("reference");
     double[] differences = {
