@@ -134,7 +134,7 @@ HWY_INLINE void VectorProduct(const Product& p, const uint64_t* weights, const f
           WordVector planes[kW][kV];
           for (int q = 0; q < kW; ++q) {
             for (int v = 0; v < kV; ++v) {
-              __builtin_prefetch(w + v * block + q * 8 + ahead);
+              __builtin_prefetch(weights + ahead + ((word * kW + q) * kV + v) * 8);
               planes[q][v] = hn::LoadU(kWords, w + v * block + q * 8);
             }
           }
