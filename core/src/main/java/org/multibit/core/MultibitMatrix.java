@@ -29,6 +29,9 @@ public final class MultibitMatrix {
   /** Rows side by side in a batch of activation vectors: each vector by itself. */
   public static final int ACTIVATION_LANES = 1;
 
+  /** Bytes. A vector that straddles two lines takes kernels twice the time to read. */
+  private static final int CACHE_LINE = 64;
+
   private final int rows;
   private final int cols;
   private final int bits;
@@ -90,10 +93,16 @@ public final class MultibitMatrix {
 
   private static ByteBuffer direct(long elements, int size) {
     long bytes = elements * size;
-    if (bytes > Integer.MAX_VALUE) {
+    // Slices of aligned memory start and end at its lines.
+    long room = bytes + 2 * CACHE_LINE;
+    if (room > Integer.MAX_VALUE) {
       throw new IllegalArgumentException("The matrix would take " + bytes + " bytes: over 2 GiB");
     }
-    return ByteBuffer.allocateDirect((int) bytes).order(ByteOrder.nativeOrder());
+    return ByteBuffer.allocateDirect((int) room)
+        .alignedSlice(CACHE_LINE)
+        .limit((int) bytes)
+        .slice()
+        .order(ByteOrder.nativeOrder());
   }
 
   /** 64-bit words of all planes, padding included. */
