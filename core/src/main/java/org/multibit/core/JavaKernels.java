@@ -6,12 +6,14 @@ import java.nio.LongBuffer;
 import java.util.stream.IntStream;
 
 /** The kernels in plain Java: what runs without a native library, and the oracle of every test. */
-public final class JavaKernels implements Kernels {
+public class JavaKernels implements Kernels {
   private static final float LARGEST_UNSCALED = 0x1p60f;
   private static final float SMALLEST_UNSCALED = 0x1p-60f;
 
   /** Of coefficients; below the largest float by more than the rounding of 8 additions. */
   private static final float LARGEST_SUM = 0x1.ffffep127f;
+
+  private static final long GOLDEN = 0x9E3779B97F4A7C15L;
 
   @Override
   public String name() {
@@ -252,5 +254,216 @@ public final class JavaKernels implements Kernels {
       logits.put(start + c, (float) (logits.get(start + c) / sum));
     }
     return max + Math.log(sum);
+  }
+
+  @Override
+  public void multiply(
+      MultibitMatrix weights,
+      MultibitMatrix activations,
+      LongBuffer masks,
+      FloatBuffer start,
+      FloatBuffer out) {
+    KernelChecks.multiply(weights, activations, masks, start, out);
+    LongBuffer w = weights.planes();
+    LongBuffer x = activations.planes();
+    int words = weights.words();
+    IntStream.range(0, weights.rows())
+        .parallel()
+        .forEach(
+            r -> {
+              for (int b = 0; b < activations.rows(); b++) {
+                int n = weights.cols();
+                if (masks != null) {
+                  n = 0;
+                  for (int word = 0; word < words; word++) {
+                    n += Long.bitCount(masks.get(masks.position() + b * words + word));
+                  }
+                }
+                double y = 0;
+                for (int i = 0; i < weights.bits(); i++) {
+                  for (int j = 0; j < activations.bits(); j++) {
+                    int differ = 0;
+                    for (int word = 0; word < words; word++) {
+                      long places =
+                          w.get(weights.planeIndex(r, i, word))
+                              ^ x.get(activations.planeIndex(b, j, word));
+                      if (masks != null) {
+                        places &= masks.get(masks.position() + b * words + word);
+                      }
+                      differ += Long.bitCount(places);
+                    }
+                    double coefficients =
+                        (double) weights.coefficient(r, i) * activations.coefficient(b, j);
+                    y += coefficients * (n - 2 * differ);
+                  }
+                }
+                int at = out.position() + b * weights.rows() + r;
+                out.put(
+                    at,
+                    (start == null ? out.get(at) : start.get(start.position() + r)) + (float) y);
+              }
+            });
+  }
+
+  @Override
+  public void dropoutMasks(long key, double retain, int rows, int cols, LongBuffer masks) {
+    KernelChecks.dropoutMasks(retain, rows, cols, masks);
+    // Compares 63 random bits with the probability.
+    long threshold = (long) (retain * Long.MAX_VALUE);
+    int words = (cols + 63) / 64;
+    IntStream.range(0, rows)
+        .parallel()
+        .forEach(
+            r -> {
+              for (int word = 0; word < words; word++) {
+                long mask = 0;
+                for (int c = word * 64; c < Math.min(cols, word * 64 + 64); c++) {
+                  long position = (long) r * cols + c;
+                  boolean retained = mix(key + position * GOLDEN) >>> 1 < threshold;
+                  mask |= (retained ? 1L : 0) << c;
+                }
+                masks.put(masks.position() + r * words + word, mask);
+              }
+            });
+  }
+
+  /** SplitMix64's next number in state z. */
+  private static long mix(long z) {
+    z += GOLDEN;
+    z = (z ^ z >>> 30) * 0xBF58476D1CE4E5B9L;
+    z = (z ^ z >>> 27) * 0x94D049BB133111EBL;
+    return z ^ z >>> 31;
+  }
+
+  @Override
+  public void drop(LongBuffer masks, float factor, int rows, int cols, FloatBuffer x) {
+    KernelChecks.drop(masks, rows, cols, x);
+    int words = (cols + 63) / 64;
+    for (int r = 0; r < rows; r++) {
+      for (int c = 0; c < cols; c++) {
+        int at = x.position() + r * cols + c;
+        long mask = masks.get(masks.position() + r * words + c / 64);
+        x.put(at, (mask >>> c & 1) != 0 ? x.get(at) * factor : 0);
+      }
+    }
+  }
+
+  @Override
+  public void addToRows(FloatBuffer row, FloatBuffer into) {
+    KernelChecks.rows(row, into);
+    int cols = row.remaining();
+    for (int i = 0; i < into.remaining(); i++) {
+      int at = into.position() + i;
+      into.put(at, into.get(at) + row.get(row.position() + i % cols));
+    }
+  }
+
+  @Override
+  public void sumRows(FloatBuffer rows, FloatBuffer sums) {
+    KernelChecks.rows(sums, rows);
+    int cols = sums.remaining();
+    IntStream.range(0, cols)
+        .parallel()
+        .forEach(
+            c -> {
+              float sum = 0;
+              for (int i = c; i < rows.remaining(); i += cols) {
+                sum += rows.get(rows.position() + i);
+              }
+              sums.put(sums.position() + c, sum);
+            });
+  }
+
+  @Override
+  public double sumOfSquares(FloatBuffer x) {
+    KernelChecks.vector(x);
+    double sum = 0;
+    for (int i = x.position(); i < x.limit(); i++) {
+      sum += (double) x.get(i) * x.get(i);
+    }
+    return sum;
+  }
+
+  @Override
+  public void scale(FloatBuffer x, float factor) {
+    KernelChecks.vector(x);
+    for (int i = x.position(); i < x.limit(); i++) {
+      x.put(i, x.get(i) * factor);
+    }
+  }
+
+  @Override
+  public void clip(FloatBuffer x, float bound) {
+    KernelChecks.vector(x);
+    for (int i = x.position(); i < x.limit(); i++) {
+      x.put(i, Math.min(Math.max(x.get(i), -bound), bound));
+    }
+  }
+
+  @Override
+  public void lstmForward(
+      FloatBuffer gates,
+      FloatBuffer before,
+      int units,
+      FloatBuffer cell,
+      FloatBuffer cellTanh,
+      FloatBuffer hidden) {
+    int rows = KernelChecks.lstm(units, new FloatBuffer[] {gates}, before, cell, cellTanh, hidden);
+    for (int i = 0; i < rows * units; i++) {
+      int z = gates.position() + i / units * 4 * units + i % units;
+      float candidate = (float) Math.tanh(gates.get(z));
+      float forget = sigmoid(gates.get(z + units));
+      float output = sigmoid(gates.get(z + 2 * units));
+      float input = sigmoid(gates.get(z + 3 * units));
+      float c = forget * before.get(before.position() + i) + input * candidate;
+      float tanh = (float) Math.tanh(c);
+      gates.put(z, candidate);
+      gates.put(z + units, forget);
+      gates.put(z + 2 * units, output);
+      gates.put(z + 3 * units, input);
+      cell.put(cell.position() + i, c);
+      cellTanh.put(cellTanh.position() + i, tanh);
+      hidden.put(hidden.position() + i, output * tanh);
+    }
+  }
+
+  private static float sigmoid(float x) {
+    return (float) (1 / (1 + Math.exp(-x)));
+  }
+
+  @Override
+  public void lstmBackward(
+      FloatBuffer gates,
+      FloatBuffer before,
+      FloatBuffer cellTanh,
+      int units,
+      FloatBuffer hiddenGradient,
+      FloatBuffer cellGradient,
+      FloatBuffer gateGradients) {
+    int rows =
+        KernelChecks.lstm(
+            units,
+            new FloatBuffer[] {gates, gateGradients},
+            before,
+            cellTanh,
+            hiddenGradient,
+            cellGradient);
+    for (int i = 0; i < rows * units; i++) {
+      int part = i / units * 4 * units + i % units;
+      int z = gates.position() + part;
+      float candidate = gates.get(z);
+      float forget = gates.get(z + units);
+      float output = gates.get(z + 2 * units);
+      float input = gates.get(z + 3 * units);
+      float tanh = cellTanh.get(cellTanh.position() + i);
+      float dh = hiddenGradient.get(hiddenGradient.position() + i);
+      float dc = dh * output * (1 - tanh * tanh) + cellGradient.get(cellGradient.position() + i);
+      int dz = gateGradients.position() + part;
+      gateGradients.put(dz, dc * input * (1 - candidate * candidate));
+      gateGradients.put(dz + units, dc * before.get(before.position() + i) * forget * (1 - forget));
+      gateGradients.put(dz + 2 * units, dh * tanh * output * (1 - output));
+      gateGradients.put(dz + 3 * units, dc * candidate * input * (1 - input));
+      cellGradient.put(cellGradient.position() + i, dc * forget);
+    }
   }
 }

@@ -16,7 +16,7 @@ import org.nd4j.linalg.factory.Nd4j;
 
 /** Computes {@link QuantizedEmbedding}. Only the rows that a batch looks up are quantized. */
 public final class QuantizedEmbeddingLayer extends BaseLayer<QuantizedEmbedding> {
-  private final RowQuantizer rowQuantizer = new RowQuantizer("word rows looked up");
+  private final RowQuantizer rowQuantizer = RowQuantizer.ofActivations("word rows looked up");
 
   public QuantizedEmbeddingLayer(NeuralNetConfiguration conf, DataType dataType) {
     super(conf, dataType);

@@ -1,6 +1,9 @@
 package org.multibit.layers;
 
+import java.lang.ref.Reference;
 import org.multibit.core.FloatRows;
+import org.multibit.core.Kernels;
+import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.factory.Nd4j;
 
@@ -41,5 +44,36 @@ final class TimeMajor {
       double alpha,
       double beta) {
     Nd4j.gemm(b, a, c.transpose(), !transposeB, !transposeA, alpha, beta);
+  }
+
+  /**
+   * @param row [C]; null = nothing is added
+   * @param rows [N, C], 'c' order, changed
+   */
+  static void addToRows(INDArray row, INDArray rows) {
+    if (row == null) {
+      return;
+    }
+    if (rows.dataType() == DataType.FLOAT) {
+      Kernels.get().addToRows(FloatRows.of(row), FloatRows.of(rows));
+      Reference.reachabilityFence(row);
+      Reference.reachabilityFence(rows);
+    } else {
+      rows.addiRowVector(row);
+    }
+  }
+
+  /**
+   * @param rows [N, C], 'c' order
+   * @param sums receives the sum of each column, C elements
+   */
+  static void sumRows(INDArray rows, INDArray sums) {
+    if (rows.dataType() == DataType.FLOAT) {
+      Kernels.get().sumRows(FloatRows.of(rows), FloatRows.of(sums));
+      Reference.reachabilityFence(rows);
+      Reference.reachabilityFence(sums);
+    } else {
+      rows.sum(sums, 0);
+    }
   }
 }

@@ -3,11 +3,13 @@ package org.multibit.runtime;
 import java.lang.ref.Reference;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
+import java.nio.LongBuffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.ForkJoinPool;
 import java.util.function.LongBinaryOperator;
 import java.util.stream.IntStream;
+import org.bytedeco.javacpp.DoublePointer;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.IntPointer;
 import org.bytedeco.javacpp.LongPointer;
@@ -27,12 +29,15 @@ import org.multibit.core.Uniform;
  * The native kernels of one instruction-set tier. Rows are shared among the threads of the common
  * pool; each row is computed by one thread, so results do not depend on their number.
  */
-public final class NativeKernels implements Kernels {
+public class NativeKernels implements Kernels {
   /** Rows of a part are a multiple of this, since weights lie in blocks of so many rows. */
   private static final int ROW_STEP = MultibitMatrix.WEIGHT_LANES;
 
   /** About as many elements or word products as are worth a thread's start. */
   private static final long LEAST_WORK = 1 << 15;
+
+  /** Elements that are added up by themselves, so that a sum does not depend on the threads. */
+  private static final int CHUNK = 1 << 16;
 
   private static final JavaKernels JAVA = new JavaKernels();
 
@@ -258,6 +263,291 @@ public final class NativeKernels implements Kernels {
           Bindings.softmax(kernels, logits, first, last, classes, labels, losses);
           return -1;
         });
+  }
+
+  @Override
+  public void multiply(
+      MultibitMatrix weights,
+      MultibitMatrix activations,
+      LongBuffer masks,
+      FloatBuffer start,
+      FloatBuffer out) {
+    KernelChecks.multiply(weights, activations, masks, start, out);
+    Operands o = new Operands(weights, activations, masks, start);
+    FloatPointer to = pointer(out);
+    forRows(
+        weights.rows(),
+        (long) weights.words() * weights.bits() * activations.bits() * activations.rows(),
+        (first, last) -> {
+          Bindings.multiplyMasked(
+              kernels,
+              o.weightPlanes,
+              o.weightCoefficients,
+              weights.rows(),
+              first,
+              last,
+              weights.cols(),
+              weights.bits(),
+              o.activationPlanes,
+              o.activationCoefficients,
+              activations.bits(),
+              o.masks,
+              activations.rows(),
+              o.start,
+              to);
+          return -1;
+        });
+    o.fence();
+    Reference.reachabilityFence(out);
+  }
+
+  @Override
+  public void softmaxCrossEntropy(
+      MultibitMatrix weights,
+      MultibitMatrix activations,
+      LongBuffer masks,
+      FloatBuffer start,
+      IntBuffer labels,
+      FloatBuffer gradients,
+      FloatBuffer losses) {
+    KernelChecks.multiply(weights, activations, masks, start, gradients);
+    KernelChecks.softmaxCrossEntropy(gradients, weights.rows(), labels, losses);
+    if (start == null || labels.remaining() != activations.rows()) {
+      throw new IllegalArgumentException(
+          "Logits need a start, and a label for each of %d rows, not %d"
+              .formatted(activations.rows(), labels.remaining()));
+    }
+    Operands o = new Operands(weights, activations, masks, start);
+    IntPointer right = new IntPointer(labels.slice());
+    FloatPointer to = pointer(gradients);
+    FloatPointer loss = pointer(losses);
+    forRows(
+        activations.rows(),
+        8L * weights.rows(),
+        (first, last) -> {
+          Bindings.multiplyMaskedSoftmax(
+              kernels,
+              o.weightPlanes,
+              o.weightCoefficients,
+              weights.rows(),
+              weights.cols(),
+              weights.bits(),
+              o.activationPlanes,
+              o.activationCoefficients,
+              activations.bits(),
+              o.masks,
+              first,
+              last,
+              o.start,
+              right,
+              to,
+              loss);
+          return -1;
+        });
+    o.fence();
+    Reference.reachabilityFence(labels);
+    Reference.reachabilityFence(gradients);
+    Reference.reachabilityFence(losses);
+  }
+
+  /** The operands of a masked product where native code finds them. */
+  private static final class Operands {
+    final LongPointer weightPlanes;
+    final FloatPointer weightCoefficients;
+    final LongPointer activationPlanes;
+    final FloatPointer activationCoefficients;
+    final LongPointer masks;
+    final FloatPointer start;
+    private final Object[] owners;
+
+    Operands(
+        MultibitMatrix weights, MultibitMatrix activations, LongBuffer masks, FloatBuffer start) {
+      weightPlanes = new LongPointer(weights.planes());
+      weightCoefficients = new FloatPointer(weights.coefficients());
+      activationPlanes = new LongPointer(activations.planes());
+      activationCoefficients = new FloatPointer(activations.coefficients());
+      this.masks = masks == null ? null : pointer(masks);
+      this.start = start == null ? null : pointer(start);
+      owners = new Object[] {weights, activations, masks, start};
+    }
+
+    void fence() {
+      Reference.reachabilityFence(owners);
+    }
+  }
+
+  @Override
+  public void dropoutMasks(long key, double retain, int rows, int cols, LongBuffer masks) {
+    KernelChecks.dropoutMasks(retain, rows, cols, masks);
+    long threshold = (long) (retain * Long.MAX_VALUE);
+    LongPointer to = pointer(masks);
+    forRows(
+        rows,
+        4L * cols,
+        (first, last) -> {
+          Bindings.dropoutMasks(kernels, key, threshold, first, last, cols, to);
+          return -1;
+        });
+    Reference.reachabilityFence(masks);
+  }
+
+  @Override
+  public void drop(LongBuffer masks, float factor, int rows, int cols, FloatBuffer x) {
+    KernelChecks.drop(masks, rows, cols, x);
+    LongPointer m = pointer(masks);
+    FloatPointer to = pointer(x);
+    forRows(
+        rows,
+        cols,
+        (first, last) -> {
+          Bindings.drop(kernels, m, factor, first, last, cols, to);
+          return -1;
+        });
+    Reference.reachabilityFence(masks);
+    Reference.reachabilityFence(x);
+  }
+
+  @Override
+  public void addToRows(FloatBuffer row, FloatBuffer into) {
+    KernelChecks.rows(row, into);
+    int cols = row.remaining();
+    FloatPointer from = pointer(row);
+    FloatPointer to = pointer(into);
+    forRows(
+        into.remaining() / cols,
+        cols,
+        (first, last) -> {
+          Bindings.addToRows(kernels, from, first, last, cols, to);
+          return -1;
+        });
+    Reference.reachabilityFence(row);
+    Reference.reachabilityFence(into);
+  }
+
+  @Override
+  public void sumRows(FloatBuffer rows, FloatBuffer sums) {
+    KernelChecks.rows(sums, rows);
+    int cols = sums.remaining();
+    FloatPointer from = pointer(rows);
+    FloatPointer to = pointer(sums);
+    forRows(
+        cols,
+        rows.remaining() / cols,
+        (first, last) -> {
+          Bindings.sumRows(kernels, from, rows.remaining() / cols, cols, first, last, to);
+          return -1;
+        });
+    Reference.reachabilityFence(rows);
+    Reference.reachabilityFence(sums);
+  }
+
+  @Override
+  public double sumOfSquares(FloatBuffer x) {
+    KernelChecks.vector(x);
+    int chunks = (x.remaining() + CHUNK - 1) / CHUNK;
+    FloatPointer from = pointer(x);
+    double sum = 0;
+    try (DoublePointer sums = new DoublePointer(Math.max(1, chunks))) {
+      forRows(
+          chunks,
+          CHUNK,
+          (first, last) -> {
+            Bindings.sumsOfSquares(kernels, from, x.remaining(), CHUNK, first, last, sums);
+            return -1;
+          });
+      for (int i = 0; i < chunks; i++) {
+        sum += sums.get(i);
+      }
+    }
+    Reference.reachabilityFence(x);
+    return sum;
+  }
+
+  @Override
+  public void scale(FloatBuffer x, float factor) {
+    KernelChecks.vector(x);
+    FloatPointer to = pointer(x);
+    forRows(
+        x.remaining(),
+        1,
+        (first, last) -> {
+          Bindings.scale(kernels, to, first, last, factor);
+          return -1;
+        });
+    Reference.reachabilityFence(x);
+  }
+
+  @Override
+  public void clip(FloatBuffer x, float bound) {
+    KernelChecks.vector(x);
+    FloatPointer to = pointer(x);
+    forRows(
+        x.remaining(),
+        1,
+        (first, last) -> {
+          Bindings.clip(kernels, to, first, last, bound);
+          return -1;
+        });
+    Reference.reachabilityFence(x);
+  }
+
+  @Override
+  public void lstmForward(
+      FloatBuffer gates,
+      FloatBuffer before,
+      int units,
+      FloatBuffer cell,
+      FloatBuffer cellTanh,
+      FloatBuffer hidden) {
+    int rows = KernelChecks.lstm(units, new FloatBuffer[] {gates}, before, cell, cellTanh, hidden);
+    FloatPointer z = pointer(gates);
+    FloatPointer c0 = pointer(before);
+    FloatPointer c = pointer(cell);
+    FloatPointer tanh = pointer(cellTanh);
+    FloatPointer h = pointer(hidden);
+    forRows(
+        rows,
+        4L * units,
+        (first, last) -> {
+          Bindings.lstmForward(kernels, first, last, units, z, c0, c, tanh, h);
+          return -1;
+        });
+    for (FloatBuffer buffer : new FloatBuffer[] {gates, before, cell, cellTanh, hidden}) {
+      Reference.reachabilityFence(buffer);
+    }
+  }
+
+  @Override
+  public void lstmBackward(
+      FloatBuffer gates,
+      FloatBuffer before,
+      FloatBuffer cellTanh,
+      int units,
+      FloatBuffer hiddenGradient,
+      FloatBuffer cellGradient,
+      FloatBuffer gateGradients) {
+    FloatBuffer[] states = {before, cellTanh, hiddenGradient, cellGradient};
+    int rows = KernelChecks.lstm(units, new FloatBuffer[] {gates, gateGradients}, states);
+    FloatPointer z = pointer(gates);
+    FloatPointer c0 = pointer(before);
+    FloatPointer tanh = pointer(cellTanh);
+    FloatPointer dh = pointer(hiddenGradient);
+    FloatPointer dc = pointer(cellGradient);
+    FloatPointer dz = pointer(gateGradients);
+    forRows(
+        rows,
+        4L * units,
+        (first, last) -> {
+          Bindings.lstmBackward(kernels, first, last, units, z, c0, tanh, dh, dc, dz);
+          return -1;
+        });
+    Reference.reachabilityFence(gates);
+    Reference.reachabilityFence(states);
+    Reference.reachabilityFence(gateGradients);
+  }
+
+  private static LongPointer pointer(LongBuffer buffer) {
+    return new LongPointer(buffer.slice());
   }
 
   /** The memory from the buffer's position on; JavaCPP 1.5.12 itself gets positions wrong. */
