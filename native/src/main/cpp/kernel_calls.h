@@ -105,6 +105,11 @@ inline void AddToRows(const Kernels* kernels, const float* row, int64_t first_ro
   for (int64_t r = first_row; r < last_row; ++r) kernels->add(row, cols, into + r * cols);
 }
 
+inline void AddRows(const Kernels* kernels, const float* x, const int32_t* index, int64_t rows, int64_t cols,
+                    float* into) {
+  for (int64_t r = 0; r < rows; ++r) kernels->add(x + r * cols, cols, into + index[r] * cols);
+}
+
 // Columns [first, last) of the sum.
 inline void SumRows(const Kernels* kernels, const float* x, int64_t rows, int64_t cols, int64_t first, int64_t last,
                     float* sums) {

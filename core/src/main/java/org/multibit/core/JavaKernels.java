@@ -359,6 +359,18 @@ public class JavaKernels implements Kernels {
   }
 
   @Override
+  public void addRows(FloatBuffer rows, IntBuffer index, int cols, FloatBuffer into) {
+    KernelChecks.addRows(rows, index, cols, into);
+    for (int i = 0; i < index.remaining(); i++) {
+      int from = rows.position() + i * cols;
+      int to = into.position() + index.get(index.position() + i) * cols;
+      for (int c = 0; c < cols; c++) {
+        into.put(to + c, into.get(to + c) + rows.get(from + c));
+      }
+    }
+  }
+
+  @Override
   public void sumRows(FloatBuffer rows, FloatBuffer sums) {
     KernelChecks.rows(sums, rows);
     int cols = sums.remaining();

@@ -96,6 +96,19 @@ public final class KernelChecks {
     }
   }
 
+  public static void addRows(FloatBuffer rows, IntBuffer index, int cols, FloatBuffer into) {
+    size("The rows", rows, index.remaining(), cols);
+    int count = into.remaining() / cols;
+    size("The sums", into, count, cols);
+    for (int i = index.position(); i < index.limit(); i++) {
+      if (index.get(i) < 0 || index.get(i) >= count) {
+        throw new IllegalArgumentException(
+            "Row %d is added to row %d, outside 0..%d"
+                .formatted(i - index.position(), index.get(i), count - 1));
+      }
+    }
+  }
+
   public static void vector(FloatBuffer x) {
     size("The elements", x, x.remaining(), 1);
   }

@@ -139,6 +139,14 @@ public interface Kernels {
   /** {@code into[r, c] += row[c]} for {@code into.remaining() / row.remaining()} rows. */
   void addToRows(FloatBuffer row, FloatBuffer into);
 
+  /**
+   * {@code into[index[i], c] += rows[i, c]}, in rising i.
+   *
+   * @param index of a row of {@code into} for each of {@code rows}, in any order, repeated or not
+   * @param into whole rows of {@code cols} elements
+   */
+  void addRows(FloatBuffer rows, IntBuffer index, int cols, FloatBuffer into);
+
   /** {@code sums[c] = sum_r rows[r, c]}, in rising r; {@code sums.remaining()} columns. */
   void sumRows(FloatBuffer rows, FloatBuffer sums);
 

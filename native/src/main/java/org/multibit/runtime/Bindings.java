@@ -275,6 +275,15 @@ final class Bindings {
       @Cast("int64_t") long cols,
       FloatPointer into);
 
+  @Name("multibit::AddRows")
+  static native void addRows(
+      @Cast("const multibit::Kernels*") long kernels,
+      @Cast("const float*") FloatPointer x,
+      @Cast("const int32_t*") IntPointer index,
+      @Cast("int64_t") long rows,
+      @Cast("int64_t") long cols,
+      FloatPointer into);
+
   @Name("multibit::SumRows")
   static native void sumRows(
       @Cast("const multibit::Kernels*") long kernels,

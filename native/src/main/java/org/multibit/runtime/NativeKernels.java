@@ -425,6 +425,16 @@ public class NativeKernels implements Kernels {
   }
 
   @Override
+  public void addRows(FloatBuffer rows, IntBuffer index, int cols, FloatBuffer into) {
+    KernelChecks.addRows(rows, index, cols, into);
+    IntPointer at = new IntPointer(index.slice());
+    Bindings.addRows(kernels, pointer(rows), at, index.remaining(), cols, pointer(into));
+    Reference.reachabilityFence(rows);
+    Reference.reachabilityFence(index);
+    Reference.reachabilityFence(into);
+  }
+
+  @Override
   public void sumRows(FloatBuffer rows, FloatBuffer sums) {
     KernelChecks.rows(sums, rows);
     int cols = sums.remaining();
