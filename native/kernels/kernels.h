@@ -14,6 +14,9 @@ namespace multibit {
 
 enum Method : int { kUniform = 0, kBalanced = 1, kGreedy = 2, kRefined = 3, kAlternating = 4, kOptimal = 5 };
 
+// Columns of a panel of full-precision weights, see gemm_panels.
+constexpr int kPanelColumns = 32;
+
 struct Quantizer {
   int method;   // Method
   int cycles;   // alternating only
@@ -114,6 +117,11 @@ struct Kernels {
   void (*lstm_backward)(int64_t first_row, int64_t last_row, int64_t hidden, const float* gates, const float* before,
                         const float* cell_tanh, const float* hidden_gradient, float* cell_gradient,
                         float* gate_gradients);
+
+  // out [batch, cols] += x [batch, inner] * w [inner, cols], columns of panels [first_panel, last_panel). Panel p holds
+  // columns p * kPanelColumns.. of w, row after row, each filled up with zeros to kPanelColumns.
+  void (*gemm_panels)(const float* x, int64_t batch, int64_t inner, const float* panels, int64_t first_panel,
+                      int64_t last_panel, int64_t cols, float* out);
 };
 
 // The best tier that the CPU supports, or the one that the environment's MULTIBIT_ISA names (empty counts as unset).

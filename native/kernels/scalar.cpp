@@ -458,11 +458,26 @@ void LstmBackward(int64_t first_row, int64_t last_row, int64_t hidden, const flo
   }
 }
 
+void GemmPanels(const float* x, int64_t batch, int64_t inner, const float* panels, int64_t first_panel,
+                int64_t last_panel, int64_t cols, float* out) {
+  for (int64_t p = first_panel; p < last_panel; ++p) {
+    for (int64_t b = 0; b < batch; ++b) {
+      for (int64_t j = p * kPanelColumns; j < cols && j < (p + 1) * kPanelColumns; ++j) {
+        float sum = out[b * cols + j];
+        for (int64_t k = 0; k < inner; ++k) {
+          sum += x[b * inner + k] * panels[(p * inner + k) * kPanelColumns + j % kPanelColumns];
+        }
+        out[b * cols + j] = sum;
+      }
+    }
+  }
+}
+
 }  // namespace
 
-const Kernels kScalarKernels = {"scalar",  QuantizeScratch, Quantize,     Dequantize,  Gemv,    Gemm,
-                                GemvFloat, GemvDense,       LstmCell,     LogSumExp,   Softmax, ReadWords,
-                                CountBits, GemmMasked,      DropoutMasks, Drop,        Add,     Scale,
-                                Clip,      SumOfSquares,    LstmForward,  LstmBackward};
+const Kernels kScalarKernels = {"scalar",  QuantizeScratch, Quantize,     Dequantize,   Gemv,      Gemm,
+                                GemvFloat, GemvDense,       LstmCell,     LogSumExp,    Softmax,   ReadWords,
+                                CountBits, GemmMasked,      DropoutMasks, Drop,         Add,       Scale,
+                                Clip,      SumOfSquares,    LstmForward,  LstmBackward, GemmPanels};
 
 }  // namespace multibit

@@ -90,6 +90,24 @@ inline void MultiplyMaskedSoftmax(const Kernels* kernels, const uint64_t* weight
   }
 }
 
+// w [inner, cols], or [cols, inner] if transposed, as panels [first, last) of gemm_panels.
+inline void MakePanels(const float* w, int64_t inner, int64_t cols, bool transposed, int64_t first, int64_t last,
+                       float* panels) {
+  constexpr int64_t kColumns = kPanelColumns;
+  std::memset(panels + first * inner * kColumns, 0, (last - first) * inner * kColumns * sizeof(float));
+  for (int64_t j = first * kColumns; j < last * kColumns && j < cols; ++j) {
+    float* column = panels + j / kColumns * inner * kColumns + j % kColumns;
+    const float* source = transposed ? w + j * inner : w + j;
+    const int64_t step = transposed ? 1 : cols;
+    for (int64_t k = 0; k < inner; ++k) column[k * kColumns] = source[k * step];
+  }
+}
+
+inline void MultiplyPanels(const Kernels* kernels, const float* x, int64_t batch, int64_t inner, const float* panels,
+                           int64_t first, int64_t last, int64_t cols, float* out) {
+  kernels->gemm_panels(x, batch, inner, panels, first, last, cols, out);
+}
+
 inline void DropoutMasks(const Kernels* kernels, uint64_t key, uint64_t threshold, int64_t first_row, int64_t last_row,
                          int64_t cols, uint64_t* masks) {
   kernels->dropout_masks(key, threshold, first_row, last_row, cols, masks);
@@ -118,8 +136,8 @@ inline void SumRows(const Kernels* kernels, const float* x, int64_t rows, int64_
 }
 
 // One sum for each of the chunks [first, last) of n elements.
-inline void SumsOfSquares(const Kernels* kernels, const float* x, int64_t n, int64_t chunk, int64_t first,
-                          int64_t last, double* sums) {
+inline void SumsOfSquares(const Kernels* kernels, const float* x, int64_t n, int64_t chunk, int64_t first, int64_t last,
+                          double* sums) {
   for (int64_t i = first; i < last; ++i) {
     const int64_t left = n - i * chunk;
     sums[i] = kernels->sum_of_squares(x + i * chunk, left < chunk ? left : chunk);

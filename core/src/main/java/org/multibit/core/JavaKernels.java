@@ -3,6 +3,7 @@ package org.multibit.core;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.nio.LongBuffer;
+import java.util.Arrays;
 import java.util.stream.IntStream;
 
 /** The kernels in plain Java: what runs without a native library, and the oracle of every test. */
@@ -264,33 +265,33 @@ public class JavaKernels implements Kernels {
       FloatBuffer start,
       FloatBuffer out) {
     KernelChecks.multiply(weights, activations, masks, start, out);
-    LongBuffer w = weights.planes();
-    LongBuffer x = activations.planes();
     int words = weights.words();
+    long[] x = new long[activations.rows() * words * activations.bits()];
+    activations.planes().get(x);
+    LongBuffer planes = weights.planes();
     IntStream.range(0, weights.rows())
         .parallel()
         .forEach(
             r -> {
+              long[] w = new long[words * weights.bits()];
+              for (int i = 0; i < w.length; i++) {
+                w[i] = planes.get(weights.planeIndex(r, i % weights.bits(), i / weights.bits()));
+              }
+              long[] mask = new long[words];
+              Arrays.fill(mask, -1L);
               for (int b = 0; b < activations.rows(); b++) {
                 int n = weights.cols();
                 if (masks != null) {
-                  n = 0;
-                  for (int word = 0; word < words; word++) {
-                    n += Long.bitCount(masks.get(masks.position() + b * words + word));
-                  }
+                  masks.get(masks.position() + b * words, mask);
+                  n = Arrays.stream(mask).mapToInt(Long::bitCount).sum();
                 }
                 double y = 0;
                 for (int i = 0; i < weights.bits(); i++) {
                   for (int j = 0; j < activations.bits(); j++) {
                     int differ = 0;
                     for (int word = 0; word < words; word++) {
-                      long places =
-                          w.get(weights.planeIndex(r, i, word))
-                              ^ x.get(activations.planeIndex(b, j, word));
-                      if (masks != null) {
-                        places &= masks.get(masks.position() + b * words + word);
-                      }
-                      differ += Long.bitCount(places);
+                      long of = x[(b * words + word) * activations.bits() + j];
+                      differ += Long.bitCount((w[word * weights.bits() + i] ^ of) & mask[word]);
                     }
                     double coefficients =
                         (double) weights.coefficient(r, i) * activations.coefficient(b, j);
@@ -298,9 +299,8 @@ public class JavaKernels implements Kernels {
                   }
                 }
                 int at = out.position() + b * weights.rows() + r;
-                out.put(
-                    at,
-                    (start == null ? out.get(at) : start.get(start.position() + r)) + (float) y);
+                float from = start == null ? out.get(at) : start.get(start.position() + r);
+                out.put(at, from + (float) y);
               }
             });
   }
@@ -476,6 +476,41 @@ public class JavaKernels implements Kernels {
       gateGradients.put(dz + 2 * units, dh * tanh * output * (1 - output));
       gateGradients.put(dz + 3 * units, dc * candidate * input * (1 - input));
       cellGradient.put(cellGradient.position() + i, dc * forget);
+    }
+  }
+
+  @Override
+  public void makePanels(
+      FloatBuffer w, int inner, int cols, boolean transposed, FloatBuffer panels) {
+    KernelChecks.makePanels(w, inner, cols, panels);
+    for (int j = 0; j < Kernels.panels(cols) * PANEL_COLUMNS; j++) {
+      for (int k = 0; k < inner; k++) {
+        float value =
+            j >= cols ? 0 : w.get(w.position() + (transposed ? j * inner + k : k * cols + j));
+        panels.put(panels.position() + panelIndex(j, k, inner), value);
+      }
+    }
+  }
+
+  private static int panelIndex(int col, int k, int inner) {
+    return (col / PANEL_COLUMNS * inner + k) * PANEL_COLUMNS + col % PANEL_COLUMNS;
+  }
+
+  @Override
+  public void multiplyPanels(
+      FloatBuffer x, int batch, int inner, FloatBuffer panels, int cols, FloatBuffer out) {
+    KernelChecks.multiplyPanels(x, batch, inner, panels, cols, out);
+    for (int b = 0; b < batch; b++) {
+      for (int j = 0; j < cols; j++) {
+        int at = out.position() + b * cols + j;
+        float sum = out.get(at);
+        for (int k = 0; k < inner; k++) {
+          sum +=
+              x.get(x.position() + b * inner + k)
+                  * panels.get(panels.position() + panelIndex(j, k, inner));
+        }
+        out.put(at, sum);
+      }
     }
   }
 }

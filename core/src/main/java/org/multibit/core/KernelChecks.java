@@ -109,6 +109,18 @@ public final class KernelChecks {
     }
   }
 
+  public static void makePanels(FloatBuffer w, int inner, int cols, FloatBuffer panels) {
+    size("The weights", w, inner, cols);
+    size("The panels", panels, Kernels.panelFloats(inner, cols), 1);
+  }
+
+  public static void multiplyPanels(
+      FloatBuffer x, int batch, int inner, FloatBuffer panels, int cols, FloatBuffer out) {
+    size("The activations", x, batch, inner);
+    size("The panels", panels, Kernels.panelFloats(inner, cols), 1);
+    size("The output", out, batch, cols);
+  }
+
   public static void vector(FloatBuffer x) {
     size("The elements", x, x.remaining(), 1);
   }

@@ -196,4 +196,44 @@ public interface Kernels {
       FloatBuffer hiddenGradient,
       FloatBuffer cellGradient,
       FloatBuffer gateGradients);
+
+  /** Columns of a panel, see {@link #multiplyPanels}. */
+  int PANEL_COLUMNS = 32;
+
+  /** Panels of a matrix with so many columns. */
+  static int panels(int cols) {
+    return (cols + PANEL_COLUMNS - 1) / PANEL_COLUMNS;
+  }
+
+  /** Floats of the panels of a matrix [inner, cols]. */
+  static int panelFloats(int inner, int cols) {
+    return Math.multiplyExact(Math.multiplyExact(panels(cols), PANEL_COLUMNS), inner);
+  }
+
+  /**
+   * Whether {@link #multiplyPanels} is faster here than BLAS for a batch of a few dozens. Plain
+   * Java is not.
+   */
+  default boolean panelsPay() {
+    return false;
+  }
+
+  /**
+   * Lays out full-precision weights for {@link #multiplyPanels}: panel p holds columns 32p..32p+31,
+   * row after row, filled up with zeros.
+   *
+   * @param w [inner, cols], or [cols, inner] if {@code transposed}
+   * @param panels receives {@link #panelFloats} floats
+   */
+  void makePanels(FloatBuffer w, int inner, int cols, boolean transposed, FloatBuffer panels);
+
+  /**
+   * {@code out += x w} in full precision, for a small batch and weights that many products share.
+   *
+   * @param x [batch, inner]
+   * @param panels of w [inner, cols]
+   * @param out [batch, cols]
+   */
+  void multiplyPanels(
+      FloatBuffer x, int batch, int inner, FloatBuffer panels, int cols, FloatBuffer out);
 }

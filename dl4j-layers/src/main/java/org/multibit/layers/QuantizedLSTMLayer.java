@@ -47,6 +47,7 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
   private final Steps x = new Steps(); // quantized input after dropout [T*B, nIn]
   private final DropoutMask dropout = new DropoutMask(); // of x
   private final LSTMCell cell = new LSTMCell();
+  private final RecurrentProduct product = new RecurrentProduct();
   private final Steps hiddenCodes = new Steps(); // quantized h_0 .. h_{T-1} [T*B, H]
 
   private Pass tape;
@@ -259,9 +260,12 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
   /** Runs the cell over its steps; leaves the tape. */
   private void recur(Weights rw, int time, long batch, boolean training) {
     Quantization quantization = layerConf().getRecurrentActivationQuantization();
+    if (rw.packed == null || quantization == null) {
+      product.start(rw.values, true);
+    }
     if (quantization == null) {
       for (int t = 0; t < time; t++) {
-        TimeMajor.multiply(cell.hidden.step(t), false, rw.values, true, cell.gates.step(t), 1, 1);
+        product.add(cell.hidden, t, cell.gates, t);
         cell.forward(t);
       }
       return;
@@ -275,9 +279,8 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
       if (rw.packed != null) {
         Kernels.get().multiply(rw.packed, step, null, null, cell.gates.floats(t));
       } else {
-        INDArray consumed = hiddenCodes.step(t);
-        RowQuantizer.unpack(step, consumed);
-        TimeMajor.multiply(consumed, false, rw.values, true, cell.gates.step(t), 1, 1);
+        RowQuantizer.unpack(step, hiddenCodes.step(t));
+        product.add(hiddenCodes, t, cell.gates, t);
       }
       cell.forward(t);
     }
@@ -381,10 +384,11 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
     cell.startBackward(time, batch);
     Steps dz = cell.gateGradients;
     Steps dh = cell.hiddenGradients;
+    product.start(tape.rw.values, false);
     dh.all().reshape('c', time, batch, units).assign(epsilon.permute(2, 0, 1));
     for (int t = time - 1; t >= first; t--) {
       if (t < time - 1) {
-        TimeMajor.multiply(dz.step(t + 1), false, tape.rw.values, false, dh.step(t), 1, 1);
+        product.add(dz, t + 1, dh, t);
       }
       cell.backward(t);
     }

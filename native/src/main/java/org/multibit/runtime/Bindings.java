@@ -344,4 +344,26 @@ final class Bindings {
       @Cast("const float*") FloatPointer hiddenGradient,
       FloatPointer cellGradient,
       FloatPointer gateGradients);
+
+  @Name("multibit::MakePanels")
+  static native void makePanels(
+      @Cast("const float*") FloatPointer w,
+      @Cast("int64_t") long inner,
+      @Cast("int64_t") long cols,
+      @Cast("bool") boolean transposed,
+      @Cast("int64_t") long first,
+      @Cast("int64_t") long last,
+      FloatPointer panels);
+
+  @Name("multibit::MultiplyPanels")
+  static native void multiplyPanels(
+      @Cast("const multibit::Kernels*") long kernels,
+      @Cast("const float*") FloatPointer x,
+      @Cast("int64_t") long batch,
+      @Cast("int64_t") long inner,
+      @Cast("const float*") FloatPointer panels,
+      @Cast("int64_t") long first,
+      @Cast("int64_t") long last,
+      @Cast("int64_t") long cols,
+      FloatPointer out);
 }

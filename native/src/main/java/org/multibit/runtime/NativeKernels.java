@@ -556,6 +556,49 @@ public class NativeKernels implements Kernels {
     Reference.reachabilityFence(gateGradients);
   }
 
+  @Override
+  public boolean panelsPay() {
+    return true;
+  }
+
+  @Override
+  public void makePanels(
+      FloatBuffer w, int inner, int cols, boolean transposed, FloatBuffer panels) {
+    KernelChecks.makePanels(w, inner, cols, panels);
+    FloatPointer from = pointer(w);
+    FloatPointer to = pointer(panels);
+    forParts(
+        Kernels.panels(cols),
+        1,
+        (long) inner * Kernels.PANEL_COLUMNS,
+        (first, last) -> {
+          Bindings.makePanels(from, inner, cols, transposed, first, last, to);
+          return -1;
+        });
+    Reference.reachabilityFence(w);
+    Reference.reachabilityFence(panels);
+  }
+
+  @Override
+  public void multiplyPanels(
+      FloatBuffer x, int batch, int inner, FloatBuffer panels, int cols, FloatBuffer out) {
+    KernelChecks.multiplyPanels(x, batch, inner, panels, cols, out);
+    FloatPointer from = pointer(x);
+    FloatPointer w = pointer(panels);
+    FloatPointer to = pointer(out);
+    forParts(
+        Kernels.panels(cols),
+        1,
+        (long) batch * inner * 2,
+        (first, last) -> {
+          Bindings.multiplyPanels(kernels, from, batch, inner, w, first, last, cols, to);
+          return -1;
+        });
+    Reference.reachabilityFence(x);
+    Reference.reachabilityFence(panels);
+    Reference.reachabilityFence(out);
+  }
+
   private static LongPointer pointer(LongBuffer buffer) {
     return new LongPointer(buffer.slice());
   }
@@ -572,7 +615,12 @@ public class NativeKernels implements Kernels {
    * @return the least result that is not -1, else -1
    */
   private static long forRows(int rows, long workPerRow, LongBinaryOperator task) {
-    long steps = (rows + ROW_STEP - 1) / ROW_STEP;
+    return forParts(rows, ROW_STEP, workPerRow, task);
+  }
+
+  /** The same with parts that begin at multiples of {@code step}. */
+  private static long forParts(int rows, int step, long workPerRow, LongBinaryOperator task) {
+    long steps = (rows + step - 1) / step;
     long wanted =
         Math.min(4L * ForkJoinPool.getCommonPoolParallelism(), rows * workPerRow / LEAST_WORK);
     int parts = (int) Math.max(1, Math.min(steps, wanted));
@@ -583,8 +631,8 @@ public class NativeKernels implements Kernels {
         .parallel()
         .mapToLong(
             part -> {
-              long first = part * steps / parts * ROW_STEP;
-              long last = Math.min(rows, (part + 1) * steps / parts * ROW_STEP);
+              long first = part * steps / parts * step;
+              long last = Math.min(rows, (part + 1) * steps / parts * step);
               return task.applyAsLong(first, last);
             })
         .filter(result -> result != -1)
