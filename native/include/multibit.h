@@ -2,7 +2,9 @@
  *
  * Every function returns MULTIBIT_OK or an error code; multibit_last_error() then says what was wrong, where, and what
  * to do (per thread). Nothing here prints, aborts or throws, whatever the file or the arguments. A model may be shared
- * by any number of threads. A session belongs to one stream of tokens, used by one thread at a time.
+ * by any number of threads. A session belongs to one stream of tokens, a batch to several that are fed together; each
+ * is used by one thread at a time. Nothing that a step or its logits need is allocated after the session or batch is
+ * made.
  */
 #ifndef MULTIBIT_H
 #define MULTIBIT_H
@@ -25,6 +27,7 @@ extern "C" {
 
 typedef struct multibit_model multibit_model;
 typedef struct multibit_session multibit_session;
+typedef struct multibit_batch multibit_batch;
 
 typedef struct multibit_model_info {
   int32_t vocabulary_size;
@@ -53,6 +56,10 @@ int multibit_isa(const char** name);
 int multibit_model_open(const char* path, multibit_model** model);
 /* Frees the model; NULL is allowed. Close its sessions first. */
 void multibit_model_close(multibit_model* model);
+/* How many threads (1..256, at first 1) work together on a product that is large enough to gain. They belong to the
+ * model and start when first needed; a session that finds them busy computes alone. Results do not depend on them. May
+ * be called at any time; waits for a product that is under way. */
+int multibit_model_set_threads(multibit_model* model, int32_t threads);
 int multibit_model_describe(const multibit_model* model, multibit_model_info* info);
 /* The word of a token: UTF-8, not terminated, owned by the model. */
 int multibit_model_word(const multibit_model* model, int32_t token, const char** word, size_t* length);
@@ -79,6 +86,25 @@ int multibit_session_evaluate(multibit_session* session, int32_t first, const in
  * gives the same tokens. The session must have been stepped at least once. */
 int multibit_session_generate(multibit_session* session, float temperature, int32_t top_k, uint64_t seed,
                               int32_t* tokens, size_t count);
+
+/* In place of a token: the stream takes no part in this step and stays as it is. */
+#define MULTIBIT_IDLE (-1)
+
+/* Streams (1..4096) that are fed together, each with zero state at first. A step reads the weights once, so it costs
+ * less than a step of each; every stream's results are, bit for bit, those of a session of its own. A server gives each
+ * client a stream: reset it when a client comes, feed it MULTIBIT_IDLE while it has nothing to say. */
+int multibit_batch_new(const multibit_model* model, int32_t streams, multibit_batch** batch);
+void multibit_batch_free(multibit_batch* batch);
+/* One stream (0 to streams - 1), or all, back to zero state. */
+int multibit_batch_reset(multibit_batch* batch, int32_t stream);
+int multibit_batch_reset_all(multibit_batch* batch);
+/* Feeds one token per stream. If one of them is not in the vocabulary, none is fed. After any other error, reset the
+ * streams that were fed. */
+int multibit_batch_step(multibit_batch* batch, const int32_t* tokens);
+/* The logits after the last step, row-major [streams, vocabulary_size]: the rows of the streams that it fed and that
+ * were not reset since; the other rows hold nothing of use. An error if there is none. Owned by the batch, valid until
+ * its next call. */
+int multibit_batch_logits(multibit_batch* batch, const float** logits);
 
 #pragma GCC visibility pop
 

@@ -2,6 +2,7 @@
 #include <new>
 #include <stdexcept>
 
+#include "batch.h"
 #include "error.h"
 #include "model.h"
 #include "multibit.h"
@@ -9,6 +10,10 @@
 
 struct multibit_model {
   std::unique_ptr<const multibit::Model> model;
+};
+
+struct multibit_batch {
+  multibit::Batch batch;
 };
 
 struct multibit_session {
@@ -96,9 +101,7 @@ int multibit_model_word(const multibit_model* model, int32_t token, const char**
     RequireNotNull(word, "word");
     RequireNotNull(length, "length");
     const multibit::Model& m = *model->model;
-    if (token < 0 || token >= m.vocabulary_size) {
-      Fail(MULTIBIT_ERROR_ARGUMENT, "There is no token %d in a vocabulary of %d", token, m.vocabulary_size);
-    }
+    m.CheckToken(token);
     *word = m.words[token].data();
     *length = m.words[token].size();
   });
@@ -109,7 +112,7 @@ int multibit_model_token(const multibit_model* model, const char* word, size_t l
     RequireNotNull(model, "model");
     RequireNotNull(word, "word");
     RequireNotNull(token, "token");
-    *token = model->model->Token({word, length});
+    *token = model->model->words.Find({word, length});
   });
 }
 
@@ -120,6 +123,17 @@ int multibit_model_metadata(const multibit_model* model, const char* key, const 
     RequireNotNull(value, "value");
     const auto found = model->model->metadata.find(key);
     *value = found == model->model->metadata.end() ? nullptr : found->second.c_str();
+  });
+}
+
+int multibit_model_set_threads(multibit_model* model, int32_t threads) {
+  return Guarded([&] {
+    RequireNotNull(model, "model");
+    if (threads < 1 || threads > multibit::ThreadPool::kMaxThreads) {
+      Fail(MULTIBIT_ERROR_ARGUMENT, "A model runs on 1 to %d threads, not %d", multibit::ThreadPool::kMaxThreads,
+           threads);
+    }
+    model->model->pool.SetThreads(threads);
   });
 }
 
@@ -171,5 +185,45 @@ int multibit_session_generate(multibit_session* session, float temperature, int3
     RequireNotNull(session, "session");
     if (count > 0) RequireNotNull(tokens, "tokens");
     session->session.Generate(temperature, top_k, seed, tokens, count);
+  });
+}
+
+int multibit_batch_new(const multibit_model* model, int32_t streams, multibit_batch** batch) {
+  return Guarded([&] {
+    RequireNotNull(model, "model");
+    RequireNotNull(batch, "batch");
+    *batch = new multibit_batch{multibit::Batch(*model->model, streams)};
+  });
+}
+
+void multibit_batch_free(multibit_batch* batch) { delete batch; }
+
+int multibit_batch_reset(multibit_batch* batch, int32_t stream) {
+  return Guarded([&] {
+    RequireNotNull(batch, "batch");
+    batch->batch.Reset(stream);
+  });
+}
+
+int multibit_batch_reset_all(multibit_batch* batch) {
+  return Guarded([&] {
+    RequireNotNull(batch, "batch");
+    batch->batch.Reset();
+  });
+}
+
+int multibit_batch_step(multibit_batch* batch, const int32_t* tokens) {
+  return Guarded([&] {
+    RequireNotNull(batch, "batch");
+    RequireNotNull(tokens, "tokens");
+    batch->batch.Step(tokens);
+  });
+}
+
+int multibit_batch_logits(multibit_batch* batch, const float** logits) {
+  return Guarded([&] {
+    RequireNotNull(batch, "batch");
+    RequireNotNull(logits, "logits");
+    *logits = batch->batch.Logits();
   });
 }

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <limits>
+#include <utility>
 
 #include "error.h"
 #include "multibit.h"
@@ -64,11 +67,11 @@ class Loader {
   }
 
   void LoadVocabulary() {
-    model_.words = file_.Strings("tokenizer.ggml.tokens");
-    if (model_.words.size() != static_cast<size_t>(model_.vocabulary_size)) {
-      file_.Damaged("its vocabulary has %zu words, not %d", model_.words.size(), model_.vocabulary_size);
+    std::vector<std::string_view> words = file_.Strings("tokenizer.ggml.tokens");
+    if (words.size() != static_cast<size_t>(model_.vocabulary_size)) {
+      file_.Damaged("its vocabulary has %zu words, not %d", words.size(), model_.vocabulary_size);
     }
-    for (int32_t token = 0; token < model_.vocabulary_size; ++token) model_.tokens.emplace(model_.words[token], token);
+    model_.words = Vocabulary(std::move(words));
     model_.eos = Token("tokenizer.ggml.eos_token_id");
     const char* unknown = "tokenizer.ggml.unknown_token_id";
     model_.unknown = file_.Has(unknown) ? Token(unknown) : -1;
@@ -120,10 +123,11 @@ class Loader {
     const float* values = file_.Floats(name, dims);
     int64_t count = 1;
     for (const int64_t dim : dims) count *= dim;
-    for (int64_t i = 0; i < count; ++i) {
-      if (!std::isfinite(values[i])) {
-        file_.Damaged("element %lld of tensor %s is not finite", static_cast<long long>(i), name.c_str());
-      }
+    int not_finite = 0;
+    for (int64_t i = 0; i < count; ++i) not_finite |= !(std::fabs(values[i]) <= std::numeric_limits<float>::max());
+    if (not_finite) {
+      const float* found = std::find_if_not(values, values + count, [](float value) { return std::isfinite(value); });
+      file_.Damaged("element %lld of tensor %s is not finite", static_cast<long long>(found - values), name.c_str());
     }
     return values;
   }
@@ -189,6 +193,29 @@ class Loader {
 };
 
 }  // namespace
+
+Vocabulary::Vocabulary(std::vector<std::string_view> words) : words_(std::move(words)) {
+  size_t slots = 2;
+  while (slots < words_.size() + words_.size() / 2) slots *= 2;
+  table_.assign(slots, -1);
+  for (size_t token = 0; token < words_.size(); ++token) {
+    int32_t& entry = table_[Slot(words_[token])];
+    if (entry < 0) entry = static_cast<int32_t>(token);
+  }
+}
+
+size_t Vocabulary::Slot(std::string_view word) const {
+  const size_t mask = table_.size() - 1;
+  size_t slot = std::hash<std::string_view>()(word) & mask;
+  while (table_[slot] >= 0 && words_[table_[slot]] != word) slot = (slot + 1) & mask;
+  return slot;
+}
+
+void Model::CheckToken(int32_t token) const {
+  if (token < 0 || token >= vocabulary_size) {
+    Fail(MULTIBIT_ERROR_ARGUMENT, "There is no token %d in a vocabulary of %d", token, vocabulary_size);
+  }
+}
 
 std::unique_ptr<const Model> LoadModel(const char* path, const Kernels& kernels) {
   auto model = std::make_unique<Model>(path);

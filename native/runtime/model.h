@@ -6,11 +6,11 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "gguf.h"
 #include "kernels.h"
+#include "thread_pool.h"
 
 namespace multibit {
 
@@ -22,6 +22,25 @@ struct Matrix {
   const uint64_t* planes;  // multi-bit only, as is the next
   const float* coefficients;
   const float* weights;  // full precision only: rows x cols, row-major
+};
+
+// The words of a model, as they lie in the file; position = token.
+class Vocabulary {
+ public:
+  Vocabulary() = default;
+  explicit Vocabulary(std::vector<std::string_view> words);
+
+  int32_t size() const { return static_cast<int32_t>(words_.size()); }
+  std::string_view operator[](int32_t token) const { return words_[token]; }
+  // The first token of a word, or -1.
+  int32_t Find(std::string_view word) const { return table_[Slot(word)]; }
+
+ private:
+  // Where the word is, or would be.
+  size_t Slot(std::string_view word) const;
+
+  std::vector<std::string_view> words_;
+  std::vector<int32_t> table_;  // tokens by the hash of their word, open addressing; -1: free
 };
 
 struct Layer {
@@ -41,20 +60,17 @@ struct Model {
   int32_t hidden_size;
   int32_t eos;
   int32_t unknown;  // -1: none
-  std::vector<std::string_view> words;
-  std::unordered_map<std::string_view, int32_t> tokens;
+  Vocabulary words;
   std::map<std::string, std::string, std::less<>> metadata;  // values as text
   Quantizer quantizer;                                       // of activations; used only where a product quantizes them
   Matrix embedding;                                          // V x E
   std::vector<Layer> layers;
   Matrix softmax;             // V x H
   const float* softmax_bias;  // V
+  mutable ThreadPool pool;    // helps whoever runs the model
 
-  // The token of a word, the unknown token if there is one, or -1.
-  int32_t Token(std::string_view word) const {
-    const auto found = tokens.find(word);
-    return found == tokens.end() ? -1 : found->second;
-  }
+  // Throws an Error if there is no such token.
+  void CheckToken(int32_t token) const;
 };
 
 // Throws an Error if the file cannot be read or is not a model.

@@ -1,10 +1,12 @@
-// Packed language models on the command line: what they are, how well they predict a text, what they write.
+// Packed language models on the command line: what they are, how well they predict a text, what they write, how fast.
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
 #include <memory>
 #include <new>
 #include <stdexcept>
@@ -12,10 +14,12 @@
 #include <string_view>
 #include <vector>
 
+#include "batch.h"
 #include "error.h"
 #include "model.h"
 #include "multibit.h"
 #include "session.h"
+#include "thread_pool.h"
 
 namespace {
 
@@ -24,22 +28,26 @@ using multibit::Model;
 
 constexpr char kUsage[] =
     R"(Usage: multibit-lm info FILE
-       multibit-lm evaluate FILE TEXT [--json]
+       multibit-lm evaluate FILE TEXT [--threads N] [--json]
        multibit-lm generate FILE [--prompt WORDS] [--tokens N] [--temperature T]
-                            [--top-k K] [--seed S]
+                            [--top-k K] [--seed S] [--threads N]
+       multibit-lm bench FILE [--streams N] [--threads N] [--json]
 
 Runs a packed multibit language model (.gguf).
   info       what the file holds
   evaluate   perplexity on a text: one stream, zero state at the start, first
              input <eos>, every token a target, <eos> at each line's end
   generate   writes on from a prompt
+  bench      time of a step with its logits, for one stream and for a batch
 
   --json             print the result as one line of JSON
+  --threads N        threads that share large products (default 1)
   --prompt WORDS     words to begin with, split at white space (default: none)
   --tokens N         words to write (default 50)
   --temperature T    0 takes the likeliest word each time (default 1)
   --top-k K          draw among the K likeliest words; 0 = all (default 0)
   --seed S           the same seed writes the same words (default 1)
+  --streams N        streams of the batch (default 32)
 
 MULTIBIT_ISA=scalar|sse4|avx2|avx512|avx512-vpopcntdq|neon forces a tier of kernels.
 Exit code 0: success, 1: failure, 2: bad usage.
@@ -49,15 +57,30 @@ struct UsageError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+struct Command {
+  const char* name;
+  size_t files;
+  std::vector<std::string_view> options;
+};
+
+const Command kCommands[] = {
+    {"info", 1, {}},
+    {"evaluate", 2, {"--threads", "--json"}},
+    {"generate", 1, {"--prompt", "--tokens", "--temperature", "--top-k", "--seed", "--threads"}},
+    {"bench", 1, {"--streams", "--threads", "--json"}},
+};
+
 struct Options {
   std::string command;
   std::vector<std::string> files;
   bool json = false;
+  int32_t threads = 1;
   std::string prompt;
   int32_t tokens = 50;
   float temperature = 1;
   int32_t top_k = 0;
   uint64_t seed = 1;
+  int32_t streams = 32;
 };
 
 template <typename T>
@@ -71,13 +94,13 @@ T Number(const std::string& option, const std::string& text, T least, T most) {
 }
 
 Options Parse(int argc, char** argv) {
-  if (argc < 2) throw UsageError("a command is missing: info, evaluate or generate");
+  if (argc < 2) throw UsageError("a command is missing: info, evaluate, generate or bench");
   Options options;
   options.command = argv[1];
-  const bool evaluates = options.command == "evaluate";
-  const bool generates = options.command == "generate";
-  if (!evaluates && !generates && options.command != "info") {
-    throw UsageError("there is no command " + options.command + "; there are info, evaluate and generate");
+  const auto* command = std::find_if(std::begin(kCommands), std::end(kCommands),
+                                     [&](const Command& known) { return options.command == known.name; });
+  if (command == std::end(kCommands)) {
+    throw UsageError("there is no command " + options.command + "; there are info, evaluate, generate and bench");
   }
   for (int i = 2; i < argc; ++i) {
     const std::string argument = argv[i];
@@ -85,16 +108,18 @@ Options Parse(int argc, char** argv) {
       options.files.push_back(argument);
       continue;
     }
-    if (argument == "--json" && evaluates) {
+    if (std::find(command->options.begin(), command->options.end(), argument) == command->options.end()) {
+      throw UsageError(options.command + " takes no " + argument);
+    }
+    if (argument == "--json") {
       options.json = true;
       continue;
     }
-    const bool known = argument == "--prompt" || argument == "--tokens" || argument == "--temperature" ||
-                       argument == "--top-k" || argument == "--seed";
-    if (!generates || !known) throw UsageError(options.command + " takes no " + argument);
     if (++i == argc) throw UsageError(argument + " needs a value");
     const std::string value = argv[i];
-    if (argument == "--prompt") {
+    if (argument == "--threads") {
+      options.threads = Number<int32_t>(argument, value, 1, multibit::ThreadPool::kMaxThreads);
+    } else if (argument == "--prompt") {
       options.prompt = value;
     } else if (argument == "--tokens") {
       options.tokens = Number<int32_t>(argument, value, 1, 1000000);
@@ -102,15 +127,16 @@ Options Parse(int argc, char** argv) {
       options.temperature = Number<float>(argument, value, 0, 1000);
     } else if (argument == "--top-k") {
       options.top_k = Number<int32_t>(argument, value, 0, INT32_MAX);
-    } else {
+    } else if (argument == "--seed") {
       options.seed = Number<uint64_t>(argument, value, 0, UINT64_MAX);
+    } else {
+      options.streams = Number<int32_t>(argument, value, 1, multibit::Batch::kMaxStreams);
     }
   }
-  const size_t files = evaluates ? 2 : 1;
-  if (options.files.size() < files) {
-    throw UsageError(evaluates ? "evaluate needs a model file and a text file" : "a model file is missing");
+  if (options.files.size() < command->files) {
+    throw UsageError(command->files == 2 ? "evaluate needs a model file and a text file" : "a model file is missing");
   }
-  if (options.files.size() > files) throw UsageError("unexpected argument " + options.files[files]);
+  if (options.files.size() > command->files) throw UsageError("unexpected argument " + options.files[command->files]);
   return options;
 }
 
@@ -122,7 +148,7 @@ class Tokenizer {
   explicit Tokenizer(const Model& model) : model_(model) {}
 
   int32_t Token(const std::string& word) {
-    const int32_t token = model_.Token(word);
+    const int32_t token = model_.words.Find(word);
     if (token >= 0) return token;
     if (model_.unknown < 0) {
       Fail(MULTIBIT_ERROR_ARGUMENT, "The model does not know the word \"%.80s\" and has no token for unknown words",
@@ -220,9 +246,9 @@ void Evaluate(const Model& model, const Options& options) {
   if (options.json) {
     std::printf(
         "{\"model\":%s,\"data\":%s,\"perplexity\":%.17g,\"tokens\":%zu,\"seconds\":%.6f,\"runtime\":\"native\","
-        "\"isa\":\"%s\",\"unknown\":%lld}\n",
+        "\"isa\":\"%s\",\"threads\":%d,\"unknown\":%lld}\n",
         Quoted(options.files[0]).c_str(), Quoted(options.files[1]).c_str(), perplexity, tokens.size(), seconds,
-        model.kernels->name, static_cast<long long>(tokenizer.unknown()));
+        model.kernels->name, options.threads, static_cast<long long>(tokenizer.unknown()));
   } else {
     std::printf("%s on %s: perplexity %.3f over %zu tokens in %.1f s (native %s)\n", options.files[0].c_str(),
                 options.files[1].c_str(), perplexity, tokens.size(), seconds, model.kernels->name);
@@ -260,14 +286,88 @@ void Generate(const Model& model, const Options& options) {
   std::printf("%s\n", text.c_str());
 }
 
+// Steps of a batch with their logits, some at a time.
+class TimedSteps {
+ public:
+  TimedSteps(const Model& model, int32_t streams) : batch_(model, streams), tokens_(streams) {
+    while (Round() * static_cast<double>(steps_) < kRoundSeconds) steps_ *= 2;
+  }
+
+  void Measure() { seconds_.push_back(Round()); }
+
+  // The median.
+  double SecondsPerStep() {
+    std::sort(seconds_.begin(), seconds_.end());
+    return seconds_[seconds_.size() / 2];
+  }
+  size_t streams() const { return tokens_.size(); }
+
+ private:
+  static constexpr double kRoundSeconds = 0.02;
+
+  // Seconds per step.
+  double Round() {
+    const auto begin = std::chrono::steady_clock::now();
+    for (int64_t step = 0; step < steps_; ++step) {
+      for (int32_t& token : tokens_) {
+        // Tokens all over the vocabulary, by a linear congruential generator.
+        state_ = state_ * 6364136223846793005 + 1442695040888963407;
+        token = static_cast<int32_t>((state_ >> 32) % static_cast<uint64_t>(batch_.model().vocabulary_size));
+      }
+      batch_.Step(tokens_.data());
+      batch_.Logits();
+    }
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() /
+           static_cast<double>(steps_);
+  }
+
+  multibit::Batch batch_;
+  std::vector<int32_t> tokens_;
+  uint64_t state_ = 1;
+  int64_t steps_ = 1;
+  std::vector<double> seconds_;
+};
+
+void Bench(const Model& model, const Options& options) {
+  constexpr int kRounds = 25;
+  std::vector<TimedSteps> rows;
+  rows.reserve(2);
+  rows.emplace_back(model, 1);
+  if (options.streams > 1) rows.emplace_back(model, options.streams);
+  // They take turns, so that a slow moment of the machine meets both.
+  for (int round = 0; round < kRounds; ++round) {
+    for (TimedSteps& row : rows) row.Measure();
+  }
+  if (options.json) {
+    std::printf("{\"model\":%s,\"isa\":\"%s\",\"threads\":%d,\"rows\":[", Quoted(options.files[0]).c_str(),
+                model.kernels->name, options.threads);
+  } else {
+    std::printf("%s (native %s, threads %d), a step with its logits, medians:\n", options.files[0].c_str(),
+                model.kernels->name, options.threads);
+  }
+  for (TimedSteps& row : rows) {
+    const double step = row.SecondsPerStep();
+    const auto streams = static_cast<double>(row.streams());
+    std::printf(options.json ? "%s{\"streams\":%zu,\"millisPerStep\":%.6g,\"millisPerToken\":%.6g,"
+                               "\"tokensPerSecond\":%.6g}"
+                             : "%s%4zu streams: %.6g ms per step, %.6g ms per token, %.6g tokens/s\n",
+                options.json && &row != &rows.front() ? "," : "", row.streams(), step * 1e3, step * 1e3 / streams,
+                streams / step);
+  }
+  if (options.json) std::printf("]}\n");
+}
+
 void Run(const Options& options) {
   const auto model = multibit::LoadModel(options.files[0].c_str(), multibit::ChosenKernels());
+  model->pool.SetThreads(options.threads);
   if (options.command == "info") {
     Info(*model, options.files[0]);
   } else if (options.command == "evaluate") {
     Evaluate(*model, options);
-  } else {
+  } else if (options.command == "generate") {
     Generate(*model, options);
+  } else {
+    Bench(*model, options);
   }
   if (std::fflush(stdout) != 0) Fail(MULTIBIT_ERROR_IO, "Cannot write the output: %s", std::strerror(errno));
 }

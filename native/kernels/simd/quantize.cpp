@@ -7,7 +7,8 @@ namespace {
 
 // One row on its way to planes and coefficients.
 struct Row {
-  const float* w;  // zeros up to the end of the last word
+  const float* w;     // n floats
+  const float* tail;  // those of an incomplete last word, and zeros up to its end
   int64_t n;
   int64_t words;
   int bits;
@@ -16,6 +17,8 @@ struct Row {
   float* work;  // n floats
   float a[kMaxBits];
 
+  // The 64 floats of a word.
+  HWY_INLINE const float* Word(int64_t word) const { return word < n / 64 ? w + word * 64 : tail; }
   HWY_INLINE uint64_t& Plane(int i, int64_t word) const { return planes[(word * bits + i) * lanes]; }
   // The bits of a word that stand for elements.
   HWY_INLINE uint64_t Valid(int64_t word) const {
@@ -23,22 +26,30 @@ struct Row {
   }
 };
 
-float MaxMagnitude(const Row& row) {
-  Floats max = hn::Zero(kFloats);
-  for (int64_t j = 0; j < row.words * 64; j += kFloatLanes) {
-    max = hn::Max(max, hn::Abs(hn::LoadU(kFloats, row.w + j)));
-  }
-  return hn::GetLane(hn::MaxOfLanes(kFloats, max));
-}
+// The sum of magnitudes, and the largest.
+struct Magnitudes {
+  float sum;
+  float max;    // unless there is a NaN or infinity
+  bool finite;  // all of them
+};
 
-bool AllFinite(const Row& row) {
+Magnitudes MagnitudesOf(const Row& row) {
   // Of the bits without sign, those of infinities and NaNs are the largest.
   const hn::RebindToSigned<FloatTag> ints;
+  constexpr int32_t kInfinity = 0x7F800000;
   auto max = hn::Zero(ints);
-  for (int64_t j = 0; j < row.words * 64; j += kFloatLanes) {
-    max = hn::Max(max, hn::BitCast(ints, hn::Abs(hn::LoadU(kFloats, row.w + j))));
+  FixedOrderSum sum;
+  for (int64_t word = 0; word < row.words; ++word) {
+    ForEachVector(row.Word(word), [&](int part, int, Floats w) ALWAYS_INLINE {
+      const Floats magnitude = hn::Abs(w);
+      sum.Add(part, magnitude);
+      max = hn::Max(max, hn::BitCast(ints, magnitude));
+    });
   }
-  return hn::AllTrue(ints, hn::Lt(max, hn::Set(ints, 0x7F800000)));
+  const int32_t bits = hn::GetLane(hn::MaxOfLanes(ints, max));
+  Magnitudes magnitudes = {sum.Total(), 0, bits < kInfinity};
+  std::memcpy(&magnitudes.max, &bits, sizeof(bits));
+  return magnitudes;
 }
 
 // The normal equations' row of plane i, from where it differs from the planes before.
@@ -57,7 +68,7 @@ float NextPlane(Row* row, NormalEquations* equations) {
     for (int i = 0; i < kPlanes; ++i) before[i] = row->Plane(i, word);
     const uint64_t valid = row->Valid(word);
     uint64_t signs = 0;
-    ForEachVector(row->w + word * 64, [&](int part, int bit, Floats w) ALWAYS_INLINE {
+    ForEachVector(row->Word(word), [&](int part, int bit, Floats w) ALWAYS_INLINE {
       Floats r = w;
       for (int i = 0; i < kPlanes; ++i) {
         r = hn::Sub(r, Signed(MaskOf(before[i] >> bit), hn::Set(kFloats, row->a[i])));
@@ -87,7 +98,7 @@ void FillEquations(const Row& row, NormalEquations* equations) {
   for (int64_t word = 0; word < row.words; ++word) {
     uint64_t planes[kPlanes];
     for (int i = 0; i < kPlanes; ++i) planes[i] = row.Plane(i, word);
-    ForEachVector(row.w + word * 64, [&](int part, int bit, Floats w) ALWAYS_INLINE {
+    ForEachVector(row.Word(word), [&](int part, int bit, Floats w) ALWAYS_INLINE {
       for (int i = 0; i < kPlanes; ++i) projections[i].Add(part, Signed(MaskOf(planes[i] >> bit), w));
     });
     for (int i = 0; i < kPlanes; ++i) {
@@ -104,19 +115,46 @@ constexpr void (*kFillEquations[])(const Row&, NormalEquations*) = {
     FillEquations<1>, FillEquations<2>, FillEquations<3>, FillEquations<4>,
     FillEquations<5>, FillEquations<6>, FillEquations<7>, FillEquations<8>};
 
+// Two bits in closed form: b_0 = sign(w), b_1 = sign(w - a b_0).
+HWY_INLINE FloatMask SecondSign(Floats w, FloatMask positive, Floats a) { return hn::Ge(w, Signed(positive, a)); }
+
 void EncodeTwoBits(Row* row) {
-  const Floats zero = hn::Zero(kFloats);
   const Floats a = hn::Set(kFloats, row->a[0]);
   for (int64_t word = 0; word < row->words; ++word) {
     uint64_t first = 0, second = 0;
-    ForEachVector(row->w + word * 64, [&](int, int bit, Floats w) ALWAYS_INLINE {
-      const FloatMask positive = hn::Ge(w, zero);
+    ForEachVector(row->Word(word), [&](int, int bit, Floats w) ALWAYS_INLINE {
+      const FloatMask positive = hn::Ge(w, hn::Zero(kFloats));
       first |= BitsOf(positive) << bit;
-      second |= BitsOf(hn::Ge(hn::Sub(w, Signed(positive, a)), zero)) << bit;
+      second |= BitsOf(SecondSign(w, positive, a)) << bit;
     });
     row->Plane(0, word) = first & row->Valid(word);
     row->Plane(1, word) = second & row->Valid(word);
   }
+}
+
+// The best coefficients of the two planes that come of the present first one. The planes are not written: b_0 . w is
+// the sum of magnitudes, b_1 . w and where they differ is all that they are needed for.
+void RefineTwoBits(float magnitudes, Row* row) {
+  const Floats a = hn::Set(kFloats, row->a[0]);
+  FixedOrderSum projection;
+  int64_t differ = 0;
+  for (int64_t word = 0; word < row->words; ++word) {
+    uint64_t differing = 0;
+    ForEachVector(row->Word(word), [&](int part, int bit, Floats w) ALWAYS_INLINE {
+      const FloatMask positive = hn::Ge(w, hn::Zero(kFloats));
+      const FloatMask second = SecondSign(w, positive, a);
+      differing |= BitsOf(hn::Xor(positive, second)) << bit;
+      projection.Add(part, Signed(second, w));
+    });
+    differ += __builtin_popcountll(differing & row->Valid(word));
+  }
+  NormalEquations equations;
+  SetGram(0, row->n, nullptr, &equations);
+  SetGram(1, row->n, &differ, &equations);
+  equations.projection[0] = magnitudes;
+  equations.projection[1] = projection.Total();
+  SolveLeastSquares(equations, 2, row->n, row->a);
+  Normalize(row->a, 2);
 }
 
 // Counts thresholds by turning bits: a plane's bit flips at each threshold between codes that differ in it.
@@ -127,7 +165,7 @@ void Encode(const CodeTable& table, Row* row) {
     for (int t = 0; t < table.thresholds; ++t) {
       const Floats threshold = hn::Set(kFloats, table.threshold[t]);
       uint64_t reached = 0;
-      ForEachVector(row->w + word * 64,
+      ForEachVector(row->Word(word),
                     [&](int, int bit, Floats w) ALWAYS_INLINE { reached |= BitsOf(hn::Ge(w, threshold)) << bit; });
       for (unsigned flips = table.code[t] ^ table.code[t + 1]; flips != 0; flips &= flips - 1) {
         planes[__builtin_ctz(flips)] ^= reached;
@@ -137,15 +175,14 @@ void Encode(const CodeTable& table, Row* row) {
   }
 }
 
-void Uniform(Row* row) {
-  const float max = MaxMagnitude(*row);
+void Uniform(float max, Row* row) {
   const Floats divisor = hn::Set(kFloats, max == 0 ? 1 : max);
   const Floats top = hn::Set(kFloats, static_cast<float>((1 << row->bits) - 1));
   const Floats half = hn::Set(kFloats, 0.5f);
   const hn::RebindToSigned<FloatTag> ints;
   for (int64_t word = 0; word < row->words; ++word) {
     uint64_t planes[kMaxBits] = {};
-    ForEachVector(row->w + word * 64, [&](int, int bit, Floats w) ALWAYS_INLINE {
+    ForEachVector(row->Word(word), [&](int, int bit, Floats w) ALWAYS_INLINE {
       const Floats y = hn::Mul(hn::Mul(hn::Add(hn::Div(w, divisor), hn::Set(kFloats, 1)), half), top);
       const auto level = hn::ConvertTo(ints, hn::Add(y, half));  // in [0, top], as |w| <= max
       for (int i = 0; i < row->bits; ++i) {
@@ -158,13 +195,13 @@ void Uniform(Row* row) {
   UniformCoefficients(max, row->bits, row->a);
 }
 
-void Balanced(Row* row) {
+void Balanced(float max, Row* row) {
   std::memcpy(row->work, row->w, row->n * sizeof(float));
   SortAscending(row->work, row->n);
   CodeTable table;
   BalancedCodes(row->work, row->n, row->bits, &table);
   Encode(table, row);
-  UniformCoefficients(MaxMagnitude(*row), row->bits, row->a);
+  UniformCoefficients(max, row->bits, row->a);
 }
 
 // Also gives the normal equations of its planes.
@@ -191,16 +228,18 @@ void Refined(Row* row) {
 }
 
 // With one bit, greedy is the optimum already.
-void Alternating(int cycles, float scale, Row* row) {
-  NormalEquations equations;
-  Greedy(row, &equations);
-  for (int cycle = 0; cycle < cycles && row->bits > 1; ++cycle) {
-    if (cycle > 0) kFillEquations[row->bits - 1](*row, &equations);
-    SolveLeastSquares(equations, row->bits, row->n, row->a);
-    Normalize(row->a, row->bits);
-    if (row->bits == 2) {
-      EncodeTwoBits(row);
-    } else {
+void Alternating(int cycles, float scale, float magnitudes, Row* row) {
+  if (row->bits == 2 && cycles > 0) {
+    row->a[0] = magnitudes / static_cast<float>(row->n);
+    for (int cycle = 0; cycle < cycles; ++cycle) RefineTwoBits(magnitudes, row);
+    EncodeTwoBits(row);
+  } else {
+    NormalEquations equations;
+    Greedy(row, &equations);
+    for (int cycle = 0; cycle < cycles && row->bits > 1; ++cycle) {
+      if (cycle > 0) kFillEquations[row->bits - 1](*row, &equations);
+      SolveLeastSquares(equations, row->bits, row->n, row->a);
+      Normalize(row->a, row->bits);
       CodeTable table;
       NearestCodes(row->a, row->bits, &table);
       Encode(table, row);
@@ -218,25 +257,25 @@ void Optimal(Row* row) {
     return;
   }
   for (int64_t j = 0; j < row->n; j += kFloatLanes) {
-    StoreUpTo(hn::Abs(hn::LoadU(kFloats, row->w + j)), row->work + j, row->n - j);
+    StoreUpTo(hn::Abs(LoadUpTo(row->w + j, row->n - j, 0)), row->work + j, row->n - j);
   }
   OptimalCoefficients(row->work, row->n, row->a);
   EncodeTwoBits(row);
 }
 
-void QuantizeRow(const Quantizer& quantizer, Row* row) {
+void QuantizeRow(const Quantizer& quantizer, const Magnitudes& magnitudes, Row* row) {
   NormalEquations unused;
   switch (quantizer.method) {
     case kUniform:
-      return Uniform(row);
+      return Uniform(magnitudes.max, row);
     case kBalanced:
-      return Balanced(row);
+      return Balanced(magnitudes.max, row);
     case kGreedy:
       return Greedy(row, &unused);
     case kRefined:
       return Refined(row);
     case kAlternating:
-      return Alternating(quantizer.cycles, quantizer.scale, row);
+      return Alternating(quantizer.cycles, quantizer.scale, magnitudes.sum, row);
     case kOptimal:
       return Optimal(row);
   }
@@ -246,28 +285,31 @@ void QuantizeRow(const Quantizer& quantizer, Row* row) {
 
 namespace MULTIBIT_TIER_SPACE {
 
-// A copy of the row, filled up to whole words, and the work of a method.
-size_t QuantizeScratch(int64_t cols, int) { return (Words(cols) * 64 + cols) * sizeof(float); }
-
-}  // namespace MULTIBIT_TIER_SPACE
-
-namespace MULTIBIT_TIER_SPACE {
+// A row's last word, a copy of the row if it is scaled, and the work of a method.
+size_t QuantizeScratch(int64_t cols, int) { return (64 + 2 * cols) * sizeof(float); }
 
 int64_t Quantize(const Quantizer& quantizer, const float* w, int64_t rows, int64_t cols, int64_t first_row,
                  int64_t last_row, int bits, int lanes, uint64_t* planes, float* coefficients, void* scratch) {
-  float* copy = static_cast<float*>(scratch);
-  const int64_t padded = Words(cols) * 64;
-  std::memset(copy + cols, 0, (padded - cols) * sizeof(float));
+  float* tail = static_cast<float*>(scratch);
+  float* copy = tail + 64;
+  const int64_t in_tail = cols % 64;
+  std::memset(tail, 0, 64 * sizeof(float));
   for (int64_t r = first_row; r < last_row; ++r) {
     const float* source = w + r * cols;
     uint64_t* row_planes = planes + r / lanes * Words(cols) * bits * lanes + r % lanes;
     float* row_coefficients = coefficients + r / lanes * bits * lanes + r % lanes;
-    Row row = {copy, cols, Words(cols), bits, lanes, row_planes, copy + padded, {}};
-    std::memcpy(copy, source, cols * sizeof(float));
-    if (!AllFinite(row)) return r * cols + FirstNonFinite(source, cols);
-    const RowScale scale = ScaleFor(MaxMagnitude(row));
-    for (int64_t j = 0; scale.needed && j < cols; ++j) copy[j] = copy[j] * scale.down[0] * scale.down[1];
-    QuantizeRow(quantizer, &row);
+    Row row = {source, tail, cols, Words(cols), bits, lanes, row_planes, copy + cols, {}};
+    std::memcpy(tail, source + cols - in_tail, in_tail * sizeof(float));
+    Magnitudes magnitudes = MagnitudesOf(row);
+    if (!magnitudes.finite) return r * cols + FirstNonFinite(source, cols);
+    const RowScale scale = ScaleFor(magnitudes.max);
+    if (scale.needed) {
+      for (int64_t j = 0; j < cols; ++j) copy[j] = source[j] * scale.down[0] * scale.down[1];
+      std::memcpy(tail, copy + cols - in_tail, in_tail * sizeof(float));
+      row.w = copy;
+      magnitudes = MagnitudesOf(row);
+    }
+    QuantizeRow(quantizer, magnitudes, &row);
     if (scale.needed) ScaleBack(scale, bits, row.a);
     for (int i = 0; i < bits; ++i) row_coefficients[i * lanes] = row.a[i];
   }

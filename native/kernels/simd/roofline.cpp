@@ -45,11 +45,18 @@ uint64_t CountBits(int64_t words) {
   const hn::Repartition<uint8_t, WordTag> d;  // the products of this tier count the bits of bytes
 #endif
   using V = hn::Vec<decltype(d)>;
-  V counts[kStreams];
-  for (int s = 0; s < kStreams; ++s) counts[s] = hn::BitCast(d, hn::Set(kWords, static_cast<uint64_t>(words) + s));
+  V counts[kStreams], activations[kStreams];
+  for (int s = 0; s < kStreams; ++s) {
+    counts[s] = hn::Zero(d);
+    activations[s] = hn::BitCast(d, hn::Set(kWords, static_cast<uint64_t>(words) << s));
+  }
+  V weights = hn::Zero(d);
   for (int64_t i = 0; i < words; i += kStreams * kLanes) {
+    weights = hn::Sub(activations[0], weights);
 #pragma GCC unroll 8
-    for (int s = 0; s < kStreams; ++s) counts[s] = hn::PopulationCount(counts[s]);
+    for (int s = 0; s < kStreams; ++s) {
+      counts[s] = hn::Add(counts[s], hn::PopulationCount(hn::Xor(weights, activations[s])));
+    }
   }
   return Combine(counts);
 }

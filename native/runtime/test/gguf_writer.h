@@ -89,7 +89,7 @@ class GgufWriter {
 
  private:
   // Offsets beyond are there to be refused.
-  static constexpr uint64_t kMostData = 1 << 24;
+  static constexpr uint64_t kMostData = 1 << 28;
 
   std::vector<std::pair<std::string, std::string>> values_;
 };

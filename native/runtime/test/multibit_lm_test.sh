@@ -1,10 +1,10 @@
-# multibit_lm_test.sh MULTIBIT-LM RUNTIME-TEST: what the program prints and how it exits. EMULATOR runs programs that are
+# multibit_lm_test.sh MULTIBIT-LM WRITE-MODEL: what the program prints and how it exits. EMULATOR runs programs that are
 # built for another processor.
 set -u
 lm=$1
 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
-${EMULATOR:-} "$2" --write "$folder/model.gguf" || exit 1
+${EMULATOR:-} "$2" "$folder/model.gguf" || exit 1
 failures=0
 
 # expect EXIT-CODE PATTERN ARGUMENTS...: both outputs together must match.
@@ -28,12 +28,23 @@ expect 0 'perplexity [0-9.]* over 9 tokens' evaluate "$folder/model.gguf" "$fold
 expect 0 'multibit.activation.method *alternating' info "$folder/model.gguf"
 expect 0 '^w2 w3' generate "$folder/model.gguf" --prompt 'w2 w3' --tokens 5 --temperature 0.5 --top-k 3 --seed 7
 expect 0 'does not know' generate "$folder/model.gguf" --prompt mystery
+expect 0 '"threads":2,"unknown":1}' evaluate "$folder/model.gguf" "$folder/text" --threads 2 --json
+expect 0 '^w2 w3' generate "$folder/model.gguf" --prompt 'w2 w3' --threads 2
+expect 0 '3 streams: [0-9.e+-]* ms per step' bench "$folder/model.gguf" --streams 3
+expect 0 '"rows":\[{"streams":1,"millisPerStep":[0-9.e-]*,"millisPerToken":[0-9.e-]*,"tokensPerSecond":[0-9.e+]*},{"streams":32,' \
+  bench "$folder/model.gguf" --json
+expect 0 '"threads":2,"rows":\[{"streams":1,[^{]*}\]}$' bench "$folder/model.gguf" --streams 1 --threads 2 --json
 expect 0 Usage --help
 
 expect 2 'a command is missing'
 expect 2 'there is no command nonsense' nonsense
 expect 2 'a model file is missing' info
 expect 2 'needs a model file and a text file' evaluate "$folder/model.gguf"
+expect 2 'bench takes no --seed' bench "$folder/model.gguf" --seed 1
+expect 2 'is out of range or not a number' bench "$folder/model.gguf" --streams 0
+expect 2 'is out of range or not a number' bench "$folder/model.gguf" --streams 4097
+expect 2 'is out of range or not a number' evaluate "$folder/model.gguf" "$folder/text" --threads 0
+expect 2 'is out of range or not a number' evaluate "$folder/model.gguf" "$folder/text" --threads 257
 expect 2 'info takes no --json' info "$folder/model.gguf" --json
 expect 2 'unexpected argument extra' info "$folder/model.gguf" extra
 expect 2 'needs a value' generate "$folder/model.gguf" --tokens

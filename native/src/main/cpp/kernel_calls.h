@@ -165,4 +165,17 @@ inline void LstmBackward(const Kernels* kernels, int64_t first_row, int64_t last
                          gate_gradients);
 }
 
+// Calls a function of another library, whose address the caller found by its name.
+inline const char* CallForText(const void* function) {
+  const char* (*call)();
+  std::memcpy(&call, &function, sizeof(call));
+  return call();
+}
+
+inline int CallForNumber(const void* function) {
+  int (*call)();
+  std::memcpy(&call, &function, sizeof(call));
+  return call();
+}
+
 }  // namespace multibit

@@ -1,8 +1,10 @@
 package org.multibit.core;
 
+import java.io.IOException;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.nio.LongBuffer;
+import org.bytedeco.javacpp.Loader;
 
 /**
  * The inner loops of multi-bit quantization. {@link JavaKernels} is the readable reference and
@@ -29,6 +31,18 @@ public interface Kernels {
 
   /** What runs, for example {@code "java"} or {@code "native avx512-vpopcntdq"}. */
   String name();
+
+  /**
+   * The BLAS that full-precision products run on: its version, the kernels that it chose for this
+   * CPU, its threads, as far as can be found out. ND4J must have been used before.
+   */
+  default String blas() {
+    try {
+      return "OpenBLAS " + Loader.getVersion("org.bytedeco", "openblas");
+    } catch (IOException e) {
+      return "of unknown version";
+    }
+  }
 
   /**
    * Quantizes each row by itself.

@@ -123,6 +123,7 @@ public class QuantizedSoftmaxOutput extends BaseOutputLayer {
         networkDataType,
         weightQuantization,
         activationQuantization);
+    BlasReport.once();
     QuantizedSoftmaxOutputLayer layer = new QuantizedSoftmaxOutputLayer(conf, networkDataType);
     layer.setListeners(trainingListeners);
     layer.setIndex(layerIndex);

@@ -14,8 +14,9 @@ import org.bytedeco.javacpp.annotation.NoException;
 import org.bytedeco.javacpp.annotation.Platform;
 
 /**
- * What native code offers, as it is: multibit.h and kernel_calls.h. Models, sessions and kernels
- * are addresses; strings are bytes that end with a zero. Call {@link NativeLibrary#load} first.
+ * What native code offers, as it is: multibit.h and kernel_calls.h. Models, sessions, batches and
+ * kernels are addresses; strings are bytes that end with a zero. Call {@link NativeLibrary#load}
+ * first.
  */
 @Platform(
     include = {"multibit.h", "kernel_calls.h"},
@@ -81,6 +82,8 @@ final class Bindings {
 
   static native void multibit_model_close(@Cast("multibit_model*") long model);
 
+  static native int multibit_model_set_threads(@Cast("multibit_model*") long model, int threads);
+
   static native int multibit_model_describe(
       @Cast("const multibit_model*") long model, ModelInfo info);
 
@@ -122,6 +125,23 @@ final class Bindings {
       @Cast("uint64_t") long seed,
       @Cast("int32_t*") int[] tokens,
       @Cast("size_t") long count);
+
+  static native int multibit_batch_new(
+      @Cast("const multibit_model*") long model,
+      int streams,
+      @Cast("multibit_batch**") long[] batch);
+
+  static native void multibit_batch_free(@Cast("multibit_batch*") long batch);
+
+  static native int multibit_batch_reset(@Cast("multibit_batch*") long batch, int stream);
+
+  static native int multibit_batch_reset_all(@Cast("multibit_batch*") long batch);
+
+  static native int multibit_batch_step(
+      @Cast("multibit_batch*") long batch, @Cast("const int32_t*") int[] tokens);
+
+  static native int multibit_batch_logits(
+      @Cast("multibit_batch*") long batch, @Cast("const float**") @ByPtrPtr FloatPointer logits);
 
   /** 0 past the last tier. */
   @Name("multibit::SupportedTier")
@@ -366,4 +386,10 @@ final class Bindings {
       @Cast("int64_t") long last,
       @Cast("int64_t") long cols,
       FloatPointer out);
+
+  @Name("multibit::CallForText")
+  static native @Cast("const char*") BytePointer callForText(@Cast("const void*") Pointer function);
+
+  @Name("multibit::CallForNumber")
+  static native int callForNumber(@Cast("const void*") Pointer function);
 }

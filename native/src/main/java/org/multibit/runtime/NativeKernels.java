@@ -7,12 +7,15 @@ import java.nio.LongBuffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.ForkJoinPool;
+import java.util.concurrent.ForkJoinTask;
 import java.util.function.LongBinaryOperator;
 import java.util.stream.IntStream;
 import org.bytedeco.javacpp.DoublePointer;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.IntPointer;
+import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.LongPointer;
+import org.bytedeco.javacpp.Pointer;
 import org.multibit.core.Alternating;
 import org.multibit.core.Balanced;
 import org.multibit.core.Greedy;
@@ -26,8 +29,9 @@ import org.multibit.core.RefinedGreedy;
 import org.multibit.core.Uniform;
 
 /**
- * The native kernels of one instruction-set tier. Rows are shared among the threads of the common
- * pool; each row is computed by one thread, so results do not depend on their number.
+ * The native kernels of one instruction-set tier. Rows are shared among the threads of the
+ * ForkJoinPool that the caller runs in, else of the common pool; each row is computed by one
+ * thread, so results do not depend on their number.
  */
 public class NativeKernels implements Kernels {
   /** Rows of a part are a multiple of this, since weights lie in blocks of so many rows. */
@@ -557,6 +561,19 @@ public class NativeKernels implements Kernels {
   }
 
   @Override
+  public String blas() {
+    Pointer config = Loader.addressof("openblas_get_config");
+    Pointer threads = Loader.addressof("openblas_get_num_threads");
+    if (config == null || threads == null) {
+      return Kernels.super.blas();
+    }
+    // The configuration ends with the kernels that it chose for this CPU.
+    return "%s, %d threads"
+        .formatted(
+            NativeLibrary.string(Bindings.callForText(config)), Bindings.callForNumber(threads));
+  }
+
+  @Override
   public boolean panelsPay() {
     return true;
   }
@@ -621,8 +638,10 @@ public class NativeKernels implements Kernels {
   /** The same with parts that begin at multiples of {@code step}. */
   private static long forParts(int rows, int step, long workPerRow, LongBinaryOperator task) {
     long steps = (rows + step - 1) / step;
-    long wanted =
-        Math.min(4L * ForkJoinPool.getCommonPoolParallelism(), rows * workPerRow / LEAST_WORK);
+    ForkJoinPool pool = ForkJoinTask.getPool();
+    int threads =
+        pool != null ? pool.getParallelism() : 1 + ForkJoinPool.getCommonPoolParallelism();
+    long wanted = threads == 1 ? 1 : Math.min(4L * threads, rows * workPerRow / LEAST_WORK);
     int parts = (int) Math.max(1, Math.min(steps, wanted));
     if (parts == 1) {
       return rows == 0 ? -1 : task.applyAsLong(0, rows);

@@ -19,7 +19,7 @@ public final class NativeLibrary {
     } catch (LinkageError e) {
       UnsatisfiedLinkError failure =
           new UnsatisfiedLinkError(
-              "multibit's native library does not load on %s: %s"
+              "multibit's native library does not load on %s: %s; is multibit-native-platform, or multibit-native's jar for this platform, on the class path?"
                   .formatted(Loader.getPlatform(), e.getMessage()));
       failure.initCause(e);
       return failure;

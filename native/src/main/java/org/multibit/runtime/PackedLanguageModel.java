@@ -13,8 +13,8 @@ import org.bytedeco.javacpp.Pointer;
 
 /**
  * A packed language model file (docs/format.md), mapped and run by native code. Threads may share
- * it; each stream of tokens has its own {@link Session}. What the model says about itself can be
- * asked after it is closed, too.
+ * it; each stream of tokens has its own {@link Session}, or a place in a {@link BatchSession}. What
+ * the model says about itself can be asked after it is closed, too.
  */
 public final class PackedLanguageModel implements AutoCloseable {
   private final Path path;
@@ -122,6 +122,34 @@ public final class PackedLanguageModel implements AutoCloseable {
     NativeLibrary.check(Bindings.multibit_session_new(handle, session));
     users++;
     return new Session(this, session[0]);
+  }
+
+  /**
+   * Streams that are fed together, with zero state. They can be used after this model is closed.
+   *
+   * @param streams 1 to 4096
+   * @throws IllegalArgumentException if the number of streams is out of range
+   * @throws IllegalStateException if the model is closed
+   */
+  public synchronized BatchSession newBatch(int streams) {
+    requireOpen();
+    long[] batch = new long[1];
+    NativeLibrary.check(Bindings.multibit_batch_new(handle, streams, batch));
+    users++;
+    return new BatchSession(this, batch[0], streams);
+  }
+
+  /**
+   * Lets several threads share each product that is large enough to gain; at first it is one. They
+   * help one session at a time, whichever comes first; results do not depend on them.
+   *
+   * @param threads 1 to 256, the caller's among them
+   * @throws IllegalArgumentException if the number is out of range
+   * @throws IllegalStateException if the model is closed
+   */
+  public synchronized void setThreads(int threads) {
+    requireOpen();
+    NativeLibrary.check(Bindings.multibit_model_set_threads(handle, threads));
   }
 
   private void requireOpen() {

@@ -1,5 +1,6 @@
 package org.multibit.runtime;
 
+import java.nio.FloatBuffer;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.Pointer;
 
@@ -51,6 +52,25 @@ public final class Session implements AutoCloseable {
       float[] copy = new float[model.vocabularySize()];
       logits.get(copy);
       return copy;
+    }
+  }
+
+  /**
+   * Copies the logits after the last step to the buffer's position on; its position is left alone.
+   *
+   * @param into one float per word; direct memory of native order is the fastest
+   * @throws IllegalArgumentException if no token was fed since the start or a reset, or the buffer
+   *     is too small
+   */
+  public synchronized void logits(FloatBuffer into) {
+    int words = model.vocabularySize();
+    if (into.remaining() < words) {
+      throw new IllegalArgumentException(
+          "%d floats do not hold the logits of %d words".formatted(into.remaining(), words));
+    }
+    try (FloatPointer logits = new FloatPointer((Pointer) null)) {
+      NativeLibrary.check(Bindings.multibit_session_logits(open(), logits));
+      into.put(into.position(), logits.capacity(words).asBuffer(), 0, words);
     }
   }
 

@@ -124,6 +124,25 @@ class PackedLanguageModelTest {
   }
 
   @Test
+  void logitsAreCopiedIntoABuffer() throws IOException {
+    try (PackedLanguageModel model = PackedLanguageModel.open(file);
+        Session session = model.newSession()) {
+      FloatBuffer buffer = LanguageModelFile.directFloats(V + 3);
+      assertThrows(IllegalArgumentException.class, () -> session.logits(buffer));
+      session.step(5);
+      buffer.position(2);
+      session.logits(buffer);
+      assertEquals(2, buffer.position());
+      float[] copied = new float[V];
+      buffer.get(2, copied);
+      assertArrayEquals(session.logits(), copied);
+      assertEquals(0, buffer.get(V + 2));
+      FloatBuffer small = LanguageModelFile.directFloats(V - 1);
+      assertThrows(IllegalArgumentException.class, () -> session.logits(small));
+    }
+  }
+
+  @Test
   void generatesTheSameFromTheSameSeed() throws IOException {
     try (PackedLanguageModel model = PackedLanguageModel.open(file);
         Session session = model.newSession()) {
@@ -156,6 +175,72 @@ class PackedLanguageModelTest {
     assertThrows(IllegalStateException.class, session::logits);
     assertThrows(IllegalStateException.class, () -> session.evaluate(0, new int[] {1}));
     assertThrows(IllegalStateException.class, session::reset);
+  }
+
+  @Test
+  void streamsOfABatchAreSessions() throws IOException {
+    int streams = 5;
+    try (PackedLanguageModel model = PackedLanguageModel.open(file);
+        BatchSession batch = model.newBatch(streams)) {
+      model.setThreads(2);
+      List<Session> sessions = new ArrayList<>();
+      for (int s = 0; s < streams; s++) {
+        sessions.add(model.newSession());
+      }
+      assertEquals(streams, batch.streams());
+      for (int step = 0; step < 30; step++) {
+        int[] tokens = new int[streams];
+        for (int s = 0; s < streams; s++) {
+          tokens[s] = (s + step) % 3 == 0 ? BatchSession.IDLE : (s * 7 + step) % V;
+        }
+        if (step % 10 == 9) {
+          batch.reset(step % streams);
+          sessions.get(step % streams).reset();
+        }
+        batch.step(tokens);
+        for (int s = 0; s < streams; s++) {
+          int stream = s;
+          if (tokens[s] == BatchSession.IDLE) {
+            assertThrows(IllegalArgumentException.class, () -> batch.logits(stream));
+          } else {
+            sessions.get(s).step(tokens[s]);
+            assertArrayEquals(sessions.get(s).logits(), batch.logits(s));
+          }
+        }
+      }
+      float[] before = batch.logits(0);
+      assertThrows(IllegalArgumentException.class, () -> batch.step(1, 2, 3, 4, V));
+      assertThrows(IllegalArgumentException.class, () -> batch.step(1, 2));
+      assertArrayEquals(before, batch.logits(0));
+      assertThrows(IllegalArgumentException.class, () -> batch.logits(streams));
+      assertThrows(IllegalArgumentException.class, () -> batch.logits(-1));
+      assertThrows(IllegalArgumentException.class, () -> batch.reset(streams));
+      batch.reset();
+      assertThrows(IllegalArgumentException.class, () -> batch.logits(0));
+      sessions.forEach(Session::close);
+      assertThrows(IllegalArgumentException.class, () -> model.newBatch(0));
+      assertThrows(IllegalArgumentException.class, () -> model.newBatch(4097));
+      assertThrows(IllegalArgumentException.class, () -> model.setThreads(0));
+    }
+  }
+
+  @Test
+  void batchesOutliveTheModelAndClosingTwiceIsSafe() throws IOException {
+    PackedLanguageModel model = PackedLanguageModel.open(file);
+    BatchSession batch = model.newBatch(2);
+    model.close();
+    assertThrows(IllegalStateException.class, () -> model.newBatch(1));
+    assertThrows(IllegalStateException.class, () -> model.setThreads(2));
+    batch.step(0, 1);
+    assertEquals(V, batch.logits(1).length);
+    batch.close();
+    batch.close();
+    assertEquals(
+        "The batch is closed",
+        assertThrows(IllegalStateException.class, () -> batch.step(0, 1)).getMessage());
+    assertThrows(IllegalStateException.class, () -> batch.logits(0));
+    assertThrows(IllegalStateException.class, batch::reset);
+    assertThrows(IllegalStateException.class, () -> batch.reset(0));
   }
 
   /**

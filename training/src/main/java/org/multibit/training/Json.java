@@ -34,7 +34,8 @@ public final class Json {
     }
   }
 
-  static JsonNode parse(String text) throws IOException {
+  /** The tree of a JSON text. */
+  public static JsonNode parse(String text) throws IOException {
     return MAPPER.readTree(text);
   }
 

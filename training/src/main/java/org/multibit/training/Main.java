@@ -34,6 +34,7 @@ import picocli.CommandLine.Command;
       InfoCommand.class
     },
     footer = {
+      "  bench       Measure against other libraries (bench --help).",
       "  test        Run all checks of this source tree (test --help).",
       "",
       "COMMAND --help tells more."
@@ -56,7 +57,16 @@ public final class Main {
 
   /** Runs one command and returns the exit code. */
   static int run(String... args) {
-    CommandLine line = new CommandLine(new Main());
+    return run(new Main(), args);
+  }
+
+  /**
+   * Runs a command of picocli's as this program does: exit codes, and errors on one line.
+   *
+   * @return the exit code
+   */
+  public static int run(Object program, String... args) {
+    CommandLine line = new CommandLine(program);
     line.setExecutionExceptionHandler(
         (e, command, parsed) -> {
           boolean debug = parsed.expandedArgs().contains("--debug");

@@ -23,14 +23,14 @@ public final class CommonOptions {
   boolean help;
 
   /** Prints the result's JSON line if it was asked for. */
-  void print(Map<String, ?> result) {
+  public void print(Map<String, ?> result) {
     if (json) {
       System.out.println(Json.line(result));
     }
   }
 
   /** Prints a line for people. */
-  void say(String format, Object... arguments) {
+  public void say(String format, Object... arguments) {
     System.out.println(arguments.length == 0 ? format : format.formatted(arguments));
   }
 

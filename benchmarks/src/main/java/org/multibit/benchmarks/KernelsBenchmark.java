@@ -23,15 +23,15 @@ import org.openjdk.jmh.annotations.Warmup;
 
 /**
  * One vector through a quantized matrix of 1024 columns: quantizing it, and the product. {@code
- * MULTIBIT_ISA} forces a tier.
+ * MULTIBIT_ISA} forces a tier. Runs in a pool of one thread, so the kernels use one.
  */
 @State(Scope.Benchmark)
 @BenchmarkMode(Mode.SampleTime)
 @OutputTimeUnit(TimeUnit.MICROSECONDS)
 @Warmup(iterations = 3, time = 1)
 @Measurement(iterations = 5, time = 1)
-@Fork(value = 1, jvmArgsAppend = "-Djava.util.concurrent.ForkJoinPool.common.parallelism=1")
-public class ProductBenchmark {
+@Fork(value = 1, jvmArgsAppend = "-Djmh.executor=FJP")
+public class KernelsBenchmark {
   private static final int COLS = 1024;
 
   @Param({"4096", "42000"})

@@ -1,0 +1,52 @@
+package org.multibit.benchmarks;
+
+import java.util.List;
+import org.multibit.training.Bits;
+import org.multibit.training.UsageException;
+
+/** Checks of the options that the benches share. */
+final class BenchArguments {
+  private BenchArguments() {}
+
+  static void checkRounds(int rounds) {
+    UsageException.require(
+        rounds >= 1 && rounds <= 1000, "--rounds %d: it takes 1 to 1000".formatted(rounds));
+  }
+
+  static void checkBatches(List<Integer> batches) {
+    for (int batch : batches) {
+      UsageException.require(
+          batch >= 1 && batch <= 1024, "--batch %d: it takes 1 to 1024".formatted(batch));
+    }
+  }
+
+  /** The pairs of --bits; the standard ones if there are none. */
+  static List<Bits> bits(List<String> texts, List<Bits> standard) {
+    return texts.isEmpty() ? standard : texts.stream().map(BenchArguments::bits).toList();
+  }
+
+  private static Bits bits(String text) {
+    Bits bits;
+    try {
+      bits = Bits.parse(text);
+    } catch (IllegalArgumentException e) {
+      throw new UsageException("--bits: " + e.getMessage());
+    }
+    UsageException.require(bits.weights() > 0, "--bits fp: only quantized products are measured");
+    return bits;
+  }
+
+  /** A matrix's rows and columns, ROWSxCOLS. */
+  static KernelsBench.Size size(String option, String text) {
+    UsageException.require(
+        text.matches("[1-9][0-9]{0,6}x[1-9][0-9]{0,6}"),
+        "%s %s: write two numbers, as in 42000x1024".formatted(option, text));
+    String[] numbers = text.split("x");
+    int rows = Integer.parseInt(numbers[0]);
+    int cols = Integer.parseInt(numbers[1]);
+    UsageException.require(
+        (long) rows * cols <= 1 << 28,
+        "%s %s: over 1 GiB in full precision".formatted(option, text));
+    return new KernelsBench.Size(rows, cols);
+  }
+}

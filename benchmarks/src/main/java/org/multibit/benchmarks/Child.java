@@ -1,0 +1,96 @@
+package org.multibit.benchmarks;
+
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ForkJoinPool;
+import org.multibit.benchmarks.Contestant.Task;
+import org.multibit.training.Json;
+import org.nd4j.shade.jackson.databind.JsonNode;
+
+/**
+ * The child's side of {@link ChildProcess}: takes a request per line of standard input and answers
+ * each with a line that starts with {@link #MARK}; whatever else a library prints is left alone.
+ */
+final class Child {
+  static final String MARK = "@multibit-bench ";
+
+  private final String className;
+  private final Map<String, Task> tasks = new HashMap<>();
+  private Contestant contestant;
+
+  private Child(String className) {
+    this.className = className;
+  }
+
+  /**
+   * @param args class of the contestant; threads that its repetitions may use
+   */
+  public static void main(String[] args) throws Exception {
+    Child child = new Child(args[0]);
+    // Work that is shared out stays among the threads of the pool that it is called in.
+    ForkJoinPool pool = new ForkJoinPool(Integer.parseInt(args[1]));
+    BufferedReader requests =
+        new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+    for (String line; (line = requests.readLine()) != null; ) {
+      JsonNode request = Json.parse(line);
+      Object answer;
+      try {
+        answer = pool.submit(() -> child.answer(request)).get();
+      } catch (ExecutionException e) {
+        e.printStackTrace();
+        answer = Map.of("error", reason(e));
+      }
+      System.out.println(MARK + Json.line(answer));
+    }
+  }
+
+  private static String reason(Throwable e) {
+    Throwable cause = e;
+    while (cause.getCause() != null) {
+      cause = cause.getCause();
+    }
+    return cause.getMessage() != null ? cause.getMessage() : cause.toString();
+  }
+
+  private Map<String, ?> answer(JsonNode request) throws Exception {
+    if (contestant == null) {
+      contestant = (Contestant) Class.forName(className).getDeclaredConstructor().newInstance();
+    }
+    String name = request.path("task").asText();
+    return switch (request.get("request").asText()) {
+      case "describe" -> contestant.describe();
+      case "prepare" -> {
+        tasks.put(name, contestant.prepare(request.get("settings")));
+        yield Map.of();
+      }
+      case "turn" -> Map.of("nanos", turn(tasks.get(name), request.get("nanos").asLong()));
+      case "result" -> Map.of("result", tasks.get(name).result());
+      case "release" -> {
+        tasks.remove(name).close();
+        System.gc(); // Direct memory goes with the buffers' objects.
+        yield Map.of();
+      }
+      default -> throw new IllegalArgumentException("There is no request " + request);
+    };
+  }
+
+  /** Times repetitions one by one for so long; the first, which finds cold caches, is left out. */
+  private static long[] turn(Task task, long nanos) throws Exception {
+    long[] times = new long[Math.toIntExact(Math.min(20_000, 3 + nanos / 1000))];
+    int count = 0;
+    task.run();
+    long begin = System.nanoTime();
+    for (long now = begin; count < times.length && (count < 3 || now - begin < nanos); ) {
+      task.run();
+      long end = System.nanoTime();
+      times[count++] = end - now;
+      now = end;
+    }
+    return Arrays.copyOf(times, count);
+  }
+}

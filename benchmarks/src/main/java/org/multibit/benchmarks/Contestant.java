@@ -1,0 +1,31 @@
+package org.multibit.benchmarks;
+
+import java.util.Map;
+import org.nd4j.shade.jackson.databind.JsonNode;
+
+/** One system under measurement. It lives in a process of its own, see {@link ChildProcess}. */
+interface Contestant {
+  /** What runs here: library, version, kernels, threads. */
+  Map<String, String> describe() throws Exception;
+
+  /**
+   * Readies a task, whose repetitions are then timed.
+   *
+   * @param settings what to do, in the contestant's own terms
+   */
+  Task prepare(JsonNode settings) throws Exception;
+
+  /** What is timed. */
+  interface Task extends AutoCloseable {
+    /** One repetition. */
+    void run() throws Exception;
+
+    /** What the task computes, to be compared with what others do; null if nothing is compared. */
+    default Object result() throws Exception {
+      return null;
+    }
+
+    @Override
+    default void close() throws Exception {}
+  }
+}

@@ -1,0 +1,116 @@
+package org.multibit.runtime;
+
+import java.util.Arrays;
+import org.bytedeco.javacpp.FloatPointer;
+import org.bytedeco.javacpp.Pointer;
+
+/**
+ * Streams of tokens through a {@link PackedLanguageModel} that are fed together: a step reads the
+ * weights once for all of them. Each stream's logits are those of a {@link Session} of its own, to
+ * the bit. A server gives each client a stream: {@link #reset(int)} when a client comes, {@link
+ * #IDLE} while it has nothing to say. Calls from several threads wait for each other.
+ */
+public final class BatchSession implements AutoCloseable {
+  /** In place of a token: the stream takes no part in the step and stays as it is. */
+  public static final int IDLE = -1;
+
+  private final PackedLanguageModel model;
+
+  /** Which streams the last step fed, and were not reset since. */
+  private final boolean[] fed;
+
+  /** The native batch's address; 0 when closed. */
+  private long handle;
+
+  BatchSession(PackedLanguageModel model, long handle, int streams) {
+    this.model = model;
+    this.handle = handle;
+    this.fed = new boolean[streams];
+  }
+
+  private long open() {
+    if (handle == 0) {
+      throw new IllegalStateException("The batch is closed");
+    }
+    return handle;
+  }
+
+  /** How many streams there are. */
+  public int streams() {
+    return fed.length;
+  }
+
+  /** All streams back to zero state. */
+  public synchronized void reset() {
+    NativeLibrary.check(Bindings.multibit_batch_reset_all(open()));
+    Arrays.fill(fed, false);
+  }
+
+  /**
+   * One stream back to zero state.
+   *
+   * @throws IllegalArgumentException if there is no such stream
+   */
+  public synchronized void reset(int stream) {
+    NativeLibrary.check(Bindings.multibit_batch_reset(open(), stream));
+    fed[stream] = false;
+  }
+
+  /**
+   * Feeds one token per stream.
+   *
+   * @param tokens a token or {@link #IDLE} for each stream
+   * @throws IllegalArgumentException if there are not as many tokens as streams, or one is not in
+   *     the vocabulary; nothing was fed then
+   * @throws ArithmeticException if the model's values are so large that a state overflows; the
+   *     streams that were fed have to be reset then
+   */
+  public synchronized void step(int... tokens) {
+    long batch = open();
+    if (tokens.length != fed.length) {
+      throw new IllegalArgumentException(
+          "There are %d tokens for %d streams".formatted(tokens.length, fed.length));
+    }
+    int code = Bindings.multibit_batch_step(batch, tokens);
+    if (code != Bindings.ERROR_ARGUMENT) {
+      for (int stream = 0; stream < fed.length; stream++) {
+        fed[stream] = code == Bindings.OK && tokens[stream] != IDLE;
+      }
+    }
+    NativeLibrary.check(code);
+  }
+
+  /**
+   * The logits of a stream after the last step, one per word.
+   *
+   * @throws IllegalArgumentException if there is no such stream, or the last step did not feed it
+   * @throws ArithmeticException if the model's values are so large that logits overflow
+   */
+  public synchronized float[] logits(int stream) {
+    long batch = open();
+    if (stream < 0 || stream >= fed.length) {
+      throw new IllegalArgumentException(
+          "There is no stream %d in a batch of %d".formatted(stream, fed.length));
+    }
+    if (!fed[stream]) {
+      throw new IllegalArgumentException(
+          "There are no logits of stream %d: the last step did not feed it".formatted(stream));
+    }
+    try (FloatPointer logits = new FloatPointer((Pointer) null)) {
+      NativeLibrary.check(Bindings.multibit_batch_logits(batch, logits));
+      float[] copy = new float[model.vocabularySize()];
+      logits.position((long) stream * copy.length).get(copy);
+      return copy;
+    }
+  }
+
+  /** Frees the batch; closing again does nothing. */
+  @Override
+  public synchronized void close() {
+    if (handle != 0) {
+      Bindings.multibit_batch_free(handle);
+      handle = 0;
+      model.release();
+    }
+  }
+}
