@@ -78,7 +78,7 @@ struct Kernels {
   // For benchmarks, what the machine can do at best. Reads `count` words and returns their disjunction.
   uint64_t (*read_words)(const uint64_t* words, int64_t count);
   // What a product does with a pair of words, xor, popcount and addition, for so many 64-bit words (rounded up to whole
-  // vectors), without reading memory. The result has no meaning; it keeps the work from being left out.
+  // vectors), on the same few words. The result has no meaning; it keeps the work from being left out.
   uint64_t (*count_bits)(int64_t words);
 
   // For training. Rows are row-major; a mask has `words` words per row, bit j of a row standing for its element j.

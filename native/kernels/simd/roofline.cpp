@@ -7,9 +7,11 @@ namespace {
 using WordTag = hn::CappedTag<uint64_t, 8>;
 constexpr WordTag kWords;
 constexpr int64_t kLanes = hn::MaxLanes(WordTag());
-constexpr int kStreams = 8;  // independent vectors, enough to hide every latency
+// Independent vectors, enough to hide every latency, and no more than registers hold beside their operands.
+constexpr int kReadStreams = 8;
+constexpr int kCountStreams = HWY_TARGET == HWY_SSE4 || HWY_TARGET == HWY_AVX2 ? 4 : 8;
 
-template <class V>
+template <int kStreams, class V>
 HWY_INLINE uint64_t Combine(V (&vectors)[kStreams]) {
   for (int half = kStreams / 2; half > 0; half /= 2) {
     for (int i = 0; i < half; ++i) vectors[i] = hn::Or(vectors[i], vectors[i + half]);
@@ -26,12 +28,12 @@ HWY_INLINE uint64_t Combine(V (&vectors)[kStreams]) {
 namespace MULTIBIT_TIER_SPACE {
 
 uint64_t ReadWords(const uint64_t* words, int64_t count) {
-  hn::Vec<WordTag> seen[kStreams];
+  hn::Vec<WordTag> seen[kReadStreams];
   for (auto& stream : seen) stream = hn::Zero(kWords);
   int64_t i = 0;
-  for (; i + kStreams * kLanes <= count; i += kStreams * kLanes) {
+  for (; i + kReadStreams * kLanes <= count; i += kReadStreams * kLanes) {
 #pragma GCC unroll 8
-    for (int s = 0; s < kStreams; ++s) seen[s] = hn::Or(seen[s], hn::LoadU(kWords, words + i + s * kLanes));
+    for (int s = 0; s < kReadStreams; ++s) seen[s] = hn::Or(seen[s], hn::LoadU(kWords, words + i + s * kLanes));
   }
   uint64_t all = Combine(seen);
   for (; i < count; ++i) all |= words[i];
@@ -45,17 +47,19 @@ uint64_t CountBits(int64_t words) {
   const hn::Repartition<uint8_t, WordTag> d;  // the products of this tier count the bits of bytes
 #endif
   using V = hn::Vec<decltype(d)>;
-  V counts[kStreams], activations[kStreams];
-  for (int s = 0; s < kStreams; ++s) {
+  constexpr int64_t kStep = kCountStreams * kLanes;
+  alignas(64) uint64_t weights[16 * kLanes];
+  for (uint64_t& word : weights) word = static_cast<uint64_t>(words);
+  V counts[kCountStreams], activations[kCountStreams];
+  for (int s = 0; s < kCountStreams; ++s) {
     counts[s] = hn::Zero(d);
     activations[s] = hn::BitCast(d, hn::Set(kWords, static_cast<uint64_t>(words) << s));
   }
-  V weights = hn::Zero(d);
-  for (int64_t i = 0; i < words; i += kStreams * kLanes) {
-    weights = hn::Sub(activations[0], weights);
+  for (int64_t i = 0; i < words; i += kStep) {
+    const V w = hn::BitCast(d, hn::LoadU(kWords, weights + i / kStep % 16 * kLanes));
 #pragma GCC unroll 8
-    for (int s = 0; s < kStreams; ++s) {
-      counts[s] = hn::Add(counts[s], hn::PopulationCount(hn::Xor(weights, activations[s])));
+    for (int s = 0; s < kCountStreams; ++s) {
+      counts[s] = hn::Add(counts[s], hn::PopulationCount(hn::Xor(w, activations[s])));
     }
   }
   return Combine(counts);
