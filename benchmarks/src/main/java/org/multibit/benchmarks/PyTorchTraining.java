@@ -141,9 +141,11 @@ final class PyTorchTraining implements Contestant {
     private void carry(T_TensorTensor_T state) {
       Tensor lastHidden = state.get0().detach();
       Tensor lastCell = state.get1().detach();
-      PointerScope.getInnerScope().detach(lastHidden).detach(lastCell);
-      hidden.close();
-      cell.close();
+      // They outlive the step's scope.
+      lastHidden.retainReference();
+      lastCell.retainReference();
+      hidden.deallocate();
+      cell.deallocate();
       hidden = lastHidden;
       cell = lastCell;
     }
