@@ -14,6 +14,9 @@ namespace multibit {
 
 enum Method : int { kUniform = 0, kBalanced = 1, kGreedy = 2, kRefined = 3, kAlternating = 4, kOptimal = 5 };
 
+// Columns of a panel of full-precision weights, see gemm_panels.
+constexpr int kPanelColumns = 32;
+
 struct Quantizer {
   int method;   // Method
   int cycles;   // alternating only
@@ -77,6 +80,48 @@ struct Kernels {
   // What a product does with a pair of words, xor, popcount and addition, for so many 64-bit words (rounded up to whole
   // vectors), on the same few words. The result has no meaning; it keeps the work from being left out.
   uint64_t (*count_bits)(int64_t words);
+
+  // For training. Rows are row-major; a mask has `words` words per row, bit j of a row standing for its element j.
+
+  // As gemm, with the elements dropped whose bit in masks [batch, words] is 0; null drops none. Bits past the last
+  // column are 0. out[b * out_stride + r] = start[r] + sum; without start (null), out += sum. Equal to the dequantized
+  // product to rounding.
+  void (*gemm_masked)(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row,
+                      int64_t last_row, int64_t cols, int weight_bits, const uint64_t* activation_planes,
+                      const float* activation_coefficients, int activation_bits, const uint64_t* masks, int64_t batch,
+                      const float* start, float* out, int64_t out_stride);
+
+  // The element at position p = row * cols + column is retained if mix(key + p * golden) >> 1 < threshold, with golden
+  // = 0x9E3779B97F4A7C15 and mix(z) SplitMix64's next() from state z.
+  void (*dropout_masks)(uint64_t key, uint64_t threshold, int64_t first_row, int64_t last_row, int64_t cols,
+                        uint64_t* masks);
+  // Retained elements are multiplied by factor, the others become 0.
+  void (*drop)(const uint64_t* masks, float factor, int64_t first_row, int64_t last_row, int64_t cols, float* x);
+
+  // into += x
+  void (*add)(const float* x, int64_t n, float* into);
+  // x *= factor
+  void (*scale)(float factor, int64_t n, float* x);
+  // x = min(max(x, -bound), bound); NaN stays NaN.
+  void (*clip)(float bound, int64_t n, float* x);
+  double (*sum_of_squares)(const float* x, int64_t n);
+
+  // One time step of an LSTM for rows of a batch. gates [rows, 4H], candidate, forget, output, input: sums with bias
+  // become what their non-linearities make of them. before: the cell of the step before, [rows, H]. Writes
+  // cells = forget * before + input * candidate, cell_tanh = tanh(cells), out = output * cell_tanh, all [rows, H].
+  // Errors as lstm_cell.
+  void (*lstm_forward)(int64_t first_row, int64_t last_row, int64_t hidden, float* gates, const float* before,
+                       float* cells, float* cell_tanh, float* out);
+  // Its gradient, from what lstm_forward left. hidden_gradient: dL/dout; cell_gradient: what of dL/dcells flows back
+  // from the step after, becomes what flows back to the step before. Writes gate_gradients: dL/d(sums) [rows, 4H].
+  void (*lstm_backward)(int64_t first_row, int64_t last_row, int64_t hidden, const float* gates, const float* before,
+                        const float* cell_tanh, const float* hidden_gradient, float* cell_gradient,
+                        float* gate_gradients);
+
+  // out [batch, cols] += x [batch, inner] * w [inner, cols], columns of panels [first_panel, last_panel). Panel p holds
+  // columns p * kPanelColumns.. of w, row after row, each filled up with zeros to kPanelColumns.
+  void (*gemm_panels)(const float* x, int64_t batch, int64_t inner, const float* panels, int64_t first_panel,
+                      int64_t last_panel, int64_t cols, float* out);
 };
 
 // The best tier that the CPU supports, or the one that the environment's MULTIBIT_ISA names (empty counts as unset).

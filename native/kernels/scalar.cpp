@@ -345,9 +345,139 @@ uint64_t CountBits(int64_t words) {
   return counts[0] + counts[1] + counts[2] + counts[3];
 }
 
+void GemmMasked(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row, int64_t last_row,
+                int64_t cols, int weight_bits, const uint64_t* activation_planes, const float* activation_coefficients,
+                int activation_bits, const uint64_t* masks, int64_t batch, const float* start, float* out,
+                int64_t out_stride) {
+  for (int64_t b = 0; b < batch; ++b) {
+    const uint64_t* mask = masks ? masks + b * Words(cols) : nullptr;
+    const uint64_t* x = activation_planes + b * Words(cols) * activation_bits;
+    int64_t retained = 0;
+    for (int64_t word = 0; mask && word < Words(cols); ++word) retained += __builtin_popcountll(mask[word]);
+    const int64_t n = mask ? retained : cols;
+    for (int64_t r = first_row; r < last_row; ++r) {
+      const uint64_t* planes = weight_planes + PlaneStart(r, cols, weight_bits, 8);
+      const float* a = weight_coefficients + CoefficientStart(r, weight_bits, 8);
+      double y = 0;
+      for (int i = 0; i < weight_bits; ++i) {
+        for (int j = 0; j < activation_bits; ++j) {
+          int64_t differ = 0;
+          for (int64_t word = 0; word < Words(cols); ++word) {
+            const uint64_t places = planes[(word * weight_bits + i) * 8] ^ x[word * activation_bits + j];
+            differ += __builtin_popcountll(mask ? places & mask[word] : places);
+          }
+          const double c = activation_coefficients[b * activation_bits + j];
+          y += a[i * 8] * c * static_cast<double>(n - 2 * differ);
+        }
+      }
+      float* target = out + b * out_stride + r;
+      *target = (start ? start[r] : *target) + static_cast<float>(y);
+    }
+  }
+}
+
+// SplitMix64's next().
+uint64_t Mix(uint64_t z) {
+  z += 0x9E3779B97F4A7C15;
+  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9;
+  z = (z ^ z >> 27) * 0x94D049BB133111EB;
+  return z ^ z >> 31;
+}
+
+void DropoutMasks(uint64_t key, uint64_t threshold, int64_t first_row, int64_t last_row, int64_t cols,
+                  uint64_t* masks) {
+  for (int64_t r = first_row; r < last_row; ++r) {
+    uint64_t* mask = masks + r * Words(cols);
+    std::memset(mask, 0, Words(cols) * sizeof(uint64_t));
+    for (int64_t j = 0; j < cols; ++j) {
+      const uint64_t random = Mix(key + static_cast<uint64_t>(r * cols + j) * 0x9E3779B97F4A7C15) >> 1;
+      mask[j / 64] |= static_cast<uint64_t>(random < threshold) << (j % 64);
+    }
+  }
+}
+
+void Drop(const uint64_t* masks, float factor, int64_t first_row, int64_t last_row, int64_t cols, float* x) {
+  for (int64_t r = first_row; r < last_row; ++r) {
+    for (int64_t j = 0; j < cols; ++j) {
+      const bool retained = masks[r * Words(cols) + j / 64] >> (j % 64) & 1;
+      x[r * cols + j] = retained ? x[r * cols + j] * factor : 0;
+    }
+  }
+}
+
+void Add(const float* x, int64_t n, float* into) {
+  for (int64_t j = 0; j < n; ++j) into[j] += x[j];
+}
+
+void Scale(float factor, int64_t n, float* x) {
+  for (int64_t j = 0; j < n; ++j) x[j] *= factor;
+}
+
+void Clip(float bound, int64_t n, float* x) {
+  for (int64_t j = 0; j < n; ++j) x[j] = x[j] > bound ? bound : x[j] < -bound ? -bound : x[j];
+}
+
+double SumOfSquares(const float* x, int64_t n) {
+  double sum = 0;
+  for (int64_t j = 0; j < n; ++j) sum += static_cast<double>(x[j]) * x[j];
+  return sum;
+}
+
+void LstmForward(int64_t first_row, int64_t last_row, int64_t hidden, float* gates, const float* before, float* cells,
+                 float* cell_tanh, float* out) {
+  for (int64_t r = first_row; r < last_row; ++r) {
+    for (int64_t j = 0; j < hidden; ++j) {
+      float* z = gates + r * 4 * hidden + j;
+      const int64_t at = r * hidden + j;
+      z[0] = std::tanh(z[0]);
+      for (int gate = 1; gate < 4; ++gate) z[gate * hidden] = Sigmoid(z[gate * hidden]);
+      cells[at] = z[hidden] * before[at] + z[3 * hidden] * z[0];
+      cell_tanh[at] = std::tanh(cells[at]);
+      out[at] = z[2 * hidden] * cell_tanh[at];
+    }
+  }
+}
+
+void LstmBackward(int64_t first_row, int64_t last_row, int64_t hidden, const float* gates, const float* before,
+                  const float* cell_tanh, const float* hidden_gradient, float* cell_gradient, float* gate_gradients) {
+  for (int64_t r = first_row; r < last_row; ++r) {
+    for (int64_t j = 0; j < hidden; ++j) {
+      const float* z = gates + r * 4 * hidden + j;
+      float* dz = gate_gradients + r * 4 * hidden + j;
+      const int64_t at = r * hidden + j;
+      const float candidate = z[0], forget = z[hidden], output = z[2 * hidden], input = z[3 * hidden];
+      const float tanh = cell_tanh[at];
+      const float dh = hidden_gradient[at];
+      const float dc = dh * output * (1 - tanh * tanh) + cell_gradient[at];
+      dz[0] = dc * input * (1 - candidate * candidate);
+      dz[hidden] = dc * before[at] * forget * (1 - forget);
+      dz[2 * hidden] = dh * tanh * output * (1 - output);
+      dz[3 * hidden] = dc * candidate * input * (1 - input);
+      cell_gradient[at] = dc * forget;
+    }
+  }
+}
+
+void GemmPanels(const float* x, int64_t batch, int64_t inner, const float* panels, int64_t first_panel,
+                int64_t last_panel, int64_t cols, float* out) {
+  for (int64_t p = first_panel; p < last_panel; ++p) {
+    for (int64_t b = 0; b < batch; ++b) {
+      for (int64_t j = p * kPanelColumns; j < cols && j < (p + 1) * kPanelColumns; ++j) {
+        float sum = out[b * cols + j];
+        for (int64_t k = 0; k < inner; ++k) {
+          sum += x[b * inner + k] * panels[(p * inner + k) * kPanelColumns + j % kPanelColumns];
+        }
+        out[b * cols + j] = sum;
+      }
+    }
+  }
+}
+
 }  // namespace
 
-const Kernels kScalarKernels = {"scalar",  QuantizeScratch, Quantize,  Dequantize, Gemv,      Gemm,     GemvFloat,
-                                GemvDense, LstmCell,        LogSumExp, Softmax,    ReadWords, CountBits};
+const Kernels kScalarKernels = {"scalar",  QuantizeScratch, Quantize,     Dequantize,   Gemv,      Gemm,
+                                GemvFloat, GemvDense,       LstmCell,     LogSumExp,    Softmax,   ReadWords,
+                                CountBits, GemmMasked,      DropoutMasks, Drop,         Add,       Scale,
+                                Clip,      SumOfSquares,    LstmForward,  LstmBackward, GemmPanels};
 
 }  // namespace multibit

@@ -40,5 +40,27 @@ void Softmax(float* logits, int64_t rows, int64_t classes, const int32_t* labels
 uint64_t ReadWords(const uint64_t* words, int64_t count);
 uint64_t CountBits(int64_t words);
 
+// masked_products.cpp
+void GemmMasked(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row, int64_t last_row,
+                int64_t cols, int weight_bits, const uint64_t* activation_planes, const float* activation_coefficients,
+                int activation_bits, const uint64_t* masks, int64_t batch, const float* start, float* out,
+                int64_t out_stride);
+
+// panels.cpp
+void GemmPanels(const float* x, int64_t batch, int64_t inner, const float* panels, int64_t first_panel,
+                int64_t last_panel, int64_t cols, float* out);
+
+// training.cpp
+void DropoutMasks(uint64_t key, uint64_t threshold, int64_t first_row, int64_t last_row, int64_t cols, uint64_t* masks);
+void Drop(const uint64_t* masks, float factor, int64_t first_row, int64_t last_row, int64_t cols, float* x);
+void Add(const float* x, int64_t n, float* into);
+void Scale(float factor, int64_t n, float* x);
+void Clip(float bound, int64_t n, float* x);
+double SumOfSquares(const float* x, int64_t n);
+void LstmForward(int64_t first_row, int64_t last_row, int64_t hidden, float* gates, const float* before, float* cells,
+                 float* cell_tanh, float* out);
+void LstmBackward(int64_t first_row, int64_t last_row, int64_t hidden, const float* gates, const float* before,
+                  const float* cell_tanh, const float* hidden_gradient, float* cell_gradient, float* gate_gradients);
+
 }  // namespace MULTIBIT_TIER_SPACE
 }  // namespace multibit

@@ -64,4 +64,118 @@ inline void Softmax(const Kernels* kernels, float* logits, int64_t first_row, in
                    losses ? losses + first_row : nullptr);
 }
 
+inline void MultiplyMasked(const Kernels* kernels, const uint64_t* weight_planes, const float* weight_coefficients,
+                           int64_t rows, int64_t first_row, int64_t last_row, int64_t cols, int weight_bits,
+                           const uint64_t* activation_planes, const float* activation_coefficients, int activation_bits,
+                           const uint64_t* masks, int64_t batch, const float* start, float* out) {
+  kernels->gemm_masked(weight_planes, weight_coefficients, first_row, last_row, cols, weight_bits, activation_planes,
+                       activation_coefficients, activation_bits, masks, batch, start, out, rows);
+}
+
+// Of activation vectors [first, last): logits = start + product, then as Softmax.
+inline void MultiplyMaskedSoftmax(const Kernels* kernels, const uint64_t* weight_planes,
+                                  const float* weight_coefficients, int64_t rows, int64_t cols, int weight_bits,
+                                  const uint64_t* activation_planes, const float* activation_coefficients,
+                                  int activation_bits, const uint64_t* masks, int64_t first, int64_t last,
+                                  const float* start, const int32_t* labels, float* logits, float* losses) {
+  // So few at a time that their logits stay in the second-level cache.
+  constexpr int64_t kStep = 16;
+  const int64_t words = (cols + 63) / 64;
+  for (int64_t b = first; b < last; b += kStep) {
+    const int64_t count = last - b < kStep ? last - b : kStep;
+    kernels->gemm_masked(weight_planes, weight_coefficients, 0, rows, cols, weight_bits,
+                         activation_planes + b * words * activation_bits, activation_coefficients + b * activation_bits,
+                         activation_bits, masks ? masks + b * words : nullptr, count, start, logits + b * rows, rows);
+    kernels->softmax(logits + b * rows, count, rows, labels + b, losses + b);
+  }
+}
+
+// w [inner, cols], or [cols, inner] if transposed, as panels [first, last) of gemm_panels.
+inline void MakePanels(const float* w, int64_t inner, int64_t cols, bool transposed, int64_t first, int64_t last,
+                       float* panels) {
+  constexpr int64_t kColumns = kPanelColumns;
+  std::memset(panels + first * inner * kColumns, 0, (last - first) * inner * kColumns * sizeof(float));
+  for (int64_t j = first * kColumns; j < last * kColumns && j < cols; ++j) {
+    float* column = panels + j / kColumns * inner * kColumns + j % kColumns;
+    const float* source = transposed ? w + j * inner : w + j;
+    const int64_t step = transposed ? 1 : cols;
+    for (int64_t k = 0; k < inner; ++k) column[k * kColumns] = source[k * step];
+  }
+}
+
+inline void MultiplyPanels(const Kernels* kernels, const float* x, int64_t batch, int64_t inner, const float* panels,
+                           int64_t first, int64_t last, int64_t cols, float* out) {
+  kernels->gemm_panels(x, batch, inner, panels, first, last, cols, out);
+}
+
+inline void DropoutMasks(const Kernels* kernels, uint64_t key, uint64_t threshold, int64_t first_row, int64_t last_row,
+                         int64_t cols, uint64_t* masks) {
+  kernels->dropout_masks(key, threshold, first_row, last_row, cols, masks);
+}
+
+inline void Drop(const Kernels* kernels, const uint64_t* masks, float factor, int64_t first_row, int64_t last_row,
+                 int64_t cols, float* x) {
+  kernels->drop(masks, factor, first_row, last_row, cols, x);
+}
+
+inline void AddToRows(const Kernels* kernels, const float* row, int64_t first_row, int64_t last_row, int64_t cols,
+                      float* into) {
+  for (int64_t r = first_row; r < last_row; ++r) kernels->add(row, cols, into + r * cols);
+}
+
+inline void AddRows(const Kernels* kernels, const float* x, const int32_t* index, int64_t rows, int64_t cols,
+                    float* into) {
+  for (int64_t r = 0; r < rows; ++r) kernels->add(x + r * cols, cols, into + index[r] * cols);
+}
+
+// Columns [first, last) of the sum.
+inline void SumRows(const Kernels* kernels, const float* x, int64_t rows, int64_t cols, int64_t first, int64_t last,
+                    float* sums) {
+  std::memset(sums + first, 0, (last - first) * sizeof(float));
+  for (int64_t r = 0; r < rows; ++r) kernels->add(x + r * cols + first, last - first, sums + first);
+}
+
+// One sum for each of the chunks [first, last) of n elements.
+inline void SumsOfSquares(const Kernels* kernels, const float* x, int64_t n, int64_t chunk, int64_t first, int64_t last,
+                          double* sums) {
+  for (int64_t i = first; i < last; ++i) {
+    const int64_t left = n - i * chunk;
+    sums[i] = kernels->sum_of_squares(x + i * chunk, left < chunk ? left : chunk);
+  }
+}
+
+// Elements [first, last), for Clip too.
+inline void Scale(const Kernels* kernels, float* x, int64_t first, int64_t last, float factor) {
+  kernels->scale(factor, last - first, x + first);
+}
+
+inline void Clip(const Kernels* kernels, float* x, int64_t first, int64_t last, float bound) {
+  kernels->clip(bound, last - first, x + first);
+}
+
+inline void LstmForward(const Kernels* kernels, int64_t first_row, int64_t last_row, int64_t units, float* gates,
+                        const float* before, float* cell, float* cell_tanh, float* hidden) {
+  kernels->lstm_forward(first_row, last_row, units, gates, before, cell, cell_tanh, hidden);
+}
+
+inline void LstmBackward(const Kernels* kernels, int64_t first_row, int64_t last_row, int64_t units, const float* gates,
+                         const float* before, const float* cell_tanh, const float* hidden_gradient,
+                         float* cell_gradient, float* gate_gradients) {
+  kernels->lstm_backward(first_row, last_row, units, gates, before, cell_tanh, hidden_gradient, cell_gradient,
+                         gate_gradients);
+}
+
+// Calls a function of another library, whose address the caller found by its name.
+inline const char* CallForText(const void* function) {
+  const char* (*call)();
+  std::memcpy(&call, &function, sizeof(call));
+  return call();
+}
+
+inline int CallForNumber(const void* function) {
+  int (*call)();
+  std::memcpy(&call, &function, sizeof(call));
+  return call();
+}
+
 }  // namespace multibit

@@ -6,8 +6,11 @@ import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ForkJoinPool;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.locks.LockSupport;
 import org.multibit.benchmarks.Contestant.Task;
 import org.multibit.training.Json;
 import org.nd4j.shade.jackson.databind.JsonNode;
@@ -18,6 +21,8 @@ import org.nd4j.shade.jackson.databind.JsonNode;
  */
 final class Child {
   static final String MARK = "@multibit-bench ";
+
+  private static final long SAMPLE_NANOS = 1_000_000;
 
   private final String className;
   private final Map<String, Task> tasks = new HashMap<>();
@@ -68,7 +73,15 @@ final class Child {
         tasks.put(name, contestant.prepare(request.get("settings")));
         yield Map.of();
       }
-      case "turn" -> Map.of("nanos", turn(tasks.get(name), request.get("nanos").asLong()));
+      case "turn" -> {
+        Task task = tasks.get(name);
+        if (request.get("warm").asBoolean()) {
+          task.run(); // Finds cold caches.
+        }
+        yield Map.of(
+            "nanos", turn(task, request.get("nanos").asLong(), request.get("least").asInt()));
+      }
+      case "parts" -> Map.of("samples", parts(tasks.get(name), request.get("nanos").asLong()));
       case "result" -> Map.of("result", tasks.get(name).result());
       case "release" -> {
         tasks.remove(name).close();
@@ -79,18 +92,41 @@ final class Child {
     };
   }
 
-  /** Times repetitions one by one for so long; the first, which finds cold caches, is left out. */
-  private static long[] turn(Task task, long nanos) throws Exception {
-    long[] times = new long[Math.toIntExact(Math.min(20_000, 3 + nanos / 1000))];
+  /** Times repetitions one by one for so long. */
+  private static long[] turn(Task task, long nanos, int least) throws Exception {
+    long[] times = new long[Math.toIntExact(Math.min(20_000, least + nanos / 1000))];
     int count = 0;
-    task.run();
     long begin = System.nanoTime();
-    for (long now = begin; count < times.length && (count < 3 || now - begin < nanos); ) {
+    for (long now = begin; count < times.length && (count < least || now - begin < nanos); ) {
       task.run();
       long end = System.nanoTime();
       times[count++] = end - now;
       now = end;
     }
     return Arrays.copyOf(times, count);
+  }
+
+  /** Runs repetitions for so long and looks again and again at which part the thread is. */
+  private static Map<String, Integer> parts(Task task, long nanos) throws Exception {
+    Thread worker = Thread.currentThread();
+    Map<String, Integer> samples = new TreeMap<>();
+    AtomicBoolean ended = new AtomicBoolean();
+    Thread sampler =
+        new Thread(
+            () -> {
+              while (!ended.get()) {
+                samples.merge(task.part(worker.getStackTrace()), 1, Integer::sum);
+                LockSupport.parkNanos(SAMPLE_NANOS);
+              }
+            },
+            "sampler");
+    sampler.start();
+    try {
+      turn(task, nanos, 1);
+    } finally {
+      ended.set(true);
+      sampler.join();
+    }
+    return samples;
   }
 }

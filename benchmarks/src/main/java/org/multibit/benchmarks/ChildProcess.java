@@ -7,9 +7,11 @@ import java.io.OutputStreamWriter;
 import java.io.UncheckedIOException;
 import java.io.Writer;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -42,31 +44,38 @@ final class ChildProcess implements AutoCloseable {
    * @param name of the system, for people
    * @param contestant the class that runs there
    * @param classPath for its JVM
+   * @param options further ones of its JVM
    * @param threads that its work may use
-   * @param environment added to this process's own
+   * @param environment added to this process's own; an empty value removes a variable
    */
   ChildProcess(
       String name,
       Class<? extends Contestant> contestant,
       String classPath,
+      List<String> options,
       int threads,
       Map<String, String> environment)
       throws IOException {
     this.name = name;
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-    // One thread is measured: the collector's own would only get in its way.
-    command.addAll(List.of("-XX:+UseSerialGC", "-XX:MaxRAMPercentage=30"));
+    if (threads == 1) {
+      // One thread is measured: the collector's own would only get in its way.
+      command.add("-XX:+UseSerialGC");
+    }
+    command.add("-XX:MaxRAMPercentage=30");
     command.add("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
     if (Runtime.version().feature() >= 24) {
       command.add("--enable-native-access=ALL-UNNAMED");
       command.add("--sun-misc-unsafe-memory-access=allow");
     }
+    command.addAll(options);
     command.addAll(List.of("-cp", classPath, Child.class.getName()));
     command.addAll(List.of(contestant.getName(), Integer.toString(threads)));
     ProcessBuilder builder = new ProcessBuilder(command);
     builder.environment().keySet().removeAll(REMOVED_FROM_ENVIRONMENT);
     builder.environment().putAll(environment);
+    builder.environment().values().removeIf(String::isEmpty);
     process = builder.start();
     requests = new OutputStreamWriter(process.getOutputStream(), StandardCharsets.UTF_8);
     answers =
@@ -83,7 +92,7 @@ final class ChildProcess implements AutoCloseable {
       int threads,
       Map<String, String> environment)
       throws IOException {
-    this(name, contestant, System.getProperty("java.class.path"), threads, environment);
+    this(name, contestant, System.getProperty("java.class.path"), List.of(), threads, environment);
   }
 
   private void readErrors() {
@@ -115,15 +124,60 @@ final class ChildProcess implements AutoCloseable {
     ask(Map.of("request", "prepare", "task", task, "settings", settings));
   }
 
-  /** Times of single repetitions over a stretch of so many milliseconds, at least three. */
+  /**
+   * Times of single repetitions over a stretch of so many milliseconds, at least three, after one
+   * that is not timed.
+   */
   long[] turn(String task, double millis) throws IOException {
-    JsonNode nanos =
-        ask(Map.of("request", "turn", "task", task, "nanos", (long) (millis * 1e6))).get("nanos");
+    return turn(task, millis, 3, true);
+  }
+
+  /** The same for long repetitions: at least one, and the first is timed too. */
+  long[] longTurn(String task, double millis) throws IOException {
+    return turn(task, millis, 1, false);
+  }
+
+  private long[] turn(String task, double millis, int least, boolean warm) throws IOException {
+    Map<String, ?> request =
+        Map.of(
+            "request", "turn",
+            "task", task,
+            "nanos", (long) (millis * 1e6),
+            "least", least,
+            "warm", warm);
+    JsonNode nanos = ask(request).get("nanos");
     long[] times = new long[nanos.size()];
     for (int i = 0; i < times.length; i++) {
       times[i] = nanos.get(i).asLong();
     }
     return times;
+  }
+
+  /** In which parts of the task its time goes, over so many milliseconds: shares of 1. */
+  Map<String, Double> parts(String task, double millis) throws IOException {
+    JsonNode samples =
+        ask(Map.of("request", "parts", "task", task, "nanos", (long) (millis * 1e6)))
+            .get("samples");
+    double sum = 0;
+    for (JsonNode count : samples) {
+      sum += count.asInt();
+    }
+    Map<String, Double> shares = new LinkedHashMap<>();
+    for (Iterator<Map.Entry<String, JsonNode>> i = samples.fields(); i.hasNext(); ) {
+      Map.Entry<String, JsonNode> part = i.next();
+      shares.put(part.getKey(), part.getValue().asInt() / sum);
+    }
+    return shares;
+  }
+
+  /** The most memory that the process has had resident, in bytes. */
+  long peakBytes() throws IOException {
+    for (String line : Files.readAllLines(Path.of("/proc/" + process.pid() + "/status"))) {
+      if (line.startsWith("VmHWM:")) {
+        return 1024 * Long.parseLong(line.replaceAll("[^0-9]", ""));
+      }
+    }
+    throw new IOException("The system does not tell the memory of " + name);
   }
 
   /** What the task computes. */

@@ -25,6 +25,11 @@ interface Contestant {
       return null;
     }
 
+    /** The part of the task that a thread with this stack is at; innermost frame first. */
+    default String part(StackTraceElement[] stack) {
+      throw new UnsupportedOperationException("The task has no parts");
+    }
+
     @Override
     default void close() throws Exception {}
   }

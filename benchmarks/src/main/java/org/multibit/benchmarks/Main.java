@@ -8,7 +8,12 @@ import picocli.CommandLine.Option;
     name = "multibit bench",
     description = "Measure against other libraries on this machine.",
     synopsisSubcommandLabel = "COMMAND",
-    subcommands = {KernelsCommand.class, InferenceCommand.class, JmhCommand.class},
+    subcommands = {
+      KernelsCommand.class,
+      InferenceCommand.class,
+      TrainingCommand.class,
+      JmhCommand.class
+    },
     footer = {"", "bench COMMAND --help tells more."})
 public final class Main {
   @Option(

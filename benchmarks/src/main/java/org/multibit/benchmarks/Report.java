@@ -67,7 +67,7 @@ final class Report {
     say("");
   }
 
-  private static String description(Map<String, String> what) {
+  static String description(Map<String, String> what) {
     return String.join(
         "; ", what.entrySet().stream().map(e -> e.getKey() + " " + e.getValue()).toList());
   }

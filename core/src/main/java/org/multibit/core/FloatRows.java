@@ -30,7 +30,7 @@ public final class FloatRows {
           "Expected a vector or a matrix, got shape " + Arrays.toString(array.shape()));
     }
     long bytes = array.length() * Float.BYTES;
-    if (bytes > Integer.MAX_VALUE) {
+    if (!fits(array)) {
       throw new IllegalArgumentException(
           "An array of shape %s takes %d bytes: over 2 GiB"
               .formatted(Arrays.toString(array.shape()), bytes));
@@ -44,6 +44,11 @@ public final class FloatRows {
     copy.put(view(floats)).flip();
     Reference.reachabilityFence(floats);
     return copy;
+  }
+
+  /** Whether the elements take less than 2 GiB as floats, as a buffer must. */
+  public static boolean fits(INDArray array) {
+    return array.length() * Float.BYTES <= Integer.MAX_VALUE;
   }
 
   /** Whether the elements lie one after the other in 'c' order. */

@@ -3,15 +3,18 @@ package org.multibit.core;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.nio.LongBuffer;
+import java.util.Arrays;
 import java.util.stream.IntStream;
 
 /** The kernels in plain Java: what runs without a native library, and the oracle of every test. */
-public final class JavaKernels implements Kernels {
+public class JavaKernels implements Kernels {
   private static final float LARGEST_UNSCALED = 0x1p60f;
   private static final float SMALLEST_UNSCALED = 0x1p-60f;
 
   /** Of coefficients; below the largest float by more than the rounding of 8 additions. */
   private static final float LARGEST_SUM = 0x1.ffffep127f;
+
+  private static final long GOLDEN = 0x9E3779B97F4A7C15L;
 
   @Override
   public String name() {
@@ -252,5 +255,262 @@ public final class JavaKernels implements Kernels {
       logits.put(start + c, (float) (logits.get(start + c) / sum));
     }
     return max + Math.log(sum);
+  }
+
+  @Override
+  public void multiply(
+      MultibitMatrix weights,
+      MultibitMatrix activations,
+      LongBuffer masks,
+      FloatBuffer start,
+      FloatBuffer out) {
+    KernelChecks.multiply(weights, activations, masks, start, out);
+    int words = weights.words();
+    long[] x = new long[activations.rows() * words * activations.bits()];
+    activations.planes().get(x);
+    LongBuffer planes = weights.planes();
+    IntStream.range(0, weights.rows())
+        .parallel()
+        .forEach(
+            r -> {
+              long[] w = new long[words * weights.bits()];
+              for (int i = 0; i < w.length; i++) {
+                w[i] = planes.get(weights.planeIndex(r, i % weights.bits(), i / weights.bits()));
+              }
+              long[] mask = new long[words];
+              Arrays.fill(mask, -1L);
+              for (int b = 0; b < activations.rows(); b++) {
+                int n = weights.cols();
+                if (masks != null) {
+                  masks.get(masks.position() + b * words, mask);
+                  n = Arrays.stream(mask).mapToInt(Long::bitCount).sum();
+                }
+                double y = 0;
+                for (int i = 0; i < weights.bits(); i++) {
+                  for (int j = 0; j < activations.bits(); j++) {
+                    int differ = 0;
+                    for (int word = 0; word < words; word++) {
+                      long of = x[(b * words + word) * activations.bits() + j];
+                      differ += Long.bitCount((w[word * weights.bits() + i] ^ of) & mask[word]);
+                    }
+                    double coefficients =
+                        (double) weights.coefficient(r, i) * activations.coefficient(b, j);
+                    y += coefficients * (n - 2 * differ);
+                  }
+                }
+                int at = out.position() + b * weights.rows() + r;
+                float from = start == null ? out.get(at) : start.get(start.position() + r);
+                out.put(at, from + (float) y);
+              }
+            });
+  }
+
+  @Override
+  public void dropoutMasks(long key, double retain, int rows, int cols, LongBuffer masks) {
+    KernelChecks.dropoutMasks(retain, rows, cols, masks);
+    // Compares 63 random bits with the probability.
+    long threshold = (long) (retain * Long.MAX_VALUE);
+    int words = (cols + 63) / 64;
+    IntStream.range(0, rows)
+        .parallel()
+        .forEach(
+            r -> {
+              for (int word = 0; word < words; word++) {
+                long mask = 0;
+                for (int c = word * 64; c < Math.min(cols, word * 64 + 64); c++) {
+                  long position = (long) r * cols + c;
+                  boolean retained = mix(key + position * GOLDEN) >>> 1 < threshold;
+                  mask |= (retained ? 1L : 0) << c;
+                }
+                masks.put(masks.position() + r * words + word, mask);
+              }
+            });
+  }
+
+  /** SplitMix64's next number in state z. */
+  private static long mix(long z) {
+    z += GOLDEN;
+    z = (z ^ z >>> 30) * 0xBF58476D1CE4E5B9L;
+    z = (z ^ z >>> 27) * 0x94D049BB133111EBL;
+    return z ^ z >>> 31;
+  }
+
+  @Override
+  public void drop(LongBuffer masks, float factor, int rows, int cols, FloatBuffer x) {
+    KernelChecks.drop(masks, rows, cols, x);
+    int words = (cols + 63) / 64;
+    for (int r = 0; r < rows; r++) {
+      for (int c = 0; c < cols; c++) {
+        int at = x.position() + r * cols + c;
+        long mask = masks.get(masks.position() + r * words + c / 64);
+        x.put(at, (mask >>> c & 1) != 0 ? x.get(at) * factor : 0);
+      }
+    }
+  }
+
+  @Override
+  public void addToRows(FloatBuffer row, FloatBuffer into) {
+    KernelChecks.rows(row, into);
+    int cols = row.remaining();
+    for (int i = 0; i < into.remaining(); i++) {
+      int at = into.position() + i;
+      into.put(at, into.get(at) + row.get(row.position() + i % cols));
+    }
+  }
+
+  @Override
+  public void addRows(FloatBuffer rows, IntBuffer index, int cols, FloatBuffer into) {
+    KernelChecks.addRows(rows, index, cols, into);
+    for (int i = 0; i < index.remaining(); i++) {
+      int from = rows.position() + i * cols;
+      int to = into.position() + index.get(index.position() + i) * cols;
+      for (int c = 0; c < cols; c++) {
+        into.put(to + c, into.get(to + c) + rows.get(from + c));
+      }
+    }
+  }
+
+  @Override
+  public void sumRows(FloatBuffer rows, FloatBuffer sums) {
+    KernelChecks.rows(sums, rows);
+    int cols = sums.remaining();
+    IntStream.range(0, cols)
+        .parallel()
+        .forEach(
+            c -> {
+              float sum = 0;
+              for (int i = c; i < rows.remaining(); i += cols) {
+                sum += rows.get(rows.position() + i);
+              }
+              sums.put(sums.position() + c, sum);
+            });
+  }
+
+  @Override
+  public double sumOfSquares(FloatBuffer x) {
+    KernelChecks.vector(x);
+    double sum = 0;
+    for (int i = x.position(); i < x.limit(); i++) {
+      sum += (double) x.get(i) * x.get(i);
+    }
+    return sum;
+  }
+
+  @Override
+  public void scale(FloatBuffer x, float factor) {
+    KernelChecks.vector(x);
+    for (int i = x.position(); i < x.limit(); i++) {
+      x.put(i, x.get(i) * factor);
+    }
+  }
+
+  @Override
+  public void clip(FloatBuffer x, float bound) {
+    KernelChecks.vector(x);
+    for (int i = x.position(); i < x.limit(); i++) {
+      x.put(i, Math.min(Math.max(x.get(i), -bound), bound));
+    }
+  }
+
+  @Override
+  public void lstmForward(
+      FloatBuffer gates,
+      FloatBuffer before,
+      int units,
+      FloatBuffer cell,
+      FloatBuffer cellTanh,
+      FloatBuffer hidden) {
+    int rows = KernelChecks.lstm(units, new FloatBuffer[] {gates}, before, cell, cellTanh, hidden);
+    for (int i = 0; i < rows * units; i++) {
+      int z = gates.position() + i / units * 4 * units + i % units;
+      float candidate = (float) Math.tanh(gates.get(z));
+      float forget = sigmoid(gates.get(z + units));
+      float output = sigmoid(gates.get(z + 2 * units));
+      float input = sigmoid(gates.get(z + 3 * units));
+      float c = forget * before.get(before.position() + i) + input * candidate;
+      float tanh = (float) Math.tanh(c);
+      gates.put(z, candidate);
+      gates.put(z + units, forget);
+      gates.put(z + 2 * units, output);
+      gates.put(z + 3 * units, input);
+      cell.put(cell.position() + i, c);
+      cellTanh.put(cellTanh.position() + i, tanh);
+      hidden.put(hidden.position() + i, output * tanh);
+    }
+  }
+
+  private static float sigmoid(float x) {
+    return (float) (1 / (1 + Math.exp(-x)));
+  }
+
+  @Override
+  public void lstmBackward(
+      FloatBuffer gates,
+      FloatBuffer before,
+      FloatBuffer cellTanh,
+      int units,
+      FloatBuffer hiddenGradient,
+      FloatBuffer cellGradient,
+      FloatBuffer gateGradients) {
+    int rows =
+        KernelChecks.lstm(
+            units,
+            new FloatBuffer[] {gates, gateGradients},
+            before,
+            cellTanh,
+            hiddenGradient,
+            cellGradient);
+    for (int i = 0; i < rows * units; i++) {
+      int part = i / units * 4 * units + i % units;
+      int z = gates.position() + part;
+      float candidate = gates.get(z);
+      float forget = gates.get(z + units);
+      float output = gates.get(z + 2 * units);
+      float input = gates.get(z + 3 * units);
+      float tanh = cellTanh.get(cellTanh.position() + i);
+      float dh = hiddenGradient.get(hiddenGradient.position() + i);
+      float dc = dh * output * (1 - tanh * tanh) + cellGradient.get(cellGradient.position() + i);
+      int dz = gateGradients.position() + part;
+      gateGradients.put(dz, dc * input * (1 - candidate * candidate));
+      gateGradients.put(dz + units, dc * before.get(before.position() + i) * forget * (1 - forget));
+      gateGradients.put(dz + 2 * units, dh * tanh * output * (1 - output));
+      gateGradients.put(dz + 3 * units, dc * candidate * input * (1 - input));
+      cellGradient.put(cellGradient.position() + i, dc * forget);
+    }
+  }
+
+  @Override
+  public void makePanels(
+      FloatBuffer w, int inner, int cols, boolean transposed, FloatBuffer panels) {
+    KernelChecks.makePanels(w, inner, cols, panels);
+    for (int j = 0; j < Kernels.panels(cols) * PANEL_COLUMNS; j++) {
+      for (int k = 0; k < inner; k++) {
+        float value =
+            j >= cols ? 0 : w.get(w.position() + (transposed ? j * inner + k : k * cols + j));
+        panels.put(panels.position() + panelIndex(j, k, inner), value);
+      }
+    }
+  }
+
+  private static int panelIndex(int col, int k, int inner) {
+    return (col / PANEL_COLUMNS * inner + k) * PANEL_COLUMNS + col % PANEL_COLUMNS;
+  }
+
+  @Override
+  public void multiplyPanels(
+      FloatBuffer x, int batch, int inner, FloatBuffer panels, int cols, FloatBuffer out) {
+    KernelChecks.multiplyPanels(x, batch, inner, panels, cols, out);
+    for (int b = 0; b < batch; b++) {
+      for (int j = 0; j < cols; j++) {
+        int at = out.position() + b * cols + j;
+        float sum = out.get(at);
+        for (int k = 0; k < inner; k++) {
+          sum +=
+              x.get(x.position() + b * inner + k)
+                  * panels.get(panels.position() + panelIndex(j, k, inner));
+        }
+        out.put(at, sum);
+      }
+    }
   }
 }

@@ -3,6 +3,7 @@ package org.multibit.core;
 import java.nio.Buffer;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
+import java.nio.LongBuffer;
 
 /**
  * What every implementation of {@link Kernels} checks before it starts, with the same words: native
@@ -52,6 +53,91 @@ public final class KernelChecks {
 
   public static void softmax(FloatBuffer logits, int rows, int classes) {
     size("The logits", logits, rows, classes);
+  }
+
+  public static void multiply(
+      MultibitMatrix weights,
+      MultibitMatrix activations,
+      LongBuffer masks,
+      FloatBuffer start,
+      FloatBuffer out) {
+    multiply(weights, activations, out);
+    if (masks != null) {
+      masks(masks, activations.rows(), activations.cols());
+    }
+    if (start != null) {
+      size("The start", start, weights.rows(), 1);
+    }
+  }
+
+  public static void dropoutMasks(double retain, int rows, int cols, LongBuffer masks) {
+    if (!(retain >= 0 && retain <= 1)) {
+      throw new IllegalArgumentException("A probability is from 0 to 1, not " + retain);
+    }
+    masks(masks, rows, cols);
+  }
+
+  public static void drop(LongBuffer masks, int rows, int cols, FloatBuffer x) {
+    masks(masks, rows, cols);
+    size("The elements", x, rows, cols);
+  }
+
+  private static void masks(LongBuffer masks, int rows, int cols) {
+    size("The masks", masks, rows, (cols + 63) / 64);
+  }
+
+  /** Whole rows, each as long as {@code row}. */
+  public static void rows(FloatBuffer row, FloatBuffer rows) {
+    size("The row", row, 1, 1);
+    size("The rows", rows, rows.remaining() / row.remaining(), row.remaining());
+    if (rows.remaining() % row.remaining() != 0) {
+      throw new IllegalArgumentException(
+          "%d elements are no whole rows of %d".formatted(rows.remaining(), row.remaining()));
+    }
+  }
+
+  public static void addRows(FloatBuffer rows, IntBuffer index, int cols, FloatBuffer into) {
+    size("The rows", rows, index.remaining(), cols);
+    int count = into.remaining() / cols;
+    size("The sums", into, count, cols);
+    for (int i = index.position(); i < index.limit(); i++) {
+      if (index.get(i) < 0 || index.get(i) >= count) {
+        throw new IllegalArgumentException(
+            "Row %d is added to row %d, outside 0..%d"
+                .formatted(i - index.position(), index.get(i), count - 1));
+      }
+    }
+  }
+
+  public static void makePanels(FloatBuffer w, int inner, int cols, FloatBuffer panels) {
+    size("The weights", w, inner, cols);
+    size("The panels", panels, Kernels.panelFloats(inner, cols), 1);
+  }
+
+  public static void multiplyPanels(
+      FloatBuffer x, int batch, int inner, FloatBuffer panels, int cols, FloatBuffer out) {
+    size("The activations", x, batch, inner);
+    size("The panels", panels, Kernels.panelFloats(inner, cols), 1);
+    size("The output", out, batch, cols);
+  }
+
+  public static void vector(FloatBuffer x) {
+    size("The elements", x, x.remaining(), 1);
+  }
+
+  /** Returns the number of rows of a step: of {@code states}, [B, units]. */
+  public static int lstm(int units, FloatBuffer[] gates, FloatBuffer... states) {
+    if (units < 1) {
+      throw new IllegalArgumentException("An LSTM has at least one unit, not " + units);
+    }
+    int rows = states[0].remaining() / units;
+    for (FloatBuffer state : states) {
+      size("The states", state, rows, units);
+    }
+    for (FloatBuffer gate : gates) {
+      size("The gates", gate, rows, Math.multiplyExact(4, units));
+    }
+    return rows;
   }
 
   private static void lanes(String what, MultibitMatrix matrix, int lanes) {

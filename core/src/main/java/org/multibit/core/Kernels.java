@@ -1,7 +1,10 @@
 package org.multibit.core;
 
+import java.io.IOException;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
+import java.nio.LongBuffer;
+import org.bytedeco.javacpp.Loader;
 
 /**
  * The inner loops of multi-bit quantization. {@link JavaKernels} is the readable reference and
@@ -28,6 +31,18 @@ public interface Kernels {
 
   /** What runs, for example {@code "java"} or {@code "native avx512-vpopcntdq"}. */
   String name();
+
+  /**
+   * The BLAS that full-precision products run on: its version, the kernels that it chose for this
+   * CPU, its threads, as far as can be found out. ND4J must have been used before.
+   */
+  default String blas() {
+    try {
+      return "OpenBLAS " + Loader.getVersion("org.bytedeco", "openblas");
+    } catch (IOException e) {
+      return "of unknown version";
+    }
+  }
 
   /**
    * Quantizes each row by itself.
@@ -76,4 +91,163 @@ public interface Kernels {
 
   /** Replaces each row of {@code rows} x {@code classes} logits by its softmax. */
   void softmax(FloatBuffer logits, int rows, int classes);
+
+  // For training. Masks are bits, retained = 1: {@link #maskWords} words per row, bit j % 64 of
+  // word
+  // j / 64 standing for element j; bits past the last element are 0.
+
+  /** 64-bit words of the masks of so many rows. */
+  static int maskWords(int rows, int cols) {
+    return Math.multiplyExact(rows, (cols + 63) / 64);
+  }
+
+  /**
+   * {@code out[b, r] = start[r] + sum_ij alpha_ri beta_bj (n - 2 popcount((w_ri xor a_bj) and
+   * m_b))}, n = popcount(m_b): as {@link #multiply(MultibitMatrix, MultibitMatrix, FloatBuffer)},
+   * of the retained activations alone. Equal to the product of the dequantized matrices to
+   * rounding.
+   *
+   * @param masks of the activations, B rows of n; null = all are retained
+   * @param start [R]; null = the product is added to {@code out}
+   */
+  void multiply(
+      MultibitMatrix weights,
+      MultibitMatrix activations,
+      LongBuffer masks,
+      FloatBuffer start,
+      FloatBuffer out);
+
+  /**
+   * The logits {@code start + product} of quantized activations, and at once their softmax,
+   * cross-entropy and gradient, so that the logits need not leave the cache in between.
+   *
+   * @param weights as for the masked product, {@code activations}, {@code masks} and {@code start}
+   *     too, which must not be null
+   * @param labels as for {@link #softmaxCrossEntropy}, {@code losses} too
+   * @param gradients B x R, receives softmax(logits) - onehot(label)
+   */
+  default void softmaxCrossEntropy(
+      MultibitMatrix weights,
+      MultibitMatrix activations,
+      LongBuffer masks,
+      FloatBuffer start,
+      IntBuffer labels,
+      FloatBuffer gradients,
+      FloatBuffer losses) {
+    multiply(weights, activations, masks, start, gradients);
+    softmaxCrossEntropy(gradients, weights.rows(), labels, losses);
+  }
+
+  /**
+   * Fills masks: the element at position p = row * cols + column is retained if {@code mix(key + p
+   * * G) >>> 1 < retain * Long.MAX_VALUE}, G = 0x9E3779B97F4A7C15, mix(z) = SplitMix64's next
+   * number in state z.
+   *
+   * @param retain probability, from 0 to 1
+   */
+  void dropoutMasks(long key, double retain, int rows, int cols, LongBuffer masks);
+
+  /** Multiplies the retained elements by {@code factor}; the others become 0. */
+  void drop(LongBuffer masks, float factor, int rows, int cols, FloatBuffer x);
+
+  /** {@code into[r, c] += row[c]} for {@code into.remaining() / row.remaining()} rows. */
+  void addToRows(FloatBuffer row, FloatBuffer into);
+
+  /**
+   * {@code into[index[i], c] += rows[i, c]}, in rising i.
+   *
+   * @param index of a row of {@code into} for each of {@code rows}, in any order, repeated or not
+   * @param into whole rows of {@code cols} elements
+   */
+  void addRows(FloatBuffer rows, IntBuffer index, int cols, FloatBuffer into);
+
+  /** {@code sums[c] = sum_r rows[r, c]}, in rising r; {@code sums.remaining()} columns. */
+  void sumRows(FloatBuffer rows, FloatBuffer sums);
+
+  /**
+   * The sum of the squares of all elements. The same bits for the same elements, however many
+   * threads there are.
+   */
+  double sumOfSquares(FloatBuffer x);
+
+  /** {@code x *= factor}. */
+  void scale(FloatBuffer x, float factor);
+
+  /** {@code x = min(max(x, -bound), bound)}; NaN stays NaN. */
+  void clip(FloatBuffer x, float bound);
+
+  /**
+   * One time step of an LSTM without its products. B = {@code before.remaining() / units} rows.
+   *
+   * @param gates [B, 4 units], candidate, forget, output, input: sums including the bias, which
+   *     become tanh of the candidate and sigmoid of the others
+   * @param before the cell of the step before, [B, units]
+   * @param cell [B, units], receives forget * before + input * candidate
+   * @param cellTanh [B, units], receives tanh(cell)
+   * @param hidden [B, units], receives output * tanh(cell)
+   */
+  void lstmForward(
+      FloatBuffer gates,
+      FloatBuffer before,
+      int units,
+      FloatBuffer cell,
+      FloatBuffer cellTanh,
+      FloatBuffer hidden);
+
+  /**
+   * The gradient of {@link #lstmForward}, from what it left.
+   *
+   * @param hiddenGradient dL/dhidden [B, units]
+   * @param cellGradient [B, units], what flows back into the cell from the step after; becomes what
+   *     flows back to the step before
+   * @param gateGradients [B, 4 units], receives dL/dsums
+   */
+  void lstmBackward(
+      FloatBuffer gates,
+      FloatBuffer before,
+      FloatBuffer cellTanh,
+      int units,
+      FloatBuffer hiddenGradient,
+      FloatBuffer cellGradient,
+      FloatBuffer gateGradients);
+
+  /** Columns of a panel, see {@link #multiplyPanels}. */
+  int PANEL_COLUMNS = 32;
+
+  /** Panels of a matrix with so many columns. */
+  static int panels(int cols) {
+    return (cols + PANEL_COLUMNS - 1) / PANEL_COLUMNS;
+  }
+
+  /** Floats of the panels of a matrix [inner, cols]. */
+  static int panelFloats(int inner, int cols) {
+    return Math.multiplyExact(Math.multiplyExact(panels(cols), PANEL_COLUMNS), inner);
+  }
+
+  /**
+   * Whether {@link #multiplyPanels} is faster here than BLAS for a batch of a few dozens. Plain
+   * Java is not.
+   */
+  default boolean panelsPay() {
+    return false;
+  }
+
+  /**
+   * Lays out full-precision weights for {@link #multiplyPanels}: panel p holds columns 32p..32p+31,
+   * row after row, filled up with zeros.
+   *
+   * @param w [inner, cols], or [cols, inner] if {@code transposed}
+   * @param panels receives {@link #panelFloats} floats
+   */
+  void makePanels(FloatBuffer w, int inner, int cols, boolean transposed, FloatBuffer panels);
+
+  /**
+   * {@code out += x w} in full precision, for a small batch and weights that many products share.
+   *
+   * @param x [batch, inner]
+   * @param panels of w [inner, cols]
+   * @param out [batch, cols]
+   */
+  void multiplyPanels(
+      FloatBuffer x, int batch, int inner, FloatBuffer panels, int cols, FloatBuffer out);
 }

@@ -26,6 +26,11 @@ final class KernelsChoice {
     return chosen;
   }
 
+  /** For tests that compare implementations. */
+  static void set(Kernels kernels) {
+    chosen = kernels;
+  }
+
   /** The first provider that loads, else Java. */
   static Kernels choose(ClassLoader loader) {
     String why = "multibit-native is not on the class path";

@@ -115,6 +115,26 @@ public final class MultibitMatrix {
     return (rows + lanes - 1) / lanes * lanes * bits;
   }
 
+  /**
+   * Some of the rows, in the same memory.
+   *
+   * @param from a multiple of {@link #lanes}
+   * @param to after the last one
+   */
+  public MultibitMatrix rows(int from, int to) {
+    if (from < 0 || from % lanes != 0 || to <= from || to > rows) {
+      throw new IllegalArgumentException(
+          "Rows %d to %d are no part of %d rows, %d side by side".formatted(from, to, rows, lanes));
+    }
+    LongBuffer p = planes.duplicate();
+    p.position(planeIndex(from, 0, 0));
+    p.limit(p.position() + (int) planeWords(to - from, cols, bits, lanes));
+    FloatBuffer c = coefficients.duplicate();
+    c.position(coefficientIndex(from, 0));
+    c.limit(c.position() + (int) coefficientCount(to - from, bits, lanes));
+    return new MultibitMatrix(to - from, cols, bits, lanes, p.slice(), c.slice());
+  }
+
   public int rows() {
     return rows;
   }

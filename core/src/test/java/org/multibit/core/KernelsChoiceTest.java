@@ -12,8 +12,6 @@ import java.io.PrintStream;
 import java.io.UncheckedIOException;
 import java.net.URL;
 import java.net.URLClassLoader;
-import java.nio.FloatBuffer;
-import java.nio.IntBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -78,30 +76,12 @@ class KernelsChoiceTest {
     return log.toString();
   }
 
-  /** A provider; it does nothing. */
-  public static class Other implements Kernels {
+  /** A provider. */
+  public static class Other extends JavaKernels {
     @Override
     public String name() {
       return "other";
     }
-
-    @Override
-    public void quantize(Quantizer quantizer, FloatBuffer rows, MultibitMatrix into) {}
-
-    @Override
-    public void dequantize(MultibitMatrix matrix, FloatBuffer out) {}
-
-    @Override
-    public void multiply(MultibitMatrix weights, MultibitMatrix activations, FloatBuffer out) {}
-
-    @Override
-    public void multiply(MultibitMatrix weights, FloatBuffer x, int batch, FloatBuffer out) {}
-
-    @Override
-    public void softmaxCrossEntropy(FloatBuffer l, int classes, IntBuffer labels, FloatBuffer o) {}
-
-    @Override
-    public void softmax(FloatBuffer logits, int rows, int classes) {}
   }
 
   /** What JavaCPP throws where a jar lacks the platform's library. */

@@ -18,19 +18,23 @@ final class ClassIds {
    * @param what names an id in the error, for example "layer 0 got token"
    */
   static int[] timeMajor(INDArray ids, long classes, INDArray mask, String what) {
-    double[] values = TimeMajor.rows(ids).castTo(DataType.DOUBLE).dup('c').data().asDouble();
+    int batch = Math.toIntExact(ids.size(0));
+    int time = Math.toIntExact(ids.size(2));
+    INDArray rows = ids.dataType() == DataType.FLOAT ? ids : ids.castTo(DataType.DOUBLE);
+    double[] values = rows.dup('c').data().asDouble();
     int[] result = new int[values.length];
     for (int i = 0; i < values.length; i++) {
       if (mask != null && mask.getDouble(i) == 0) {
         continue;
       }
-      result[i] = (int) values[i];
-      if (result[i] != values[i] || result[i] < 0 || result[i] >= classes) {
+      double id = values[i % batch * time + i / batch];
+      result[i] = (int) id;
+      if (result[i] != id || result[i] < 0 || result[i] >= classes) {
         throw new IllegalArgumentException(
             "%s %s at batch %d, time %d: ids are whole numbers from 0 to %d"
                 .formatted(
                     what,
-                    result[i] == values[i] ? String.valueOf(result[i]) : String.valueOf(values[i]),
+                    result[i] == id ? String.valueOf(result[i]) : String.valueOf(id),
                     i % ids.size(0),
                     i / ids.size(0),
                     classes - 1));

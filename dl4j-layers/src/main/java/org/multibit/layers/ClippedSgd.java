@@ -1,7 +1,11 @@
 package org.multibit.layers;
 
+import java.lang.ref.Reference;
 import java.util.Map;
 import java.util.Objects;
+import org.multibit.core.FloatRows;
+import org.multibit.core.Kernels;
+import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.learning.GradientUpdater;
 import org.nd4j.linalg.learning.config.IUpdater;
@@ -145,14 +149,24 @@ public final class ClippedSgd implements IUpdater {
             "ClippedSgd clips the gradient of the whole network, but sees %d of its %d values: give every layer and bias this same updater"
                 .formatted(gradient.length(), gradient.data().underlyingLength()));
       }
-      double norm = gradient.norm2Number().doubleValue();
+      boolean floats = gradient.dataType() == DataType.FLOAT && FloatRows.fits(gradient);
+      double norm =
+          floats
+              ? Math.sqrt(Kernels.get().sumOfSquares(FloatRows.of(gradient)))
+              : gradient.norm2Number().doubleValue();
       if (!Double.isFinite(norm)) {
         throw new ArithmeticException(
             "Training diverged at iteration %d: the norm of the gradient is %s; use a smaller learning rate"
                 .formatted(iteration, norm));
       }
       double scale = norm > config.maxNorm ? config.maxNorm / norm : 1;
-      gradient.muli(config.getLearningRate(iteration, epoch) * scale);
+      double factor = config.getLearningRate(iteration, epoch) * scale;
+      if (floats) {
+        Kernels.get().scale(FloatRows.of(gradient), (float) factor);
+        Reference.reachabilityFence(gradient);
+      } else {
+        gradient.muli(factor);
+      }
     }
   }
 }

@@ -1,13 +1,18 @@
 package org.multibit.layers;
 
+import java.lang.ref.Reference;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
-import java.util.stream.IntStream;
+import java.nio.LongBuffer;
 import org.deeplearning4j.exception.DL4JInvalidConfigException;
 import org.deeplearning4j.nn.conf.dropout.Dropout;
 import org.deeplearning4j.nn.conf.dropout.IDropout;
 import org.multibit.core.FloatRows;
+import org.multibit.core.Kernels;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.factory.Nd4j;
 
 /**
  * Inverted dropout that comes after quantization: elements become 0 or are divided by the
@@ -17,10 +22,11 @@ import org.nd4j.linalg.api.ndarray.INDArray;
  * that a resumed run drops what the uninterrupted one would have.
  */
 final class DropoutMask {
-  private static final long GOLDEN = 0x9E3779B97F4A7C15L;
-  private static final int CHUNK = 1 << 14;
-
-  private DropoutMask() {}
+  private LongBuffer memory = LongBuffer.allocate(0);
+  private LongBuffer bits;
+  private float factor;
+  private int rows;
+  private int cols;
 
   /**
    * The probability to retain an element.
@@ -43,51 +49,79 @@ final class DropoutMask {
   }
 
   /**
-   * Drops elements of rows.
+   * Makes the mask of an iteration, in the memory of the mask before.
    *
-   * @param rows [T*B, n], changed
-   * @param memory where the mask is made
-   * @return the mask, for the backward pass: 0 and 1/retain, same shape, FLOAT; null if all is
-   *     retained
+   * @param rows T*B, time-major; an element's position is its index in [rows, cols]
    */
-  static INDArray apply(
-      IDropout dropout, INDArray rows, Scratch memory, long seed, int iteration, int layer) {
+  void draw(IDropout dropout, long rows, long cols, long seed, int iteration, int layer) {
     double retain = retain(dropout);
     if (retain == 1) {
+      drawNone();
+      return;
+    }
+    this.rows = Math.toIntExact(rows);
+    this.cols = Math.toIntExact(cols);
+    int words = Kernels.maskWords(this.rows, this.cols);
+    if (memory.capacity() < words) {
+      ByteBuffer bytes = ByteBuffer.allocateDirect(Math.multiplyExact(words, Long.BYTES));
+      memory = bytes.order(ByteOrder.nativeOrder()).asLongBuffer();
+    }
+    bits = memory.slice(0, words);
+    factor = (float) (1 / retain);
+    long key = mix(mix(mix(seed) + iteration) + layer);
+    Kernels.get().dropoutMasks(key, retain, this.rows, this.cols, bits);
+  }
+
+  /** Nothing is dropped. */
+  void drawNone() {
+    bits = null;
+    factor = 1;
+  }
+
+  /** The mask as {@link Kernels} takes it, of rows from..to-1; null if nothing is dropped. */
+  LongBuffer bits(long from, long to) {
+    if (bits == null) {
       return null;
     }
-    INDArray mask = memory.get(DataType.FLOAT, rows.shape());
-    fill(mask, retain, seed, iteration, layer);
-    rows.muli(mask.castTo(rows.dataType()));
-    return mask;
+    int words = Kernels.maskWords(1, cols);
+    return bits.slice((int) from * words, (int) (to - from) * words);
+  }
+
+  /** What retained elements are multiplied by. */
+  float factor() {
+    return factor;
   }
 
   /**
-   * A mask of 0 and 1/retain.
+   * Drops out.
    *
-   * @param into FLOAT, time-major [T*B, n], 'c' order: an element's position is its index
+   * @param x [T*B, n], contiguous in 'c' order, changed
    */
-  static void fill(INDArray into, double retain, long seed, int iteration, int layer) {
-    int length = Math.toIntExact(into.length());
-    long key = mix(mix(mix(seed) + iteration) + layer);
-    // Compares 63 random bits with the probability.
-    long threshold = (long) (retain * Long.MAX_VALUE);
-    float kept = (float) (1 / retain);
-    FloatBuffer mask = FloatRows.of(into);
-    IntStream.range(0, (length + CHUNK - 1) / CHUNK)
-        .parallel()
-        .forEach(
-            chunk -> {
-              int end = Math.min(length, (chunk + 1) * CHUNK);
-              for (int i = chunk * CHUNK; i < end; i++) {
-                mask.put(i, mix(key + i * GOLDEN) >>> 1 < threshold ? kept : 0);
-              }
-            });
+  void apply(INDArray x) {
+    if (bits == null) {
+      return;
+    }
+    if (x.dataType() == DataType.FLOAT) {
+      Kernels.get().drop(bits, factor, rows, cols, FloatRows.of(x));
+      Reference.reachabilityFence(x);
+      return;
+    }
+    FloatBuffer ones =
+        ByteBuffer.allocateDirect(Math.multiplyExact(rows * cols, Float.BYTES))
+            .order(ByteOrder.nativeOrder())
+            .asFloatBuffer();
+    for (int i = 0; i < ones.capacity(); i++) {
+      ones.put(i, 1);
+    }
+    Kernels.get().drop(bits, factor, rows, cols, ones);
+    float[] values = new float[ones.capacity()];
+    ones.get(values);
+    x.muli(Nd4j.createFromArray(values).reshape(rows, cols).castTo(x.dataType()));
   }
 
-  /** SplitMix64's finalizer. */
+  /** SplitMix64's next number in state z. */
   private static long mix(long z) {
-    z += GOLDEN;
+    z += 0x9E3779B97F4A7C15L;
     z = (z ^ z >>> 30) * 0xBF58476D1CE4E5B9L;
     z = (z ^ z >>> 27) * 0x94D049BB133111EBL;
     return z ^ z >>> 31;

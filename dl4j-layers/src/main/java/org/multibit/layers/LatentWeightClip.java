@@ -1,12 +1,16 @@
 package org.multibit.layers;
 
+import java.lang.ref.Reference;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import org.deeplearning4j.nn.api.layers.LayerConstraint;
 import org.deeplearning4j.nn.conf.constraint.BaseConstraint;
 import org.deeplearning4j.nn.conf.layers.Layer;
+import org.multibit.core.FloatRows;
+import org.multibit.core.Kernels;
 import org.multibit.core.Quantization;
+import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.ops.transforms.Transforms;
 import org.nd4j.shade.jackson.annotation.JsonProperty;
@@ -52,8 +56,30 @@ public final class LatentWeightClip extends BaseConstraint {
     layer.setConstraints(constraints);
   }
 
+  /** Once for each parameter; DL4J's own implementation applies a constraint twice. */
+  @Override
+  public void applyConstraint(org.deeplearning4j.nn.api.Layer layer, int iteration, int epoch) {
+    layer
+        .paramTable()
+        .forEach(
+            (key, param) -> {
+              if (getParams().contains(key)) {
+                apply(param);
+              }
+            });
+  }
+
   @Override
   public void apply(INDArray param) {
+    // Parameters lie in 'c' or in 'f' order without gaps; the order does not matter here.
+    INDArray elements = param.ordering() == 'f' ? param.transpose() : param;
+    if (param.dataType() == DataType.FLOAT
+        && FloatRows.isContiguous(elements)
+        && FloatRows.fits(elements)) {
+      Kernels.get().clip(FloatRows.of(elements), (float) bound);
+      Reference.reachabilityFence(param);
+      return;
+    }
     Transforms.min(param, bound, false);
     Transforms.max(param, -bound, false);
   }

@@ -11,12 +11,11 @@ import org.multibit.core.Quantization;
 import org.nd4j.common.primitives.Pair;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
-import org.nd4j.linalg.api.ops.impl.scatter.ScatterUpdate;
-import org.nd4j.linalg.factory.Nd4j;
 
 /** Computes {@link QuantizedEmbedding}. Only the rows that a batch looks up are quantized. */
 public final class QuantizedEmbeddingLayer extends BaseLayer<QuantizedEmbedding> {
-  private final RowQuantizer rowQuantizer = new RowQuantizer("word rows looked up");
+  private final Scratch wordRows = new Scratch();
+  private final RowQuantizer rowQuantizer = RowQuantizer.ofActivations("word rows looked up");
 
   public QuantizedEmbeddingLayer(NeuralNetConfiguration conf, DataType dataType) {
     super(conf, dataType);
@@ -28,7 +27,8 @@ public final class QuantizedEmbeddingLayer extends BaseLayer<QuantizedEmbedding>
     int[] tokens = tokens();
     int[] words = Arrays.stream(tokens).sorted().distinct().toArray();
     INDArray weights = getParamWithNoise(EmbeddingParams.WEIGHTS, training, workspaceMgr);
-    INDArray rows = Nd4j.pullRows(weights, 1, words);
+    INDArray rows = wordRows.get(dataType, words.length, layerConf().getNOut());
+    TimeMajor.pullRows(weights, words, rows);
     Quantization quantization = layerConf().getWeightQuantization();
     if (quantization != null) {
       rowQuantizer.quantize(quantization, rows, rows, layerId());
@@ -40,7 +40,7 @@ public final class QuantizedEmbeddingLayer extends BaseLayer<QuantizedEmbedding>
             new long[] {tokens.length, layerConf().getNOut()},
             'c');
     int[] position = Arrays.stream(tokens).map(t -> Arrays.binarySearch(words, t)).toArray();
-    Nd4j.pullRows(rows, out, 1, position);
+    TimeMajor.pullRows(rows, position, out);
     INDArray mask = mask();
     if (mask != null) {
       out.muliColumnVector(mask);
@@ -74,10 +74,8 @@ public final class QuantizedEmbeddingLayer extends BaseLayer<QuantizedEmbedding>
       rowGradients = rowGradients.mulColumnVector(mask);
     }
     INDArray dW = gradientViews.get(EmbeddingParams.WEIGHTS);
-    dW.assign(0);
-    // Each row of dW is summed by one thread in the batch's order: the same bits every time.
-    INDArray tokens = Nd4j.createFromArray(tokens());
-    Nd4j.scatterUpdate(ScatterUpdate.UpdateOp.ADD, dW, tokens, rowGradients, 1);
+    TimeMajor.clear(dW);
+    TimeMajor.addRows(rowGradients, tokens(), dW);
     Gradient gradient = new DefaultGradient();
     gradient.setGradientFor(EmbeddingParams.WEIGHTS, dW);
     weightNoiseParams.clear();

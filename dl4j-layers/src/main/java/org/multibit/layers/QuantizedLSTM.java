@@ -154,6 +154,7 @@ public class QuantizedLSTM extends BaseRecurrentLayer {
         weightQuantization,
         inputActivationQuantization,
         recurrentActivationQuantization);
+    BlasReport.once();
     QuantizedLSTMLayer layer = new QuantizedLSTMLayer(conf, networkDataType);
     layer.setListeners(trainingListeners);
     layer.setIndex(layerIndex);

@@ -9,13 +9,14 @@ import org.deeplearning4j.nn.gradient.Gradient;
 import org.deeplearning4j.nn.layers.recurrent.BaseRecurrentLayer;
 import org.deeplearning4j.nn.workspace.ArrayType;
 import org.deeplearning4j.nn.workspace.LayerWorkspaceMgr;
+import org.multibit.core.FloatRows;
+import org.multibit.core.Kernels;
+import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantization;
 import org.nd4j.common.primitives.Pair;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.memory.MemoryWorkspace;
 import org.nd4j.linalg.api.ndarray.INDArray;
-import org.nd4j.linalg.api.ops.impl.transforms.strict.Sigmoid;
-import org.nd4j.linalg.api.ops.impl.transforms.strict.Tanh;
 import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.linalg.indexing.NDArrayIndex;
 
@@ -32,35 +33,22 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
   private static final String HIDDEN = "prevAct";
   private static final String CELL = "prevMem";
 
-  // DL4J's order of the columns; it calls the last one "input modulation".
-  private static final int CANDIDATE = 0;
-  private static final int FORGET = 1;
-  private static final int OUTPUT = 2;
-  private static final int INPUT = 3;
-
   /** Rows of a sequence that inference computes at a time, so that its memory is bounded. */
   private static final long INFERENCE_ROWS = 4096;
 
   private final Scratch inputWeights = new Scratch();
   private final Scratch recurrentWeights = new Scratch();
-  private final Scratch mask = new Scratch();
-  private final Scratch carry = new Scratch();
-  private final RowQuantizer inputWeightQuantizer = new RowQuantizer("input weights");
-  private final RowQuantizer recurrentWeightQuantizer = new RowQuantizer("recurrent weights");
-  private final RowQuantizer inputQuantizer = new RowQuantizer("input");
-  private final RowQuantizer hiddenQuantizer = new RowQuantizer("hidden state");
+  private final RowQuantizer inputWeightQuantizer = RowQuantizer.ofWeights("input weights");
+  private final RowQuantizer recurrentWeightQuantizer = RowQuantizer.ofWeights("recurrent weights");
+  private final RowQuantizer inputQuantizer = RowQuantizer.ofActivations("input");
+  private final RowQuantizer hiddenQuantizer = RowQuantizer.ofActivations("hidden state");
 
-  // The tape, with H = nOut. Each is in full precision unless it says otherwise.
+  // The tape, with H = nOut.
   private final Steps x = new Steps(); // quantized input after dropout [T*B, nIn]
-  private final Steps gates = new Steps(); // after their non-linearities [T*B, 4H]
-  private final Steps cells = new Steps(); // c_0 .. c_T [(T+1)*B, H]
-  private final Steps cellTanh = new Steps(); // tanh of c_1 .. c_T [T*B, H]
-  private final Steps hidden = new Steps(); // h_0 .. h_T [(T+1)*B, H]
+  private final DropoutMask dropout = new DropoutMask(); // of x
+  private final LSTMCell cell = new LSTMCell();
+  private final RecurrentProduct product = new RecurrentProduct();
   private final Steps hiddenCodes = new Steps(); // quantized h_0 .. h_{T-1} [T*B, H]
-
-  private final Steps gateGradients = new Steps(); // [T*B, 4H]
-  private final Steps hiddenGradients = new Steps(); // [T*B, H]
-  private final Steps cellGradients = new Steps(); // [T*B, H]
 
   private Pass tape;
   private INDArray carriedHidden;
@@ -70,9 +58,8 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
    * One forward pass, and whether the tape is still of it.
    *
    * @param input [B, nIn, T] that it belongs to
-   * @param w quantized W, as rows [4H, nIn]
-   * @param rw quantized RW, as rows [4H, H]
-   * @param dropout mask of x [T*B, nIn]; null without dropout
+   * @param w quantized W, of [4H, nIn]
+   * @param rw quantized RW, of [4H, H]
    * @param lastHidden h_T, [B, H], a copy outside all workspaces
    * @param lastCell c_T, [B, H], a copy outside all workspaces
    */
@@ -80,11 +67,17 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
       INDArray input,
       boolean training,
       int iteration,
-      INDArray w,
-      INDArray rw,
-      INDArray dropout,
+      Weights w,
+      Weights rw,
       INDArray lastHidden,
       INDArray lastCell) {}
+
+  /**
+   * A parameter matrix [n, 4H] as quantized rows [4H, n].
+   *
+   * @param packed null in full precision
+   */
+  private record Weights(INDArray values, MultibitMatrix packed) {}
 
   public QuantizedLSTMLayer(NeuralNetConfiguration conf, DataType dataType) {
     super(conf, dataType);
@@ -181,10 +174,10 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
     check(startHidden);
     long batch = input.size(0);
     long time = input.size(2);
-    INDArray w =
+    Weights w =
         weights(
             LSTMParams.INPUT_WEIGHTS, inputWeights, inputWeightQuantizer, training, workspaceMgr);
-    INDArray rw =
+    Weights rw =
         weights(
             LSTMParams.RECURRENT_WEIGHTS,
             recurrentWeights,
@@ -199,36 +192,24 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
 
     INDArray h = startHidden;
     INDArray c = startCell;
-    INDArray dropout = null;
     long chunk = training ? time : Math.min(time, Math.max(1, INFERENCE_ROWS / batch));
     for (long from = 0; from < time; from += chunk) {
       long to = Math.min(time, from + chunk);
-      x.resize(dataType, to - from, batch, 1, layerConf().getNIn());
-      x.all()
-          .reshape('c', to - from, batch, layerConf().getNIn())
-          .assign(steps(timeMajor, from, to));
-      if (layerConf().getInputActivationQuantization() != null) {
-        inputQuantizer.quantize(
-            layerConf().getInputActivationQuantization(), x.all(), x.all(), layerId());
-      }
-      dropout =
-          training
-              ? DropoutMask.apply(
-                  layerConf().getIDropout(),
-                  x.all(),
-                  mask,
-                  conf().getSeed(),
-                  getIterationCount(),
-                  getIndex())
-              : null;
-      recur(w, rw, b, h, c, (int) (to - from), batch);
+      cell.resize(dataType, to - from, batch, layerConf().getNOut());
+      consume(steps(timeMajor, from, to), w, training);
+      TimeMajor.addToRows(b, cell.gates.all());
+      start(cell.hidden.step(0), h);
+      start(cell.cells.step(0), c);
+      recur(rw, (int) (to - from), batch, training);
       steps(out, from, to)
           .assign(
-              hidden.steps(1, to - from + 1).reshape('c', to - from, batch, layerConf().getNOut()));
-      h = detachedCopy(hidden.step((int) (to - from)));
-      c = detachedCopy(cells.step((int) (to - from)));
+              cell.hidden
+                  .steps(1, to - from + 1)
+                  .reshape('c', to - from, batch, layerConf().getNOut()));
+      h = detachedCopy(cell.hidden.step((int) (to - from)));
+      c = detachedCopy(cell.cells.step((int) (to - from)));
     }
-    tape = new Pass(input, training, getIterationCount(), w, rw, dropout, h, c);
+    tape = new Pass(input, training, getIterationCount(), w, rw, h, c);
     return out.permute(1, 2, 0);
   }
 
@@ -236,41 +217,75 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
     return timeMajor.get(NDArrayIndex.interval(from, to), NDArrayIndex.all(), NDArrayIndex.all());
   }
 
-  /** Runs the cell over the steps in {@link #x}; leaves the tape. */
-  private void recur(
-      INDArray w, INDArray rw, INDArray b, INDArray h0, INDArray c0, int time, long batch) {
-    long units = layerConf().getNOut();
-    Quantization quantization = layerConf().getRecurrentActivationQuantization();
-    gates.resize(dataType, time, batch, 4, units);
-    cells.resize(dataType, time + 1, batch, 1, units);
-    cellTanh.resize(dataType, time, batch, 1, units);
-    hidden.resize(dataType, time + 1, batch, 1, units);
-    if (quantization != null) {
-      hiddenCodes.resize(dataType, time, batch, 1, units);
+  /**
+   * Quantizes the input, drops some of it out into {@link #x}, and makes its product with W the
+   * cell's sums.
+   *
+   * @param input [T, B, nIn]
+   */
+  private void consume(INDArray input, Weights w, boolean training) {
+    long rows = input.size(0) * input.size(1);
+    Quantization quantization = layerConf().getInputActivationQuantization();
+    x.resize(dataType, input.size(0), input.size(1), 1, input.size(2));
+    x.all().reshape('c', input.shape()).assign(input);
+    if (training) {
+      dropout.draw(
+          layerConf().getIDropout(),
+          rows,
+          input.size(2),
+          conf().getSeed(),
+          getIterationCount(),
+          getIndex());
+    } else {
+      dropout.drawNone();
     }
-    INDArray sum = carry.get(dataType, batch, units);
+    if (quantization == null) {
+      dropout.apply(x.all());
+      TimeMajor.multiply(x.all(), false, w.values, true, cell.gates.all(), 1, 0);
+      return;
+    }
+    MultibitMatrix codes = inputQuantizer.pack(quantization, x.all(), layerId());
+    RowQuantizer.unpack(codes, x.all());
+    dropout.apply(x.all());
+    if (w.packed == null) {
+      TimeMajor.multiply(x.all(), false, w.values, true, cell.gates.all(), 1, 0);
+      return;
+    }
+    Kernels.get().scale(codes.coefficients(), dropout.factor());
+    cell.gates.all().assign(0);
+    Kernels.get()
+        .multiply(w.packed, codes, dropout.bits(0, rows), null, FloatRows.of(cell.gates.all()));
+  }
 
-    TimeMajor.multiply(x.all(), false, w, true, gates.all(), 1, 0);
-    gates.all().addiRowVector(b);
-    start(hidden.step(0), h0);
-    start(cells.step(0), c0);
+  /** Runs the cell over its steps; leaves the tape. */
+  private void recur(Weights rw, int time, long batch, boolean training) {
+    Quantization quantization = layerConf().getRecurrentActivationQuantization();
+    if (rw.packed == null || quantization == null) {
+      product.start(rw.values, true);
+    }
+    if (quantization == null) {
+      for (int t = 0; t < time; t++) {
+        product.add(cell.hidden, t, cell.gates, t);
+        cell.forward(t);
+      }
+      return;
+    }
+    long units = layerConf().getNOut();
+    MultibitMatrix codes = hiddenQuantizer.packed(quantization, time * batch, units);
+    hiddenCodes.resize(dataType, time, batch, 1, units);
     for (int t = 0; t < time; t++) {
-      INDArray consumed = hidden.step(t);
-      if (quantization != null) {
-        consumed = hiddenCodes.step(t);
-        hiddenQuantizer.quantize(quantization, hidden.step(t), consumed, layerId());
+      MultibitMatrix step = codes.rows((int) (t * batch), (int) ((t + 1) * batch));
+      hiddenQuantizer.pack(quantization, cell.hidden.floats(t), step, layerId());
+      if (rw.packed != null) {
+        Kernels.get().multiply(rw.packed, step, null, null, cell.gates.floats(t));
+      } else {
+        RowQuantizer.unpack(step, hiddenCodes.step(t));
+        product.add(hiddenCodes, t, cell.gates, t);
       }
-      TimeMajor.multiply(consumed, false, rw, true, gates.step(t), 1, 1);
-      INDArray candidate = gates.part(t, CANDIDATE);
-      Nd4j.exec(new Tanh(candidate, candidate));
-      for (int gate : new int[] {FORGET, OUTPUT, INPUT}) {
-        Nd4j.exec(new Sigmoid(gates.part(t, gate), gates.part(t, gate)));
-      }
-      INDArray c = cells.step(t + 1);
-      cells.step(t).muli(gates.part(t, FORGET), c);
-      c.addi(candidate.muli(gates.part(t, INPUT), sum));
-      Nd4j.exec(new Tanh(c, cellTanh.step(t)));
-      cellTanh.step(t).muli(gates.part(t, OUTPUT), hidden.step(t + 1));
+      cell.forward(t);
+    }
+    if (training && rw.packed != null) {
+      RowQuantizer.unpack(codes, hiddenCodes.all());
     }
   }
 
@@ -305,8 +320,7 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
     }
   }
 
-  /** A parameter matrix [n, 4H] as quantized rows [4H, n]. */
-  private INDArray weights(
+  private Weights weights(
       String key,
       Scratch scratch,
       RowQuantizer quantizer,
@@ -314,11 +328,12 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
       LayerWorkspaceMgr workspaceMgr) {
     INDArray rows = getParamWithNoise(key, training, workspaceMgr).transpose();
     if (layerConf().getWeightQuantization() == null) {
-      return rows;
+      return new Weights(rows, null);
     }
-    INDArray quantized = scratch.get(dataType, rows.shape());
-    quantizer.quantize(layerConf().getWeightQuantization(), rows, quantized, layerId());
-    return quantized;
+    MultibitMatrix packed = quantizer.pack(layerConf().getWeightQuantization(), rows, layerId());
+    INDArray values = scratch.get(dataType, rows.shape());
+    RowQuantizer.unpack(packed, values);
+    return new Weights(values, packed);
   }
 
   private boolean tapeIsOfThisInput() {
@@ -366,38 +381,16 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
     long batch = input.size(0);
     int time = (int) input.size(2);
     long units = layerConf().getNOut();
-    Steps dz = gateGradients.resize(dataType, time, batch, 4, units);
-    Steps dh = hiddenGradients.resize(dataType, time, batch, 1, units);
-    Steps dc = cellGradients.resize(dataType, time, batch, 1, units);
+    cell.startBackward(time, batch);
+    Steps dz = cell.gateGradients;
+    Steps dh = cell.hiddenGradients;
+    product.start(tape.rw.values, false);
     dh.all().reshape('c', time, batch, units).assign(epsilon.permute(2, 0, 1));
-
-    // The factors that do not depend on what flows back, for all steps at once:
-    // dz_candidate = dc i (1 - g^2), dz_forget = dc c' f (1 - f), dz_output = dh tanh(c) o (1 - o),
-    // dz_input = dc g i (1 - i), and dc = dh o (1 - tanh(c)^2) + what flows back.
-    INDArray candidate = gates.part(CANDIDATE);
-    INDArray forget = gates.part(FORGET);
-    INDArray output = gates.part(OUTPUT);
-    INDArray in = gates.part(INPUT);
-    candidate.muli(candidate, dz.part(CANDIDATE)).rsubi(1).muli(in);
-    forget.rsubi(1, dz.part(FORGET)).muli(forget).muli(cells.steps(0, time));
-    output.rsubi(1, dz.part(OUTPUT)).muli(output).muli(cellTanh.all());
-    in.rsubi(1, dz.part(INPUT)).muli(in).muli(candidate);
-    cellTanh.all().muli(cellTanh.all(), dc.all()).rsubi(1).muli(output);
-
-    INDArray flowsBack = carry.get(dataType, batch, units);
     for (int t = time - 1; t >= first; t--) {
       if (t < time - 1) {
-        TimeMajor.multiply(dz.step(t + 1), false, tape.rw, false, dh.step(t), 1, 1);
+        product.add(dz, t + 1, dh, t);
       }
-      INDArray dct = dc.step(t).muli(dh.step(t));
-      if (t < time - 1) {
-        dct.addi(flowsBack);
-      }
-      dz.part(t, CANDIDATE).muli(dct);
-      dz.part(t, FORGET).muli(dct);
-      dz.part(t, OUTPUT).muli(dh.step(t));
-      dz.part(t, INPUT).muli(dct);
-      dct.muli(gates.part(t, FORGET), flowsBack);
+      cell.backward(t);
     }
     if (first > 0) {
       dz.steps(0, first).assign(0);
@@ -408,11 +401,11 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
     INDArray db = gradientViews.get(LSTMParams.BIAS);
     INDArray consumed =
         layerConf().getRecurrentActivationQuantization() == null
-            ? hidden.steps(0, time)
+            ? cell.hidden.steps(0, time)
             : hiddenCodes.all();
     TimeMajor.multiply(dz.all(), true, x.all(), false, dW.transpose(), 1, 0);
     TimeMajor.multiply(dz.all(), true, consumed, false, dRW.transpose(), 1, 0);
-    dz.all().sum(db, 0);
+    TimeMajor.sumRows(dz.all(), db);
     Gradient gradient = new DefaultGradient();
     gradient.setGradientFor(LSTMParams.INPUT_WEIGHTS, dW);
     gradient.setGradientFor(LSTMParams.RECURRENT_WEIGHTS, dRW);
@@ -424,10 +417,8 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
             dataType,
             new long[] {time * batch, layerConf().getNIn()},
             'c');
-    TimeMajor.multiply(dz.all(), false, tape.w, false, dx, 1, 0);
-    if (tape.dropout != null) {
-      dx.muli(tape.dropout.castTo(dataType));
-    }
+    TimeMajor.multiply(dz.all(), false, tape.w.values, false, dx, 1, 0);
+    dropout.apply(dx);
     weightNoiseParams.clear();
     return new Pair<>(gradient, TimeMajor.sequence(dx, batch));
   }

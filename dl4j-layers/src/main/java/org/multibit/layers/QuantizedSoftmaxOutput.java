@@ -35,6 +35,7 @@ public class QuantizedSoftmaxOutput extends BaseOutputLayer {
   private Quantization weightQuantization;
   private Quantization activationQuantization;
   private boolean averageOverTime;
+  private boolean averageOverBatch;
 
   /** For JSON. */
   public QuantizedSoftmaxOutput() {}
@@ -44,6 +45,7 @@ public class QuantizedSoftmaxOutput extends BaseOutputLayer {
     weightQuantization = builder.weightQuantization;
     activationQuantization = builder.activationQuantization;
     averageOverTime = builder.averageOverTime;
+    averageOverBatch = builder.averageOverBatch;
     Checks.activation(NAME, builder.getActivationFn(), ActivationSoftmax.class, "it is a softmax");
     activationFn = new ActivationSoftmax();
     if (!(builder.getLossFn() instanceof LossMCXENT loss) || loss.getWeights() != null) {
@@ -88,6 +90,19 @@ public class QuantizedSoftmaxOutput extends BaseOutputLayer {
     this.averageOverTime = averageOverTime;
   }
 
+  /**
+   * Whether score and gradient are divided by the batch's size here, where it costs nothing. Then
+   * the network must be {@code miniBatch(false)}: DL4J would divide the gradient of every parameter
+   * once more.
+   */
+  public boolean isAverageOverBatch() {
+    return averageOverBatch;
+  }
+
+  public void setAverageOverBatch(boolean averageOverBatch) {
+    this.averageOverBatch = averageOverBatch;
+  }
+
   @Override
   public Layer instantiate(
       NeuralNetConfiguration conf,
@@ -98,11 +113,17 @@ public class QuantizedSoftmaxOutput extends BaseOutputLayer {
       DataType networkDataType) {
     LayerValidation.assertNInNOutSet(NAME, getLayerName(), layerIndex, getNIn(), getNOut());
     DropoutMask.retain(getIDropout());
+    if (averageOverBatch && conf.isMiniBatch()) {
+      throw new DL4JInvalidConfigException(
+          "%s (layer %d) averages over the batch, and so would DL4J: set miniBatch(false) for the network"
+              .formatted(NAME, layerIndex));
+    }
     Checks.precision(
         NAME + " (layer " + layerIndex + ")",
         networkDataType,
         weightQuantization,
         activationQuantization);
+    BlasReport.once();
     QuantizedSoftmaxOutputLayer layer = new QuantizedSoftmaxOutputLayer(conf, networkDataType);
     layer.setListeners(trainingListeners);
     layer.setIndex(layerIndex);
@@ -142,13 +163,18 @@ public class QuantizedSoftmaxOutput extends BaseOutputLayer {
         && super.equals(other)
         && Objects.equals(weightQuantization, s.weightQuantization)
         && Objects.equals(activationQuantization, s.activationQuantization)
-        && averageOverTime == s.averageOverTime;
+        && averageOverTime == s.averageOverTime
+        && averageOverBatch == s.averageOverBatch;
   }
 
   @Override
   public int hashCode() {
     return Objects.hash(
-        super.hashCode(), weightQuantization, activationQuantization, averageOverTime);
+        super.hashCode(),
+        weightQuantization,
+        activationQuantization,
+        averageOverTime,
+        averageOverBatch);
   }
 
   @Override
@@ -162,6 +188,7 @@ public class QuantizedSoftmaxOutput extends BaseOutputLayer {
     private Quantization activationQuantization;
     private double latentWeightBound = 1;
     private boolean averageOverTime;
+    private boolean averageOverBatch;
 
     /** How to quantize W; null = full precision. */
     public Builder weights(Quantization quantization) {
@@ -184,6 +211,15 @@ public class QuantizedSoftmaxOutput extends BaseOutputLayer {
     /** Divide score and gradient by the number of time steps; DL4J sums over them. */
     public Builder averageOverTime(boolean average) {
       averageOverTime = average;
+      return this;
+    }
+
+    /**
+     * Divide score and gradient by the size of the batch in this layer instead of parameter by
+     * parameter in the updater: the same mean for less, with {@code miniBatch(false)}.
+     */
+    public Builder averageOverBatch(boolean average) {
+      averageOverBatch = average;
       return this;
     }
 

@@ -1,5 +1,6 @@
 package org.multibit.layers;
 
+import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
@@ -14,6 +15,7 @@ import org.deeplearning4j.nn.workspace.ArrayType;
 import org.deeplearning4j.nn.workspace.LayerWorkspaceMgr;
 import org.multibit.core.FloatRows;
 import org.multibit.core.Kernels;
+import org.multibit.core.MultibitMatrix;
 import org.nd4j.common.primitives.Pair;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
@@ -30,15 +32,17 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
   private static final String W = DefaultParamInitializer.WEIGHT_KEY;
   private static final String B = DefaultParamInitializer.BIAS_KEY;
 
-  /** Rows of logits that scoring without a gradient computes at a time. */
-  private static final long SCORE_ROWS = 1024;
+  /** Rows of logits that are computed at a time, so that their memory is bounded. */
+  private static final long ROWS = 1024;
 
   private final Scratch weights = new Scratch();
   private final Scratch rows = new Scratch();
-  private final Scratch mask = new Scratch();
   private final Scratch logits = new Scratch();
-  private final RowQuantizer weightQuantizer = new RowQuantizer("weights");
-  private final RowQuantizer inputQuantizer = new RowQuantizer("input");
+  private final Scratch noBias = new Scratch();
+  private final Scratch sums = new Scratch();
+  private final DropoutMask dropout = new DropoutMask();
+  private final RowQuantizer weightQuantizer = RowQuantizer.ofWeights("weights");
+  private final RowQuantizer inputQuantizer = RowQuantizer.ofActivations("input");
 
   private Losses ofBackwardPass;
 
@@ -54,17 +58,39 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
    * The operands of the product.
    *
    * @param x quantized input after dropout, [T*B, nIn]
-   * @param dropout mask of x; null without dropout
    * @param w quantized W, as rows [nOut, nIn]
-   * @param b [nOut]; null without a bias
+   * @param b [nOut], zeros without a bias
+   * @param codes of x before dropout, with coefficients as after it; null unless both operands are
+   *     quantized, and so is {@code packed}, of w
+   * @param dropout mask of x
    */
-  private record Operands(INDArray x, INDArray dropout, INDArray w, INDArray b) {
+  private record Operands(
+      INDArray x,
+      INDArray w,
+      INDArray b,
+      MultibitMatrix codes,
+      MultibitMatrix packed,
+      DropoutMask dropout) {
+
+    INDArray x(long from, long to) {
+      return x.get(NDArrayIndex.interval(from, to), NDArrayIndex.all());
+    }
+
     /** Rows from..to-1 of x W + b. */
     void product(long from, long to, INDArray into) {
-      INDArray part = x.get(NDArrayIndex.interval(from, to), NDArrayIndex.all());
-      TimeMajor.multiply(part, false, w, true, into, 1, 0);
-      if (b != null) {
-        into.addiRowVector(b);
+      if (packed == null) {
+        TimeMajor.multiply(x(from, to), false, w, true, into, 1, 0);
+        TimeMajor.addToRows(b, into);
+      } else {
+        into.assign(0);
+        TimeMajor.addToRows(b, into);
+        Kernels.get()
+            .multiply(
+                packed,
+                codes.rows((int) from, (int) to),
+                dropout.bits(from, to),
+                null,
+                FloatRows.of(into));
       }
     }
   }
@@ -80,28 +106,44 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
               .formatted(layerId(), layerConf().getNIn(), Arrays.toString(input.shape())));
     }
     INDArray w = getParamWithNoise(W, training, workspaceMgr).transpose();
+    MultibitMatrix packed = null;
     if (layerConf().getWeightQuantization() != null) {
-      INDArray quantized = weights.get(dataType, w.shape());
-      weightQuantizer.quantize(layerConf().getWeightQuantization(), w, quantized, layerId());
-      w = quantized;
+      packed = weightQuantizer.pack(layerConf().getWeightQuantization(), w, layerId());
+      w = weights.get(dataType, w.shape());
+      RowQuantizer.unpack(packed, w);
     }
     INDArray x = rows.get(dataType, input.size(2) * input.size(0), input.size(1));
     x.reshape('c', input.size(2), input.size(0), input.size(1)).assign(input.permute(2, 0, 1));
-    if (layerConf().getActivationQuantization() != null) {
-      inputQuantizer.quantize(layerConf().getActivationQuantization(), x, x, layerId());
+    if (training) {
+      dropout.draw(
+          layerConf().getIDropout(),
+          x.size(0),
+          x.size(1),
+          conf().getSeed(),
+          getIterationCount(),
+          getIndex());
+    } else {
+      dropout.drawNone();
     }
-    INDArray dropout =
-        training
-            ? DropoutMask.apply(
-                layerConf().getIDropout(),
-                x,
-                mask,
-                conf().getSeed(),
-                getIterationCount(),
-                getIndex())
-            : null;
+    MultibitMatrix codes = null;
+    if (layerConf().getActivationQuantization() != null) {
+      codes = inputQuantizer.pack(layerConf().getActivationQuantization(), x, layerId());
+      RowQuantizer.unpack(codes, x);
+      Kernels.get().scale(codes.coefficients(), dropout.factor());
+    }
+    dropout.apply(x);
+    boolean bothPacked = codes != null && packed != null;
     return new Operands(
-        x, dropout, w, hasBias() ? getParamWithNoise(B, training, workspaceMgr) : null);
+        x,
+        w,
+        hasBias() ? getParamWithNoise(B, training, workspaceMgr) : zeros(),
+        bothPacked ? codes : null,
+        bothPacked ? packed : null,
+        dropout);
+  }
+
+  private INDArray zeros() {
+    return noBias.get(dataType, 1, layerConf().getNOut()).assign(0);
   }
 
   @Override
@@ -130,54 +172,93 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
     Operands operands = operands(true, workspaceMgr);
     int[] classes = classes();
     INDArray mask = mask();
-    INDArray delta = logits.get(dataType, classes.length, layerConf().getNOut());
-    operands.product(0, classes.length, delta);
     double[] perToken = new double[classes.length];
-    crossEntropy(delta, classes, 0, perToken);
-    if (mask != null) {
-      delta.muliColumnVector(mask);
-    }
-    ofBackwardPass = new Losses(input, labels, getIterationCount(), masked(perToken, mask));
-
-    double scale = layerConf().isAverageOverTime() ? 1.0 / input.size(2) : 1;
-    Gradient gradient = new DefaultGradient();
     INDArray dW = gradientViews.get(W);
-    TimeMajor.multiply(delta, true, operands.x, false, dW.transpose(), scale, 0);
-    gradient.setGradientFor(W, dW);
-    if (hasBias()) {
-      INDArray db = gradientViews.get(B);
-      delta.sum(db, 0);
-      db.muli(scale);
-      gradient.setGradientFor(B, db);
-    }
+    INDArray db = hasBias() ? gradientViews.get(B) : null;
     INDArray dx =
         workspaceMgr.createUninitialized(
             ArrayType.ACTIVATION_GRAD, dataType, operands.x.shape(), 'c');
-    TimeMajor.multiply(delta, false, operands.w, false, dx, scale, 0);
-    if (operands.dropout != null) {
-      dx.muli(operands.dropout.castTo(dataType));
+    double scale = 1.0 / divisor();
+    for (long from = 0; from < classes.length; from += ROWS) {
+      long to = Math.min(classes.length, from + ROWS);
+      boolean first = from == 0;
+      INDArray delta = logits.get(dataType, to - from, layerConf().getNOut());
+      crossEntropy(operands, delta, classes, (int) from, perToken);
+      if (mask != null) {
+        delta.muliColumnVector(mask.get(NDArrayIndex.interval(from, to), NDArrayIndex.all()));
+      }
+      TimeMajor.multiply(
+          delta, true, operands.x(from, to), false, dW.transpose(), scale, first ? 0 : 1);
+      TimeMajor.multiply(
+          delta,
+          false,
+          operands.w,
+          false,
+          dx.get(NDArrayIndex.interval(from, to), NDArrayIndex.all()),
+          scale,
+          0);
+      if (db != null) {
+        INDArray sum = first ? db : sums.get(dataType, db.shape());
+        TimeMajor.sumRows(delta, sum);
+        if (!first) {
+          db.addi(sum);
+        }
+      }
+    }
+    ofBackwardPass = new Losses(input, labels, getIterationCount(), masked(perToken, mask));
+    dropout.apply(dx);
+    Gradient gradient = new DefaultGradient();
+    gradient.setGradientFor(W, dW);
+    if (db != null) {
+      db.muli(scale);
+      gradient.setGradientFor(B, db);
     }
     return new Pair<>(gradient, TimeMajor.sequence(dx, input.size(0)));
   }
 
+  /** Of the sum of losses and of its gradient, besides what DL4J divides the gradient by. */
+  private double divisor() {
+    return (layerConf().isAverageOverTime() ? input.size(2) : 1)
+        * (layerConf().isAverageOverBatch() ? input.size(0) : 1);
+  }
+
   /**
-   * Losses of some rows, -ln softmax(logits)[class]; the logits become the gradient,
-   * softmax(logits) - onehot(class).
+   * Losses of some rows, -ln softmax(x W + b)[class], and their gradient, softmax(x W + b) -
+   * onehot(class).
    *
+   * @param logits receives the gradient; its rows are those of x from {@code from} on
    * @param perToken receives the losses from {@code from} on, where the rows' classes start too
    */
-  private void crossEntropy(INDArray logits, int[] classes, int from, double[] perToken) {
+  private void crossEntropy(
+      Operands operands, INDArray logits, int[] classes, int from, double[] perToken) {
     int count = (int) logits.size(0);
     if (dataType == DataType.FLOAT) {
       IntBuffer labels = direct(count * Integer.BYTES).asIntBuffer();
       labels.put(classes, from, count).flip();
       FloatBuffer losses = direct(count * Float.BYTES).asFloatBuffer();
-      Kernels.get().softmaxCrossEntropy(FloatRows.of(logits), (int) logits.size(1), labels, losses);
+      if (operands.packed != null) {
+        Kernels.get()
+            .softmaxCrossEntropy(
+                operands.packed,
+                operands.codes.rows(from, from + count),
+                operands.dropout.bits(from, from + count),
+                FloatRows.of(operands.b),
+                labels,
+                FloatRows.of(logits),
+                losses);
+      } else {
+        operands.product(from, from + count, logits);
+        Kernels.get()
+            .softmaxCrossEntropy(FloatRows.of(logits), (int) logits.size(1), labels, losses);
+      }
       for (int i = 0; i < count; i++) {
         perToken[from + i] = losses.get(i);
       }
+      Reference.reachabilityFence(operands);
+      Reference.reachabilityFence(logits);
       return;
     }
+    operands.product(from, from + count, logits);
     logits.subiColumnVector(logits.max(true, 1));
     logits.subiColumnVector(Transforms.log(Transforms.exp(logits, true).sum(true, 1)));
     for (int i = 0; i < count; i++) {
@@ -240,11 +321,10 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
     Operands operands = operands(training, workspaceMgr);
     int[] classes = classes();
     double[] perToken = new double[classes.length];
-    for (long from = 0; from < classes.length; from += SCORE_ROWS) {
-      long to = Math.min(classes.length, from + SCORE_ROWS);
+    for (long from = 0; from < classes.length; from += ROWS) {
+      long to = Math.min(classes.length, from + ROWS);
       INDArray part = logits.get(dataType, to - from, layerConf().getNOut());
-      operands.product(from, to, part);
-      crossEntropy(part, classes, (int) from, perToken);
+      crossEntropy(operands, part, classes, (int) from, perToken);
     }
     return masked(perToken, mask());
   }
@@ -253,10 +333,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
   public double computeScore(
       double fullNetRegTerm, boolean training, LayerWorkspaceMgr workspaceMgr) {
     double sum = Arrays.stream(losses(training, workspaceMgr)).sum();
-    double divisor =
-        (conf().isMiniBatch() ? input.size(0) : 1)
-            * (layerConf().isAverageOverTime() ? input.size(2) : 1);
-    score = sum / divisor + fullNetRegTerm;
+    score = sum / (divisor() * (conf().isMiniBatch() ? input.size(0) : 1)) + fullNetRegTerm;
     return score;
   }
 

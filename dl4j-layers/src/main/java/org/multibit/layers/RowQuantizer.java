@@ -1,6 +1,7 @@
 package org.multibit.layers;
 
 import java.lang.ref.Reference;
+import java.nio.FloatBuffer;
 import org.multibit.core.FloatRows;
 import org.multibit.core.Kernels;
 import org.multibit.core.MultibitMatrix;
@@ -10,46 +11,82 @@ import org.nd4j.linalg.api.ndarray.INDArray;
 /** Quantizes at one place of a layer; the packed memory is kept from call to call. */
 final class RowQuantizer {
   private final String what;
+  private final int lanes;
   private MultibitMatrix packed;
+
+  private RowQuantizer(String what, int lanes) {
+    this.what = what;
+    this.lanes = lanes;
+  }
 
   /**
    * @param what is quantized here, for errors
    */
-  RowQuantizer(String what) {
-    this.what = what;
+  static RowQuantizer ofWeights(String what) {
+    return new RowQuantizer(what, MultibitMatrix.WEIGHT_LANES);
   }
 
   /**
-   * The quantized values as floats.
-   *
-   * @param quantization null = a copy
-   * @param from [rows, cols]
-   * @param into [rows, cols], contiguous in 'c' order; may be {@code from} itself
-   * @param layer for errors
-   * @throws ArithmeticException if an element is NaN or infinite
+   * @param what is quantized here, for errors
    */
-  void quantize(Quantization quantization, INDArray from, INDArray into, String layer) {
-    if (quantization == null) {
-      into.assign(from);
-      return;
-    }
-    int rows = Math.toIntExact(from.size(0));
-    int cols = Math.toIntExact(from.size(1));
+  static RowQuantizer ofActivations(String what) {
+    return new RowQuantizer(what, MultibitMatrix.ACTIVATION_LANES);
+  }
+
+  /** Memory for rows of codes, to be filled by {@link #pack(Quantization, FloatBuffer, ...)}. */
+  MultibitMatrix packed(Quantization quantization, long rows, long cols) {
     if (packed == null
         || packed.rows() != rows
         || packed.cols() != cols
         || packed.bits() != quantization.bits()) {
-      packed = MultibitMatrix.weights(rows, cols, quantization.bits());
+      int r = Math.toIntExact(rows);
+      int c = Math.toIntExact(cols);
+      packed =
+          lanes == MultibitMatrix.WEIGHT_LANES
+              ? MultibitMatrix.weights(r, c, quantization.bits())
+              : MultibitMatrix.activations(r, c, quantization.bits());
     }
+    return packed;
+  }
+
+  /**
+   * The codes, in memory that the next call takes again.
+   *
+   * @param from [rows, cols]
+   * @param layer for errors
+   * @throws ArithmeticException if an element is NaN or infinite
+   */
+  MultibitMatrix pack(Quantization quantization, INDArray from, String layer) {
+    MultibitMatrix into = packed(quantization, from.size(0), from.size(1));
+    pack(quantization, FloatRows.of(from), into, layer);
+    Reference.reachabilityFence(from);
+    return into;
+  }
+
+  /** As {@link #pack(Quantization, INDArray, String)}, into codes of this quantizer. */
+  void pack(Quantization quantization, FloatBuffer from, MultibitMatrix into, String layer) {
     try {
-      Kernels.get().quantize(quantization.quantizer(), FloatRows.of(from), packed);
+      Kernels.get().quantize(quantization.quantizer(), from, into);
     } catch (IllegalArgumentException notFinite) {
       throw new ArithmeticException(
           "%s, %s: %s; training has diverged, use a smaller learning rate"
               .formatted(layer, what, notFinite.getMessage()));
     }
-    Kernels.get().dequantize(packed, FloatRows.of(into));
-    Reference.reachabilityFence(from);
+  }
+
+  /** The values of codes, [rows, cols], contiguous in 'c' order. */
+  static void unpack(MultibitMatrix codes, INDArray into) {
+    Kernels.get().dequantize(codes, FloatRows.of(into));
     Reference.reachabilityFence(into);
+  }
+
+  /**
+   * The quantized values as floats.
+   *
+   * @param from [rows, cols]
+   * @param into [rows, cols], contiguous in 'c' order; may be {@code from} itself
+   */
+  void quantize(Quantization quantization, INDArray from, INDArray into, String layer) {
+    unpack(pack(quantization, from, layer), into);
   }
 }

@@ -1,5 +1,7 @@
 package org.multibit.layers;
 
+import java.nio.FloatBuffer;
+import org.multibit.core.FloatRows;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.memory.MemoryWorkspace;
 import org.nd4j.linalg.api.ndarray.INDArray;
@@ -17,6 +19,7 @@ final class Steps {
   private INDArray[] steps;
   private INDArray[] parts;
   private INDArray[][] stepParts;
+  private FloatBuffer[] stepFloats;
 
   /** Gives it a shape; the content is unspecified afterwards if the shape is another. */
   Steps resize(DataType type, long time, long batch, int parts, long columns) {
@@ -32,9 +35,13 @@ final class Steps {
         this.parts = split(all, parts, columns);
         steps = new INDArray[(int) time];
         stepParts = new INDArray[(int) time][];
+        stepFloats = new FloatBuffer[type == DataType.FLOAT ? (int) time : 0];
         for (int t = 0; t < time; t++) {
           steps[t] = steps(t, t + 1);
           stepParts[t] = split(steps[t], parts, columns);
+        }
+        for (int t = 0; t < stepFloats.length; t++) {
+          stepFloats[t] = FloatRows.of(steps[t]);
         }
       }
     }
@@ -60,6 +67,11 @@ final class Steps {
   /** Step t, [B, parts * C]. */
   INDArray step(int t) {
     return steps[t];
+  }
+
+  /** The memory of step t, which lives as long as this; in FLOAT alone. */
+  FloatBuffer floats(int t) {
+    return stepFloats[t];
   }
 
   /** Steps from..to-1, [(to - from) * B, parts * C]. */

@@ -33,10 +33,18 @@ import org.nd4j.linalg.schedule.ScheduleType;
 /** Dropout after quantization. That the layers use it so is checked by StraightThroughTest. */
 class DropoutTest {
 
+  /** What elements are multiplied by. */
+  static INDArray factors(
+      double retain, long rows, long cols, long seed, int iteration, int layer) {
+    DropoutMask mask = new DropoutMask();
+    mask.draw(new Dropout(retain), rows, cols, seed, iteration, layer);
+    INDArray ones = Nd4j.ones(DataType.FLOAT, rows, cols);
+    mask.apply(ones);
+    return ones;
+  }
+
   private static float[] mask(double retain, long seed, int iteration, int layer, int length) {
-    INDArray mask = Nd4j.create(DataType.FLOAT, 1, length);
-    DropoutMask.fill(mask, retain, seed, iteration, layer);
-    return mask.data().asFloat();
+    return factors(retain, 1, length, seed, iteration, layer).data().asFloat();
   }
 
   /** Each part of the mask keeps its share, within five standard deviations; kept ones are 1/p. */
@@ -96,8 +104,10 @@ class DropoutTest {
     Quantization quantization = Quantization.alternating(2);
     INDArray codes = quantization.quantized(rows);
     INDArray x = codes.dup('c');
-    INDArray mask = DropoutMask.apply(new Dropout(0.4), x, new Scratch(), 1, 2, 3);
-    assertIdentical(codes.mul(mask), x);
+    DropoutMask mask = new DropoutMask();
+    mask.draw(new Dropout(0.4), 6, 50, 1, 2, 3);
+    mask.apply(x);
+    assertIdentical(codes.mul(factors(0.4, 6, 50, 1, 2, 3)), x);
     for (int r = 0; r < 6; r++) {
       Set<Float> values = new HashSet<>();
       for (int i = 0; i < 50; i++) {

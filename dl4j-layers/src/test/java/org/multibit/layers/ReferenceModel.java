@@ -188,9 +188,7 @@ final class ReferenceModel {
     if (retain == 1) {
       return null;
     }
-    INDArray mask = Nd4j.create(DataType.FLOAT, 1, length);
-    DropoutMask.fill(mask, retain, seed, iteration, layer);
-    return mask.data().asFloat();
+    return DropoutTest.factors(retain, 1, length, seed, iteration, layer).data().asFloat();
   }
 
   private static void scale(double[] values, float[] mask, int from) {

@@ -1,6 +1,7 @@
 package org.multibit.runtime;
 
 import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.DoublePointer;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.IntPointer;
 import org.bytedeco.javacpp.LongPointer;
@@ -227,4 +228,168 @@ final class Bindings {
   @Name("multibit::CountBits")
   static native @Cast("uint64_t") long countBits(
       @Cast("const multibit::Kernels*") long kernels, @Cast("int64_t") long words);
+
+  @Name("multibit::MultiplyMasked")
+  static native void multiplyMasked(
+      @Cast("const multibit::Kernels*") long kernels,
+      @Cast("const uint64_t*") LongPointer weightPlanes,
+      @Cast("const float*") FloatPointer weightCoefficients,
+      @Cast("int64_t") long rows,
+      @Cast("int64_t") long firstRow,
+      @Cast("int64_t") long lastRow,
+      @Cast("int64_t") long cols,
+      int weightBits,
+      @Cast("const uint64_t*") LongPointer activationPlanes,
+      @Cast("const float*") FloatPointer activationCoefficients,
+      int activationBits,
+      @Cast("const uint64_t*") LongPointer masks,
+      @Cast("int64_t") long batch,
+      @Cast("const float*") FloatPointer start,
+      FloatPointer out);
+
+  @Name("multibit::MultiplyMaskedSoftmax")
+  static native void multiplyMaskedSoftmax(
+      @Cast("const multibit::Kernels*") long kernels,
+      @Cast("const uint64_t*") LongPointer weightPlanes,
+      @Cast("const float*") FloatPointer weightCoefficients,
+      @Cast("int64_t") long rows,
+      @Cast("int64_t") long cols,
+      int weightBits,
+      @Cast("const uint64_t*") LongPointer activationPlanes,
+      @Cast("const float*") FloatPointer activationCoefficients,
+      int activationBits,
+      @Cast("const uint64_t*") LongPointer masks,
+      @Cast("int64_t") long first,
+      @Cast("int64_t") long last,
+      @Cast("const float*") FloatPointer start,
+      @Cast("const int32_t*") IntPointer labels,
+      FloatPointer logits,
+      FloatPointer losses);
+
+  @Name("multibit::DropoutMasks")
+  static native void dropoutMasks(
+      @Cast("const multibit::Kernels*") long kernels,
+      @Cast("uint64_t") long key,
+      @Cast("uint64_t") long threshold,
+      @Cast("int64_t") long firstRow,
+      @Cast("int64_t") long lastRow,
+      @Cast("int64_t") long cols,
+      @Cast("uint64_t*") LongPointer masks);
+
+  @Name("multibit::Drop")
+  static native void drop(
+      @Cast("const multibit::Kernels*") long kernels,
+      @Cast("const uint64_t*") LongPointer masks,
+      float factor,
+      @Cast("int64_t") long firstRow,
+      @Cast("int64_t") long lastRow,
+      @Cast("int64_t") long cols,
+      FloatPointer x);
+
+  @Name("multibit::AddToRows")
+  static native void addToRows(
+      @Cast("const multibit::Kernels*") long kernels,
+      @Cast("const float*") FloatPointer row,
+      @Cast("int64_t") long firstRow,
+      @Cast("int64_t") long lastRow,
+      @Cast("int64_t") long cols,
+      FloatPointer into);
+
+  @Name("multibit::AddRows")
+  static native void addRows(
+      @Cast("const multibit::Kernels*") long kernels,
+      @Cast("const float*") FloatPointer x,
+      @Cast("const int32_t*") IntPointer index,
+      @Cast("int64_t") long rows,
+      @Cast("int64_t") long cols,
+      FloatPointer into);
+
+  @Name("multibit::SumRows")
+  static native void sumRows(
+      @Cast("const multibit::Kernels*") long kernels,
+      @Cast("const float*") FloatPointer x,
+      @Cast("int64_t") long rows,
+      @Cast("int64_t") long cols,
+      @Cast("int64_t") long first,
+      @Cast("int64_t") long last,
+      FloatPointer sums);
+
+  @Name("multibit::SumsOfSquares")
+  static native void sumsOfSquares(
+      @Cast("const multibit::Kernels*") long kernels,
+      @Cast("const float*") FloatPointer x,
+      @Cast("int64_t") long n,
+      @Cast("int64_t") long chunk,
+      @Cast("int64_t") long first,
+      @Cast("int64_t") long last,
+      DoublePointer sums);
+
+  @Name("multibit::Scale")
+  static native void scale(
+      @Cast("const multibit::Kernels*") long kernels,
+      FloatPointer x,
+      @Cast("int64_t") long first,
+      @Cast("int64_t") long last,
+      float factor);
+
+  @Name("multibit::Clip")
+  static native void clip(
+      @Cast("const multibit::Kernels*") long kernels,
+      FloatPointer x,
+      @Cast("int64_t") long first,
+      @Cast("int64_t") long last,
+      float bound);
+
+  @Name("multibit::LstmForward")
+  static native void lstmForward(
+      @Cast("const multibit::Kernels*") long kernels,
+      @Cast("int64_t") long firstRow,
+      @Cast("int64_t") long lastRow,
+      @Cast("int64_t") long units,
+      FloatPointer gates,
+      @Cast("const float*") FloatPointer before,
+      FloatPointer cell,
+      FloatPointer cellTanh,
+      FloatPointer hidden);
+
+  @Name("multibit::LstmBackward")
+  static native void lstmBackward(
+      @Cast("const multibit::Kernels*") long kernels,
+      @Cast("int64_t") long firstRow,
+      @Cast("int64_t") long lastRow,
+      @Cast("int64_t") long units,
+      @Cast("const float*") FloatPointer gates,
+      @Cast("const float*") FloatPointer before,
+      @Cast("const float*") FloatPointer cellTanh,
+      @Cast("const float*") FloatPointer hiddenGradient,
+      FloatPointer cellGradient,
+      FloatPointer gateGradients);
+
+  @Name("multibit::MakePanels")
+  static native void makePanels(
+      @Cast("const float*") FloatPointer w,
+      @Cast("int64_t") long inner,
+      @Cast("int64_t") long cols,
+      @Cast("bool") boolean transposed,
+      @Cast("int64_t") long first,
+      @Cast("int64_t") long last,
+      FloatPointer panels);
+
+  @Name("multibit::MultiplyPanels")
+  static native void multiplyPanels(
+      @Cast("const multibit::Kernels*") long kernels,
+      @Cast("const float*") FloatPointer x,
+      @Cast("int64_t") long batch,
+      @Cast("int64_t") long inner,
+      @Cast("const float*") FloatPointer panels,
+      @Cast("int64_t") long first,
+      @Cast("int64_t") long last,
+      @Cast("int64_t") long cols,
+      FloatPointer out);
+
+  @Name("multibit::CallForText")
+  static native @Cast("const char*") BytePointer callForText(@Cast("const void*") Pointer function);
+
+  @Name("multibit::CallForNumber")
+  static native int callForNumber(@Cast("const void*") Pointer function);
 }

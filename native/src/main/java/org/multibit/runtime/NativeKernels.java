@@ -3,15 +3,19 @@ package org.multibit.runtime;
 import java.lang.ref.Reference;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
+import java.nio.LongBuffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.ForkJoinPool;
 import java.util.concurrent.ForkJoinTask;
 import java.util.function.LongBinaryOperator;
 import java.util.stream.IntStream;
+import org.bytedeco.javacpp.DoublePointer;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.IntPointer;
+import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.LongPointer;
+import org.bytedeco.javacpp.Pointer;
 import org.multibit.core.Alternating;
 import org.multibit.core.Balanced;
 import org.multibit.core.Greedy;
@@ -29,12 +33,15 @@ import org.multibit.core.Uniform;
  * ForkJoinPool that the caller runs in, else of the common pool; each row is computed by one
  * thread, so results do not depend on their number.
  */
-public final class NativeKernels implements Kernels {
+public class NativeKernels implements Kernels {
   /** Rows of a part are a multiple of this, since weights lie in blocks of so many rows. */
   private static final int ROW_STEP = MultibitMatrix.WEIGHT_LANES;
 
   /** About as many elements or word products as are worth a thread's start. */
   private static final long LEAST_WORK = 1 << 15;
+
+  /** Elements that are added up by themselves, so that a sum does not depend on the threads. */
+  private static final int CHUNK = 1 << 16;
 
   private static final JavaKernels JAVA = new JavaKernels();
 
@@ -262,6 +269,357 @@ public final class NativeKernels implements Kernels {
         });
   }
 
+  @Override
+  public void multiply(
+      MultibitMatrix weights,
+      MultibitMatrix activations,
+      LongBuffer masks,
+      FloatBuffer start,
+      FloatBuffer out) {
+    KernelChecks.multiply(weights, activations, masks, start, out);
+    Operands o = new Operands(weights, activations, masks, start);
+    FloatPointer to = pointer(out);
+    forRows(
+        weights.rows(),
+        (long) weights.words() * weights.bits() * activations.bits() * activations.rows(),
+        (first, last) -> {
+          Bindings.multiplyMasked(
+              kernels,
+              o.weightPlanes,
+              o.weightCoefficients,
+              weights.rows(),
+              first,
+              last,
+              weights.cols(),
+              weights.bits(),
+              o.activationPlanes,
+              o.activationCoefficients,
+              activations.bits(),
+              o.masks,
+              activations.rows(),
+              o.start,
+              to);
+          return -1;
+        });
+    o.fence();
+    Reference.reachabilityFence(out);
+  }
+
+  @Override
+  public void softmaxCrossEntropy(
+      MultibitMatrix weights,
+      MultibitMatrix activations,
+      LongBuffer masks,
+      FloatBuffer start,
+      IntBuffer labels,
+      FloatBuffer gradients,
+      FloatBuffer losses) {
+    KernelChecks.multiply(weights, activations, masks, start, gradients);
+    KernelChecks.softmaxCrossEntropy(gradients, weights.rows(), labels, losses);
+    if (start == null || labels.remaining() != activations.rows()) {
+      throw new IllegalArgumentException(
+          "Logits need a start, and a label for each of %d rows, not %d"
+              .formatted(activations.rows(), labels.remaining()));
+    }
+    Operands o = new Operands(weights, activations, masks, start);
+    IntPointer right = new IntPointer(labels.slice());
+    FloatPointer to = pointer(gradients);
+    FloatPointer loss = pointer(losses);
+    forRows(
+        activations.rows(),
+        8L * weights.rows(),
+        (first, last) -> {
+          Bindings.multiplyMaskedSoftmax(
+              kernels,
+              o.weightPlanes,
+              o.weightCoefficients,
+              weights.rows(),
+              weights.cols(),
+              weights.bits(),
+              o.activationPlanes,
+              o.activationCoefficients,
+              activations.bits(),
+              o.masks,
+              first,
+              last,
+              o.start,
+              right,
+              to,
+              loss);
+          return -1;
+        });
+    o.fence();
+    Reference.reachabilityFence(labels);
+    Reference.reachabilityFence(gradients);
+    Reference.reachabilityFence(losses);
+  }
+
+  /** The operands of a masked product where native code finds them. */
+  private static final class Operands {
+    final LongPointer weightPlanes;
+    final FloatPointer weightCoefficients;
+    final LongPointer activationPlanes;
+    final FloatPointer activationCoefficients;
+    final LongPointer masks;
+    final FloatPointer start;
+    private final Object[] owners;
+
+    Operands(
+        MultibitMatrix weights, MultibitMatrix activations, LongBuffer masks, FloatBuffer start) {
+      weightPlanes = new LongPointer(weights.planes());
+      weightCoefficients = new FloatPointer(weights.coefficients());
+      activationPlanes = new LongPointer(activations.planes());
+      activationCoefficients = new FloatPointer(activations.coefficients());
+      this.masks = masks == null ? null : pointer(masks);
+      this.start = start == null ? null : pointer(start);
+      owners = new Object[] {weights, activations, masks, start};
+    }
+
+    void fence() {
+      Reference.reachabilityFence(owners);
+    }
+  }
+
+  @Override
+  public void dropoutMasks(long key, double retain, int rows, int cols, LongBuffer masks) {
+    KernelChecks.dropoutMasks(retain, rows, cols, masks);
+    long threshold = (long) (retain * Long.MAX_VALUE);
+    LongPointer to = pointer(masks);
+    forRows(
+        rows,
+        4L * cols,
+        (first, last) -> {
+          Bindings.dropoutMasks(kernels, key, threshold, first, last, cols, to);
+          return -1;
+        });
+    Reference.reachabilityFence(masks);
+  }
+
+  @Override
+  public void drop(LongBuffer masks, float factor, int rows, int cols, FloatBuffer x) {
+    KernelChecks.drop(masks, rows, cols, x);
+    LongPointer m = pointer(masks);
+    FloatPointer to = pointer(x);
+    forRows(
+        rows,
+        cols,
+        (first, last) -> {
+          Bindings.drop(kernels, m, factor, first, last, cols, to);
+          return -1;
+        });
+    Reference.reachabilityFence(masks);
+    Reference.reachabilityFence(x);
+  }
+
+  @Override
+  public void addToRows(FloatBuffer row, FloatBuffer into) {
+    KernelChecks.rows(row, into);
+    int cols = row.remaining();
+    FloatPointer from = pointer(row);
+    FloatPointer to = pointer(into);
+    forRows(
+        into.remaining() / cols,
+        cols,
+        (first, last) -> {
+          Bindings.addToRows(kernels, from, first, last, cols, to);
+          return -1;
+        });
+    Reference.reachabilityFence(row);
+    Reference.reachabilityFence(into);
+  }
+
+  @Override
+  public void addRows(FloatBuffer rows, IntBuffer index, int cols, FloatBuffer into) {
+    KernelChecks.addRows(rows, index, cols, into);
+    IntPointer at = new IntPointer(index.slice());
+    Bindings.addRows(kernels, pointer(rows), at, index.remaining(), cols, pointer(into));
+    Reference.reachabilityFence(rows);
+    Reference.reachabilityFence(index);
+    Reference.reachabilityFence(into);
+  }
+
+  @Override
+  public void sumRows(FloatBuffer rows, FloatBuffer sums) {
+    KernelChecks.rows(sums, rows);
+    int cols = sums.remaining();
+    FloatPointer from = pointer(rows);
+    FloatPointer to = pointer(sums);
+    forRows(
+        cols,
+        rows.remaining() / cols,
+        (first, last) -> {
+          Bindings.sumRows(kernels, from, rows.remaining() / cols, cols, first, last, to);
+          return -1;
+        });
+    Reference.reachabilityFence(rows);
+    Reference.reachabilityFence(sums);
+  }
+
+  @Override
+  public double sumOfSquares(FloatBuffer x) {
+    KernelChecks.vector(x);
+    int chunks = (x.remaining() + CHUNK - 1) / CHUNK;
+    FloatPointer from = pointer(x);
+    double sum = 0;
+    try (DoublePointer sums = new DoublePointer(Math.max(1, chunks))) {
+      forRows(
+          chunks,
+          CHUNK,
+          (first, last) -> {
+            Bindings.sumsOfSquares(kernels, from, x.remaining(), CHUNK, first, last, sums);
+            return -1;
+          });
+      for (int i = 0; i < chunks; i++) {
+        sum += sums.get(i);
+      }
+    }
+    Reference.reachabilityFence(x);
+    return sum;
+  }
+
+  @Override
+  public void scale(FloatBuffer x, float factor) {
+    KernelChecks.vector(x);
+    FloatPointer to = pointer(x);
+    forRows(
+        x.remaining(),
+        1,
+        (first, last) -> {
+          Bindings.scale(kernels, to, first, last, factor);
+          return -1;
+        });
+    Reference.reachabilityFence(x);
+  }
+
+  @Override
+  public void clip(FloatBuffer x, float bound) {
+    KernelChecks.vector(x);
+    FloatPointer to = pointer(x);
+    forRows(
+        x.remaining(),
+        1,
+        (first, last) -> {
+          Bindings.clip(kernels, to, first, last, bound);
+          return -1;
+        });
+    Reference.reachabilityFence(x);
+  }
+
+  @Override
+  public void lstmForward(
+      FloatBuffer gates,
+      FloatBuffer before,
+      int units,
+      FloatBuffer cell,
+      FloatBuffer cellTanh,
+      FloatBuffer hidden) {
+    int rows = KernelChecks.lstm(units, new FloatBuffer[] {gates}, before, cell, cellTanh, hidden);
+    FloatPointer z = pointer(gates);
+    FloatPointer c0 = pointer(before);
+    FloatPointer c = pointer(cell);
+    FloatPointer tanh = pointer(cellTanh);
+    FloatPointer h = pointer(hidden);
+    forRows(
+        rows,
+        4L * units,
+        (first, last) -> {
+          Bindings.lstmForward(kernels, first, last, units, z, c0, c, tanh, h);
+          return -1;
+        });
+    for (FloatBuffer buffer : new FloatBuffer[] {gates, before, cell, cellTanh, hidden}) {
+      Reference.reachabilityFence(buffer);
+    }
+  }
+
+  @Override
+  public void lstmBackward(
+      FloatBuffer gates,
+      FloatBuffer before,
+      FloatBuffer cellTanh,
+      int units,
+      FloatBuffer hiddenGradient,
+      FloatBuffer cellGradient,
+      FloatBuffer gateGradients) {
+    FloatBuffer[] states = {before, cellTanh, hiddenGradient, cellGradient};
+    int rows = KernelChecks.lstm(units, new FloatBuffer[] {gates, gateGradients}, states);
+    FloatPointer z = pointer(gates);
+    FloatPointer c0 = pointer(before);
+    FloatPointer tanh = pointer(cellTanh);
+    FloatPointer dh = pointer(hiddenGradient);
+    FloatPointer dc = pointer(cellGradient);
+    FloatPointer dz = pointer(gateGradients);
+    forRows(
+        rows,
+        4L * units,
+        (first, last) -> {
+          Bindings.lstmBackward(kernels, first, last, units, z, c0, tanh, dh, dc, dz);
+          return -1;
+        });
+    Reference.reachabilityFence(gates);
+    Reference.reachabilityFence(states);
+    Reference.reachabilityFence(gateGradients);
+  }
+
+  @Override
+  public String blas() {
+    Pointer config = Loader.addressof("openblas_get_config");
+    Pointer threads = Loader.addressof("openblas_get_num_threads");
+    if (config == null || threads == null) {
+      return Kernels.super.blas();
+    }
+    // The configuration ends with the kernels that it chose for this CPU.
+    return "%s, %d threads"
+        .formatted(
+            NativeLibrary.string(Bindings.callForText(config)), Bindings.callForNumber(threads));
+  }
+
+  @Override
+  public boolean panelsPay() {
+    return true;
+  }
+
+  @Override
+  public void makePanels(
+      FloatBuffer w, int inner, int cols, boolean transposed, FloatBuffer panels) {
+    KernelChecks.makePanels(w, inner, cols, panels);
+    FloatPointer from = pointer(w);
+    FloatPointer to = pointer(panels);
+    forParts(
+        Kernels.panels(cols),
+        1,
+        (long) inner * Kernels.PANEL_COLUMNS,
+        (first, last) -> {
+          Bindings.makePanels(from, inner, cols, transposed, first, last, to);
+          return -1;
+        });
+    Reference.reachabilityFence(w);
+    Reference.reachabilityFence(panels);
+  }
+
+  @Override
+  public void multiplyPanels(
+      FloatBuffer x, int batch, int inner, FloatBuffer panels, int cols, FloatBuffer out) {
+    KernelChecks.multiplyPanels(x, batch, inner, panels, cols, out);
+    FloatPointer from = pointer(x);
+    FloatPointer w = pointer(panels);
+    FloatPointer to = pointer(out);
+    forParts(
+        Kernels.panels(cols),
+        1,
+        (long) batch * inner * 2,
+        (first, last) -> {
+          Bindings.multiplyPanels(kernels, from, batch, inner, w, first, last, cols, to);
+          return -1;
+        });
+    Reference.reachabilityFence(x);
+    Reference.reachabilityFence(panels);
+    Reference.reachabilityFence(out);
+  }
+
+  private static LongPointer pointer(LongBuffer buffer) {
+    return new LongPointer(buffer.slice());
+  }
+
   /** The memory from the buffer's position on; JavaCPP 1.5.12 itself gets positions wrong. */
   private static FloatPointer pointer(FloatBuffer buffer) {
     return new FloatPointer(buffer.slice());
@@ -274,7 +632,12 @@ public final class NativeKernels implements Kernels {
    * @return the least result that is not -1, else -1
    */
   private static long forRows(int rows, long workPerRow, LongBinaryOperator task) {
-    long steps = (rows + ROW_STEP - 1) / ROW_STEP;
+    return forParts(rows, ROW_STEP, workPerRow, task);
+  }
+
+  /** The same with parts that begin at multiples of {@code step}. */
+  private static long forParts(int rows, int step, long workPerRow, LongBinaryOperator task) {
+    long steps = (rows + step - 1) / step;
     ForkJoinPool pool = ForkJoinTask.getPool();
     int threads =
         pool != null ? pool.getParallelism() : 1 + ForkJoinPool.getCommonPoolParallelism();
@@ -287,8 +650,8 @@ public final class NativeKernels implements Kernels {
         .parallel()
         .mapToLong(
             part -> {
-              long first = part * steps / parts * ROW_STEP;
-              long last = Math.min(rows, (part + 1) * steps / parts * ROW_STEP);
+              long first = part * steps / parts * step;
+              long last = Math.min(rows, (part + 1) * steps / parts * step);
               return task.applyAsLong(first, last);
             })
         .filter(result -> result != -1)

@@ -133,6 +133,7 @@ public final class LanguageModel {
     return new NeuralNetConfiguration.Builder()
         .seed(settings.seed)
         .dataType(DataType.FLOAT)
+        .miniBatch(false)
         .updater(new ClippedSgd(settings.learningRate, settings.clip))
         .list()
         .layer(
@@ -164,6 +165,7 @@ public final class LanguageModel {
                 .activations(softmaxActivations)
                 .latentWeightBound(latentWeightBound)
                 .averageOverTime(true)
+                .averageOverBatch(true)
                 .dropOut(retain)
                 .dist(new UniformDistribution(-0.1, 0.1))
                 .build())

@@ -37,15 +37,17 @@ public final class CommonOptions {
   /**
    * Readies ND4J.
    *
-   * @param threads of every native library; 0 leaves it to them
+   * @param threads to compute with; 0: as many as there are CPUs
    */
-  static void start(int threads) {
+  public static void start(int threads) {
     Versions.check();
     if (threads < 0 || threads > 1024) {
       throw new UsageException("--threads " + threads + " is out of range: it takes 1 to 1024");
     }
     if (threads > 0) {
-      System.setProperty("java.util.concurrent.ForkJoinPool.common.parallelism", "" + threads);
+      // The thread that shares out work computes too: the common pool gives it the others.
+      System.setProperty(
+          "java.util.concurrent.ForkJoinPool.common.parallelism", "" + (threads - 1));
       Nd4j.getEnvironment().setMaxThreads(threads);
       Nd4j.getEnvironment().setMaxMasterThreads(threads);
       openblas_nolapack.blas_set_num_threads(threads);

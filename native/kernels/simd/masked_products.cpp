@@ -1,0 +1,249 @@
+// Products of quantized weights with quantized activations of which some are dropped: what training's forward pass adds
+// up.
+#include "simd/vectors.h"
+
+namespace multibit {
+namespace {
+
+using WordTag = hn::CappedTag<uint64_t, 8>;
+using WordVector = hn::Vec<WordTag>;
+constexpr WordTag kWords;
+constexpr int kRows = hn::MaxLanes(WordTag());  // rows of a block of 8 side by side in one vector
+
+using ProductTag = hn::Rebind<float, WordTag>;
+using SumTag = hn::Rebind<double, WordTag>;
+using Sums = hn::Vec<SumTag>;
+constexpr SumTag kSums;
+
+// Activation vectors that a block of weights is multiplied with while it is in the first-level cache.
+constexpr int kGroup = 32;
+
+// Activation vectors that share a load of weights; as many as have their counts in registers.
+#if HWY_TARGET == HWY_AVX3_DL
+constexpr int kVectorsAtOnce = 2;
+#else
+constexpr int kVectorsAtOnce = 1;
+#endif
+
+struct Product {
+  const uint64_t* weight_planes;
+  const float* weight_coefficients;
+  int64_t first_row, last_row, cols;
+  int weight_bits;
+  const uint64_t* activation_planes;
+  const float* activation_coefficients;
+  int activation_bits;
+  const uint64_t* masks;
+  int64_t batch;
+  const float* start;
+  float* out;
+  int64_t out_stride;
+};
+
+// Where the activations differ from the weights and are not dropped.
+template <bool kMasked>
+HWY_INLINE WordVector Differ(WordVector w, WordVector x, WordVector mask) {
+  if constexpr (!kMasked) return hn::Xor(w, x);
+#if HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_AVX3
+  return WordVector{_mm512_ternarylogic_epi64(w.raw, x.raw, mask.raw, 0x28)};
+#else
+  return hn::And(hn::Xor(w, x), mask);
+#endif
+}
+
+// One or two activation vectors, of which planes j.. and masks are multiplied with a weight vector while it is at hand.
+template <int kVectors>
+struct Activations {
+  const uint64_t* planes[kVectors];
+  const uint64_t* masks[kVectors];
+  int64_t stride;  // from word to word of a plane
+
+  template <bool kMasked>
+  HWY_INLINE WordVector Mask(int v, int64_t word) const {
+    return kMasked ? hn::Set(kWords, masks[v][word]) : hn::Zero(kWords);
+  }
+  HWY_INLINE WordVector Plane(int v, int j, int64_t word) const {
+    return hn::Set(kWords, planes[v][word * stride + j]);
+  }
+};
+
+// differ[v][i * kA + j]: in how many places that are not dropped plane i of each of kRows weight rows and plane j of
+// activation vector v differ.
+template <int kW, int kA, int kVectors, bool kMasked>
+HWY_INLINE void CountDifferences(const uint64_t* weights, int64_t weight_stride, const Activations<kVectors>& x,
+                                 int64_t words, WordVector (&differ)[kVectors][kW * kA]) {
+  for (auto& counts : differ) {
+    for (WordVector& count : counts) count = hn::Zero(kWords);
+  }
+#if HWY_TARGET == HWY_AVX3_DL
+  for (int64_t word = 0; word < words; ++word) {
+    WordVector w[kW];
+    for (int i = 0; i < kW; ++i) w[i] = hn::LoadU(kWords, weights + word * weight_stride + i * 8);
+    for (int v = 0; v < kVectors; ++v) {
+      const WordVector mask = x.template Mask<kMasked>(v, word);
+      for (int j = 0; j < kA; ++j) {
+        const WordVector plane = x.Plane(v, j, word);
+        for (int i = 0; i < kW; ++i) {
+          WordVector& count = differ[v][i * kA + j];
+          count = hn::Add(count, hn::PopulationCount(Differ<kMasked>(w[i], plane, mask)));
+        }
+      }
+    }
+  }
+#else
+  // Counts of bytes, at most 8 per word, are summed up before they overflow.
+  constexpr int64_t kWordsPerByte = 255 / 8;
+  const hn::Repartition<uint8_t, WordTag> bytes;
+  for (int v = 0; v < kVectors; ++v) {
+    for (int64_t start = 0; start < words; start += kWordsPerByte) {
+      const int64_t end = words - start < kWordsPerByte ? words : start + kWordsPerByte;
+      hn::Vec<decltype(bytes)> counts[kW * kA];
+      for (auto& count : counts) count = hn::Zero(bytes);
+      for (int64_t word = start; word < end; ++word) {
+        const WordVector mask = x.template Mask<kMasked>(v, word);
+        for (int i = 0; i < kW; ++i) {
+          const WordVector w = hn::LoadU(kWords, weights + word * weight_stride + i * 8);
+          for (int j = 0; j < kA; ++j) {
+            const WordVector places = Differ<kMasked>(w, x.Plane(v, j, word), mask);
+            counts[i * kA + j] = hn::Add(counts[i * kA + j], hn::PopulationCount(hn::BitCast(bytes, places)));
+          }
+        }
+      }
+      for (int p = 0; p < kW * kA; ++p) differ[v][p] = hn::Add(differ[v][p], hn::SumsOf8(counts[p]));
+    }
+  }
+#endif
+}
+
+HWY_INLINE Sums ToSums(WordVector counts) {
+  return hn::ConvertTo(kSums, hn::BitCast(hn::RebindToSigned<WordTag>(), counts));
+}
+
+HWY_INLINE Sums Coefficients(const float* a) { return hn::PromoteTo(kSums, hn::LoadU(ProductTag(), a)); }
+
+// Of an activation vector with n elements that are not dropped: what its planes' counts are multiplied with, -2 c_j,
+// and what is added, n c_j; of all planes in terms[0] if they are counted together.
+struct Factors {
+  double counts[8];
+  double terms[8];
+};
+
+// Rows r..r+7 times kVectors activation vectors from b on: out = start + sum a_i c_j (n - 2 differ).
+template <int kW, int kA, int kVectors, bool kMasked, bool kAll>
+HWY_INLINE void BlockProduct(const Product& p, int64_t r, int64_t b, const Factors* factors) {
+  const int weight_bits = kAll ? kW : p.weight_bits;
+  const int activation_bits = kAll ? kA : p.activation_bits;
+  const int64_t words = Words(p.cols);
+  const uint64_t* weights = p.weight_planes + r * words * weight_bits;
+  const float* a = p.weight_coefficients + r * weight_bits;
+  Activations<kVectors> x;
+  x.stride = activation_bits;
+  for (int row = 0; row < 8; row += kRows) {
+    Sums sums[kVectors];
+    for (Sums& sum : sums) sum = hn::Zero(kSums);
+    for (int i = 0; i < weight_bits; i += kW) {
+      for (int j = 0; j < activation_bits; j += kA) {
+        for (int v = 0; v < kVectors; ++v) {
+          x.planes[v] = p.activation_planes + (b + v) * words * activation_bits + j;
+          x.masks[v] = kMasked ? p.masks + (b + v) * words : nullptr;
+        }
+        WordVector differ[kVectors][kW * kA];
+        CountDifferences<kW, kA, kVectors, kMasked>(weights + i * 8 + row, weight_bits * 8, x, words, differ);
+        for (int s = 0; s < kW; ++s) {
+          const Sums coefficients = Coefficients(a + (i + s) * 8 + row);
+          for (int v = 0; v < kVectors; ++v) {
+            Sums of_plane = hn::Set(kSums, factors[v].terms[j]);
+            for (int q = 0; q < kA; ++q) {
+              const Sums factor = hn::Set(kSums, factors[v].counts[j + q]);
+              of_plane = hn::MulAdd(factor, ToSums(differ[v][s * kA + q]), of_plane);
+            }
+            sums[v] = hn::MulAdd(coefficients, of_plane, sums[v]);
+          }
+        }
+      }
+    }
+    for (int v = 0; v < kVectors; ++v) {
+      float* target = p.out + (b + v) * p.out_stride + r + row;
+      const float* start = p.start ? p.start + r + row : target;
+      const auto product = hn::DemoteTo(ProductTag(), sums[v]);
+      const int64_t left = p.last_row - r - row;
+      if (left >= kRows) {
+        hn::StoreU(hn::Add(hn::LoadU(ProductTag(), start), product), ProductTag(), target);
+      } else {
+        float y[kRows];
+        hn::StoreU(product, ProductTag(), y);
+        for (int64_t k = 0; k < left; ++k) target[k] = start[k] + y[k];
+      }
+    }
+  }
+}
+
+HWY_INLINE int64_t Retained(const uint64_t* mask, int64_t words) {
+  int64_t count = 0;
+  for (int64_t word = 0; word < words; ++word) count += __builtin_popcountll(mask[word]);
+  return count;
+}
+
+template <int kW, int kA, bool kMasked, bool kAll>
+void Multiply(const Product& p) {
+  const int activation_bits = kAll ? kA : p.activation_bits;
+  const int64_t words = Words(p.cols);
+  for (int64_t from = 0; from < p.batch; from += kGroup) {
+    const int64_t to = p.batch - from < kGroup ? p.batch : from + kGroup;
+    Factors factors[kGroup] = {};
+    for (int64_t b = from; b < to; ++b) {
+      const double n = static_cast<double>(kMasked ? Retained(p.masks + b * words, words) : p.cols);
+      Factors& f = factors[b - from];
+      for (int j = 0; j < activation_bits; ++j) {
+        const double c = p.activation_coefficients[b * activation_bits + j];
+        f.counts[j] = -2 * c;
+        f.terms[kAll ? 0 : j] += n * c;
+      }
+    }
+    for (int64_t r = p.first_row; r < p.last_row; r += 8) {
+      int64_t b = from;
+      for (; b + kVectorsAtOnce <= to; b += kVectorsAtOnce) {
+        BlockProduct<kW, kA, kVectorsAtOnce, kMasked, kAll>(p, r, b, factors + (b - from));
+      }
+      for (; b < to; ++b) BlockProduct<kW, kA, 1, kMasked, kAll>(p, r, b, factors + (b - from));
+    }
+  }
+}
+
+template <bool kMasked>
+void Dispatch(const Product& p) {
+  constexpr void (*kMultiply[4][4])(const Product&) = {{Multiply<1, 1, kMasked, true>, Multiply<1, 2, kMasked, true>,
+                                                        Multiply<1, 3, kMasked, true>, Multiply<1, 4, kMasked, true>},
+                                                       {Multiply<2, 1, kMasked, true>, Multiply<2, 2, kMasked, true>,
+                                                        Multiply<2, 3, kMasked, true>, Multiply<2, 4, kMasked, true>},
+                                                       {Multiply<3, 1, kMasked, true>, Multiply<3, 2, kMasked, true>,
+                                                        Multiply<3, 3, kMasked, true>, Multiply<3, 4, kMasked, true>},
+                                                       {Multiply<4, 1, kMasked, true>, Multiply<4, 2, kMasked, true>,
+                                                        Multiply<4, 3, kMasked, true>, Multiply<4, 4, kMasked, true>}};
+  if (p.weight_bits <= 4 && p.activation_bits <= 4) {
+    kMultiply[p.weight_bits - 1][p.activation_bits - 1](p);
+  } else {
+    Multiply<1, 1, kMasked, false>(p);
+  }
+}
+
+}  // namespace
+
+namespace MULTIBIT_TIER_SPACE {
+
+void GemmMasked(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row, int64_t last_row,
+                int64_t cols, int weight_bits, const uint64_t* activation_planes, const float* activation_coefficients,
+                int activation_bits, const uint64_t* masks, int64_t batch, const float* start, float* out,
+                int64_t out_stride) {
+  const Product product = {
+      weight_planes,           weight_coefficients, first_row, last_row, cols,  weight_bits, activation_planes,
+      activation_coefficients, activation_bits,     masks,     batch,    start, out,         out_stride};
+  if (masks) {
+    Dispatch<true>(product);
+  } else {
+    Dispatch<false>(product);
+  }
+}
+
+}  // namespace MULTIBIT_TIER_SPACE
+}  // namespace multibit
