@@ -71,6 +71,9 @@ struct Kernels {
   // ln(sum exp(logits)), with the maximum taken out. Error below 1e-6 * max(1, |result|).
   double (*log_sum_exp)(const float* logits, int64_t n);
 
+  // x += bias, of n floats each. Returns whether all sums are finite.
+  bool (*add_bias)(const float* bias, int64_t n, float* x);
+
   // Each row of logits [rows, classes] becomes softmax(row); if labels is not null, label is subtracted as one-hot and
   // losses[row] = -ln softmax(row)[label].
   void (*softmax)(float* logits, int64_t rows, int64_t classes, const int32_t* labels, float* losses);

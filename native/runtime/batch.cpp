@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "error.h"
 #include "multibit.h"
@@ -196,15 +195,11 @@ void Activations::Multiply(const Model& model, const Matrix& matrix, Streams str
 void ComputeLogits(const Model& model, Activations* hidden, Streams streams, Workspace* work, float* out) {
   hidden->Multiply(model, model.softmax, streams, work, out);
   // What no trained model has is refused here, so that neither losses nor draws have to deal with it.
-  int not_finite = 0;
+  bool finite = true;
   for (int64_t i = 0; i < streams.count; ++i) {
-    float* logits = out + i * model.vocabulary_size;
-    for (int32_t v = 0; v < model.vocabulary_size; ++v) {
-      logits[v] += model.softmax_bias[v];
-      not_finite |= !(std::fabs(logits[v]) <= std::numeric_limits<float>::max());
-    }
+    finite &= model.kernels->add_bias(model.softmax_bias, model.vocabulary_size, out + i * model.vocabulary_size);
   }
-  if (not_finite) Fail(MULTIBIT_ERROR_FORMAT, "The logits are not finite: the model's values are too large");
+  if (!finite) Fail(MULTIBIT_ERROR_FORMAT, "The logits are not finite: the model's values are too large");
 }
 
 Batch::Batch(const Model& model, int32_t streams)
@@ -264,7 +259,8 @@ void Batch::Step(const int32_t* tokens) {
       for (int64_t i = 0; i < streams.count; ++i) {
         float* z = z_.data() + i * 4 * size;
         const float* from_input = input_product_.data() + i * 4 * size;
-        for (int64_t j = 0; j < 4 * size; ++j) z[j] = from_input[j] + z[j] + layer.bias[j];
+        model_.kernels->add_bias(from_input, 4 * size, z);
+        model_.kernels->add_bias(layer.bias, 4 * size, z);
         const int64_t stream = streams.list[i];
         model_.kernels->lstm_cell(z, size, cell_[l].data() + stream * size, h.Change(stream));
       }

@@ -33,6 +33,7 @@ void GemvDense(const float* weights, int64_t first_row, int64_t last_row, int64_
 void LstmCell(const float* z, int64_t hidden, float* c, float* h);
 
 // softmax.cpp
+bool AddBias(const float* bias, int64_t n, float* x);
 double LogSumExp(const float* logits, int64_t n);
 void Softmax(float* logits, int64_t rows, int64_t classes, const int32_t* labels, float* losses);
 

@@ -241,6 +241,29 @@ TEST(SameBits, Products) {
   }
 }
 
+TEST(SameBits, AddBias) {
+  const float max = std::numeric_limits<float>::max();
+  for (int64_t n : kSizes) {
+    const std::vector<float> bias = GaussianRows(n, n);
+    const std::vector<float> x = GaussianRows(n, n + 1);
+    std::vector<float> expected = x;
+    ASSERT_TRUE(Scalar().add_bias(bias.data(), n, expected.data()));
+    Guarded memory(n * sizeof(float), Guarded::kEnd);
+    ASSERT_TRUE(Tier().add_bias(bias.data(), n, Copy(&memory, x)));
+    ASSERT_EQ(0, std::memcmp(memory.as<float>(), expected.data(), n * sizeof(float))) << n;
+    for (int64_t at : {int64_t{0}, n / 2, n - 1}) {
+      for (float bad : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
+        std::vector<float> with = x;
+        with[at] = bad;
+        EXPECT_FALSE(Tier().add_bias(bias.data(), n, with.data())) << n;
+      }
+      std::vector<float> large(n, 0), sum(n, 0);
+      large[at] = sum[at] = max;
+      EXPECT_FALSE(Tier().add_bias(large.data(), n, sum.data())) << n;
+    }
+  }
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
 // Against the definitions
 
