@@ -132,9 +132,9 @@ final class ChildProcess implements AutoCloseable {
     return turn(task, millis, 3, true);
   }
 
-  /** The same for long repetitions: at least one, and the first is timed too. */
-  long[] longTurn(String task, double millis) throws IOException {
-    return turn(task, millis, 1, false);
+  /** The same for long repetitions: at least {@code least}, and the first is timed too. */
+  long[] longTurn(String task, double millis, int least) throws IOException {
+    return turn(task, millis, least, false);
   }
 
   private long[] turn(String task, double millis, int least, boolean warm) throws IOException {

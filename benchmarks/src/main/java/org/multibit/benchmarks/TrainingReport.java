@@ -132,7 +132,9 @@ final class TrainingReport {
   private void ways(TrainingBench.Result result) {
     say("## Ways of running that were tried");
     say("");
-    say("Milliseconds per step, before the turns; the fastest went on.");
+    say(
+        "The fastest step of a trial, its first left out; the fastest way went on. Stock DL4J keeps"
+            + " the way that the first model decides.");
     say("");
     say("| V | H | system | way | ms per step |");
     say("|---|---|---|---|---|");
