@@ -640,6 +640,248 @@ TEST(Products, WithFullPrecisionActivations) {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
+// Training
+
+// Random bits of rows of so many elements, none past the last.
+std::vector<uint64_t> RandomMasks(int64_t rows, int64_t cols, uint64_t seed) {
+  Random random(seed);
+  std::vector<uint64_t> masks;
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < cols; c += 64) {
+      const uint64_t valid = cols - c < 64 ? (uint64_t{1} << (cols - c)) - 1 : ~uint64_t{0};
+      masks.push_back(random() & valid);
+    }
+  }
+  return masks;
+}
+
+TEST(MaskedProducts, AreThoseOfRetainedElements) {
+  const int64_t rows = 19, batch = 35;
+  for (int64_t cols : kSizes) {
+    const std::vector<uint64_t> masks = RandomMasks(batch, cols, cols);
+    const std::vector<float> start = GaussianRows(rows, 5);
+    for (int weight_bits : {1, 2, 3, 4, 5}) {
+      const Packed w = Quantize(Tier(), Method(kGreedy), GaussianRows(rows * cols, 1), cols, weight_bits);
+      for (int bits : {1, 2, 3, 4, 8}) {
+        const Packed x = Quantize(Tier(), Method(kGreedy), GaussianRows(batch * cols, 2), cols, bits, 1);
+        for (const uint64_t* mask : {static_cast<const uint64_t*>(nullptr), masks.data()}) {
+          std::vector<float> out(batch * rows, 7), added(batch * rows, 7);
+          Tier().gemm_masked(w.planes.data(), w.coefficients.data(), 0, rows, cols, weight_bits, x.planes.data(),
+                             x.coefficients.data(), bits, mask, batch, start.data(), out.data(), rows);
+          Tier().gemm_masked(w.planes.data(), w.coefficients.data(), 0, rows, cols, weight_bits, x.planes.data(),
+                             x.coefficients.data(), bits, mask, batch, nullptr, added.data(), rows);
+          for (int64_t b : {int64_t{0}, int64_t{1}, batch - 1}) {
+            for (int64_t r = 0; r < rows; ++r) {
+              double sum = 0, magnitude = 1;
+              for (int64_t c = 0; c < cols; ++c) {
+                if (mask && !(mask[b * w.Words() + c / 64] >> (c % 64) & 1)) continue;
+                const double term = w.Value(r, c) * x.Value(b, c);
+                sum += term;
+                magnitude += std::fabs(term);
+              }
+              ASSERT_NEAR(start[r] + sum, out[b * rows + r], 1e-6 * (magnitude + std::fabs(start[r]))) << cols;
+              ASSERT_NEAR(7 + sum, added[b * rows + r], 1e-6 * (magnitude + 7)) << cols;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(MaskedProducts, RowRangesAndStrides) {
+  const int64_t rows = 24, cols = 300, batch = 3, stride = 40;
+  const Packed w = Quantize(Tier(), Method(kGreedy), GaussianRows(rows * cols, 1), cols, 2);
+  const Packed x = Quantize(Tier(), Method(kGreedy), GaussianRows(batch * cols, 2), cols, 2, 1);
+  const std::vector<float> start(rows, 0);
+  std::vector<float> all(batch * stride, -9), part(batch * stride, -9);
+  Tier().gemm_masked(w.planes.data(), w.coefficients.data(), 0, rows, cols, 2, x.planes.data(), x.coefficients.data(),
+                     2, nullptr, batch, start.data(), all.data(), stride);
+  Tier().gemm_masked(w.planes.data(), w.coefficients.data(), 8, 19, cols, 2, x.planes.data(), x.coefficients.data(), 2,
+                     nullptr, batch, start.data(), part.data(), stride);
+  for (int64_t b = 0; b < batch; ++b) {
+    for (int64_t r = 0; r < stride; ++r) {
+      EXPECT_EQ(r >= 8 && r < 19 ? all[b * stride + r] : -9, part[b * stride + r]);
+      if (r >= rows) {
+        EXPECT_EQ(-9, all[b * stride + r]);
+      }
+    }
+  }
+}
+
+TEST(Dropout, MasksAreThoseOfTheScalarTier) {
+  for (int64_t cols : kSizes) {
+    const int64_t rows = 5, words = (cols + 63) / 64;
+    std::vector<uint64_t> expected(rows * words, ~uint64_t{0}), actual(rows * words, ~uint64_t{0});
+    for (uint64_t threshold : {uint64_t{0}, uint64_t{1} << 61, uint64_t{1} << 62, (uint64_t{1} << 63) - 1}) {
+      Scalar().dropout_masks(0x123456789ABCDEF0, threshold, 0, rows, cols, expected.data());
+      Tier().dropout_masks(0x123456789ABCDEF0, threshold, 0, 2, cols, actual.data());
+      Tier().dropout_masks(0x123456789ABCDEF0, threshold, 2, rows, cols, actual.data());
+      ASSERT_EQ(expected, actual) << cols;
+    }
+  }
+}
+
+TEST(Dropout, DroppedElementsAreZero) {
+  for (int64_t cols : kSizes) {
+    const int64_t rows = 3;
+    const std::vector<uint64_t> masks = RandomMasks(rows, cols, 1);
+    const std::vector<float> before = GaussianRows(rows * cols, 2);
+    std::vector<float> x = before;
+    Tier().drop(masks.data(), 1.5f, 0, rows, cols, x.data());
+    for (int64_t i = 0; i < rows * cols; ++i) {
+      const bool retained = masks[i / cols * ((cols + 63) / 64) + i % cols / 64] >> (i % cols % 64) & 1;
+      ASSERT_EQ(retained ? before[i] * 1.5f : 0, x[i]);
+    }
+  }
+}
+
+TEST(Update, ElementWise) {
+  for (int64_t n : kSizes) {
+    std::vector<float> x = GaussianRows(n, 1), y = GaussianRows(n, 2);
+    x[n / 2] = 0;
+    std::vector<float> scaled = x, clipped = x, sum = y;
+    Tier().scale(-0.3f, n, scaled.data());
+    Tier().clip(0.5f, n, clipped.data());
+    Tier().add(x.data(), n, sum.data());
+    double squares = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      ASSERT_EQ(x[i] * -0.3f, scaled[i]);
+      ASSERT_EQ(std::min(std::max(x[i], -0.5f), 0.5f), clipped[i]);
+      ASSERT_EQ(y[i] + x[i], sum[i]);
+      squares += static_cast<double>(x[i]) * x[i];
+    }
+    ASSERT_NEAR(squares, Tier().sum_of_squares(x.data(), n), 1e-6 * squares);
+  }
+}
+
+TEST(Update, NanStaysNan) {
+  for (int64_t n : {1, 17, 64}) {
+    std::vector<float> x(n, 0.25f);
+    x[n / 2] = std::numeric_limits<float>::quiet_NaN();
+    EXPECT_TRUE(std::isnan(Tier().sum_of_squares(x.data(), n)));
+    Tier().clip(0.1f, n, x.data());
+    EXPECT_TRUE(std::isnan(x[n / 2]));
+    if (n > 1) {
+      EXPECT_EQ(0.1f, x[0]);
+    }
+    Tier().scale(2, n, x.data());
+    EXPECT_TRUE(std::isnan(x[n / 2]));
+  }
+}
+
+// Against double and, for the gradient, finite differences of double.
+TEST(Lstm, StepAndGradientMatchDouble) {
+  const auto sigmoid = [](double x) { return 1 / (1 + std::exp(-x)); };
+  for (int64_t hidden : {1, 7, 16, 17, 300}) {
+    const int64_t rows = 3;
+    const std::vector<float> sums = GaussianRows(rows * 4 * hidden, 1), before = GaussianRows(rows * hidden, 2);
+    const std::vector<float> dh = GaussianRows(rows * hidden, 3), flows_back = GaussianRows(rows * hidden, 4);
+    std::vector<float> gates = sums, cells(rows * hidden), tanhs(rows * hidden), out(rows * hidden);
+    std::vector<float> dc = flows_back, dz(rows * 4 * hidden);
+    Tier().lstm_forward(0, 1, hidden, gates.data(), before.data(), cells.data(), tanhs.data(), out.data());
+    Tier().lstm_forward(1, rows, hidden, gates.data(), before.data(), cells.data(), tanhs.data(), out.data());
+    Tier().lstm_backward(0, rows, hidden, gates.data(), before.data(), tanhs.data(), dh.data(), dc.data(), dz.data());
+    for (int64_t i = 0; i < rows * hidden; ++i) {
+      const int64_t at = i / hidden * 4 * hidden + i % hidden;
+      const auto loss = [&](const double* z, double c0) {
+        const double c = sigmoid(z[1]) * c0 + sigmoid(z[3]) * std::tanh(z[0]);
+        return dh[i] * sigmoid(z[2]) * std::tanh(c) + flows_back[i] * c;
+      };
+      double z[4];
+      for (int gate = 0; gate < 4; ++gate) z[gate] = sums[at + gate * hidden];
+      const double c = sigmoid(z[1]) * before[i] + sigmoid(z[3]) * std::tanh(z[0]);
+      ASSERT_NEAR(c, cells[i], 1e-5);
+      ASSERT_NEAR(std::tanh(c), tanhs[i], 1e-5);
+      ASSERT_NEAR(sigmoid(z[2]) * std::tanh(c), out[i], 1e-5);
+      const double step = 1e-6;
+      for (int gate = 0; gate < 4; ++gate) {
+        double high[4], low[4];
+        std::copy(z, z + 4, high);
+        std::copy(z, z + 4, low);
+        high[gate] += step;
+        low[gate] -= step;
+        const double slope = (loss(high, before[i]) - loss(low, before[i])) / (2 * step);
+        ASSERT_NEAR(slope, dz[at + gate * hidden], 1e-5 * (1 + std::fabs(slope)));
+      }
+      const double slope = (loss(z, before[i] + step) - loss(z, before[i] - step)) / (2 * step);
+      ASSERT_NEAR(slope, dc[i], 1e-5 * (1 + std::fabs(slope)));
+    }
+  }
+}
+
+TEST(Panels, AreMatrixProducts) {
+  for (int64_t cols : {1, 16, 31, 32, 33, 300}) {
+    for (int64_t inner : {1, 17, 300}) {
+      const int64_t batch = 13, panels = (cols + kPanelColumns - 1) / kPanelColumns;
+      const std::vector<float> x = GaussianRows(batch * inner, 1), w = GaussianRows(inner * cols, 2);
+      std::vector<float> laid_out(panels * inner * kPanelColumns, 0), out = GaussianRows(batch * cols, 3);
+      for (int64_t k = 0; k < inner; ++k) {
+        for (int64_t c = 0; c < cols; ++c) {
+          laid_out[(c / kPanelColumns * inner + k) * kPanelColumns + c % kPanelColumns] = w[k * cols + c];
+        }
+      }
+      const std::vector<float> before = out;
+      Tier().gemm_panels(x.data(), batch, inner, laid_out.data(), 0, 1, cols, out.data());
+      for (int64_t i = kPanelColumns; i < cols; ++i) ASSERT_EQ(before[i], out[i]);
+      Tier().gemm_panels(x.data(), batch, inner, laid_out.data(), 1, panels, cols, out.data());
+      for (int64_t i = 0; i < batch * cols; ++i) {
+        double sum = before[i], magnitude = std::fabs(before[i]);
+        for (int64_t k = 0; k < inner; ++k) {
+          const double term = static_cast<double>(x[i / cols * inner + k]) * w[k * cols + i % cols];
+          sum += term;
+          magnitude += std::fabs(term);
+        }
+        ASSERT_NEAR(sum, out[i], 1e-5 * magnitude);
+      }
+    }
+  }
+}
+
+TEST(Memory, TrainingTouchesNothingOutside) {
+  const int64_t rows = 11, batch = 3;
+  for (Guarded::Side side : {Guarded::kEnd, Guarded::kStart}) {
+    for (int64_t cols : kSizes) {
+      Guarded masks(batch * ((cols + 63) / 64) * 8, side), x(batch * cols * 4, side), start(rows * 4, side);
+      Copy(&x, GaussianRows(batch * cols, 1));
+      Copy(&start, GaussianRows(rows, 1));
+      Tier().dropout_masks(1, uint64_t{1} << 62, 0, batch, cols, masks.as<uint64_t>());
+      Tier().drop(masks.as<uint64_t>(), 2, 0, batch, cols, x.as<float>());
+      Guarded out(batch * rows * 4, side);
+      for (int bits : {1, 2, 3, 5}) {
+        const Packed w = Quantize(Tier(), Method(kGreedy), GaussianRows(rows * cols, 2), cols, bits);
+        const Packed a = Quantize(Tier(), Method(kGreedy), GaussianRows(batch * cols, 3), cols, bits, 1);
+        Guarded w_planes(w.planes.size() * 8, side), w_coefficients(w.coefficients.size() * 4, side);
+        Guarded a_planes(a.planes.size() * 8, side), a_coefficients(a.coefficients.size() * 4, side);
+        Copy(&w_planes, w.planes);
+        Copy(&w_coefficients, w.coefficients);
+        Copy(&a_planes, a.planes);
+        Copy(&a_coefficients, a.coefficients);
+        Tier().gemm_masked(w_planes.as<uint64_t>(), w_coefficients.as<float>(), 0, rows, cols, bits,
+                           a_planes.as<uint64_t>(), a_coefficients.as<float>(), bits, masks.as<uint64_t>(), batch,
+                           start.as<float>(), out.as<float>(), rows);
+      }
+      Guarded gates(batch * 4 * cols * 4, side), gradients(batch * 4 * cols * 4, side), c(batch * cols * 4, side),
+          tanh(batch * cols * 4, side), h(batch * cols * 4, side);
+      Copy(&gates, GaussianRows(batch * 4 * cols, 4));
+      Tier().lstm_forward(0, batch, cols, gates.as<float>(), x.as<float>(), c.as<float>(), tanh.as<float>(),
+                          h.as<float>());
+      Tier().lstm_backward(0, batch, cols, gates.as<float>(), x.as<float>(), tanh.as<float>(), h.as<float>(),
+                           c.as<float>(), gradients.as<float>());
+      Tier().scale(2, batch * cols, x.as<float>());
+      Tier().clip(0.1f, batch * cols, x.as<float>());
+      Tier().add(x.as<float>(), batch * cols, h.as<float>());
+      Tier().sum_of_squares(x.as<float>(), batch * cols);
+      const int64_t panels = (cols + kPanelColumns - 1) / kPanelColumns;
+      Guarded w(panels * kPanelColumns * 5 * 4, side), five(batch * 5 * 4, side);
+      Copy(&w, GaussianRows(panels * kPanelColumns * 5, 5));
+      Copy(&five, GaussianRows(batch * 5, 6));
+      Tier().gemm_panels(five.as<float>(), batch, 5, w.as<float>(), 0, panels, cols, x.as<float>());
+    }
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
 // Memory: everything flush against pages that cannot be touched, and only what belongs to the range is written
 
 TEST(Memory, NothingIsTouchedOutside) {

@@ -4,8 +4,11 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
+import java.nio.LongBuffer;
 import java.util.Arrays;
 import java.util.Random;
 import net.jqwik.api.ForAll;
@@ -46,6 +49,38 @@ class JavaKernelsTest {
         }
       }
     }
+  }
+
+  /** The reference of training's product: the retained activations alone, added to a start. */
+  @ParameterizedTest
+  @ValueSource(ints = {1, 8, 63, 64, 65, 300})
+  void maskedProductsAreThoseOfTheRetainedActivations(int cols) {
+    int rows = 9;
+    int batch = 3;
+    MultibitMatrix weights = MultibitMatrix.weights(rows, cols, 2);
+    MultibitMatrix activations = MultibitMatrix.activations(batch, cols, 3);
+    KERNELS.quantize(
+        new Alternating(), Row.direct(flat(Samples.GAUSSIAN.rows(rows, cols))), weights);
+    KERNELS.quantize(
+        new Greedy(), Row.direct(flat(Samples.LAPLACIAN.rows(batch, cols))), activations);
+    LongBuffer masks =
+        ByteBuffer.allocateDirect(8 * Kernels.maskWords(batch, cols))
+            .order(ByteOrder.nativeOrder())
+            .asLongBuffer();
+    KERNELS.dropoutMasks(5, 0.5, batch, cols, masks);
+    FloatBuffer retained = Row.direct(dequantized(activations));
+    KERNELS.drop(masks, 1, batch, cols, retained);
+    float[] x = new float[batch * cols];
+    retained.duplicate().get(x);
+    FloatBuffer start = Row.floats(rows);
+    FloatBuffer product = Row.floats(batch * rows);
+    KERNELS.multiply(weights, activations, masks, start, product);
+    assertProduct(dequantized(weights), x, rows, batch, cols, product);
+    for (int i = 0; i < batch * rows; i++) {
+      product.put(i, 0);
+    }
+    KERNELS.multiply(weights, activations, masks, null, product);
+    assertProduct(dequantized(weights), x, rows, batch, cols, product);
   }
 
   /** Within 1e-5 of sum |w x|. */

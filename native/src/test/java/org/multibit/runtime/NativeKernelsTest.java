@@ -8,6 +8,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
+import java.nio.LongBuffer;
 import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
@@ -190,6 +191,162 @@ class NativeKernelsTest {
         "Cannot quantize -Infinity at row 123, column 45", refusal(kernels, shifted, expected));
   }
 
+  /** What training adds; large enough, at 300 columns, that rows are shared among threads. */
+  @ParameterizedTest
+  @MethodSource("tiers")
+  void trainsAsJava(String tier) {
+    Kernels kernels = new NativeKernels(tier);
+    for (int cols : new int[] {1, 17, 64, 65, 300}) {
+      assertMultipliesMaskedAsJava(kernels, 70, cols);
+      assertUpdatesAsJava(kernels, 90, cols);
+      assertStepsAsJava(kernels, 24, cols);
+      assertMultipliesPanelsAsJava(kernels, cols);
+    }
+  }
+
+  private static void assertMultipliesMaskedAsJava(Kernels kernels, int batch, int cols) {
+    int rows = 203;
+    String what = "%s, %d columns".formatted(kernels.name(), cols);
+    LongBuffer masks = longs(2 + Kernels.maskWords(batch, cols)).position(2);
+    LongBuffer expectedMasks = longs(masks.remaining());
+    JAVA.dropoutMasks(77, 0.6, batch, cols, expectedMasks);
+    kernels.dropoutMasks(77, 0.6, batch, cols, masks);
+    assertEquals(expectedMasks, masks, what);
+
+    FloatBuffer dropped = gaussians(batch * cols, 1);
+    FloatBuffer expectedDropped = copy(dropped);
+    JAVA.drop(masks, 1.5f, batch, cols, expectedDropped);
+    kernels.drop(masks, 1.5f, batch, cols, dropped);
+    assertSameBits(expectedDropped, dropped, what);
+
+    IntBuffer labels = ints(batch);
+    for (int b = 0; b < batch; b++) {
+      labels.put(b, b * 7 % rows);
+    }
+    for (int bits : new int[] {1, 2, 3, 5}) {
+      MultibitMatrix weights = MultibitMatrix.weights(rows, cols, bits);
+      MultibitMatrix activations = MultibitMatrix.activations(batch, cols, bits);
+      JAVA.quantize(new Alternating(), gaussians(rows * cols, 2), weights);
+      JAVA.quantize(new Alternating(), gaussians(batch * cols, 3), activations);
+      FloatBuffer start = gaussians(rows, 4);
+      for (LongBuffer mask : new LongBuffer[] {null, masks}) {
+        FloatBuffer expected = gaussians(batch * rows, 5);
+        FloatBuffer actual = copy(expected);
+        JAVA.multiply(weights, activations, mask, null, expected);
+        kernels.multiply(weights, activations, mask, null, actual);
+        assertClose(expected, actual, 1e-5, what);
+        JAVA.multiply(weights, activations, mask, start, expected);
+        kernels.multiply(weights, activations, mask, start, actual);
+        assertClose(expected, actual, 1e-5, what);
+        FloatBuffer expectedLosses = floats(batch);
+        FloatBuffer losses = floats(batch);
+        JAVA.softmaxCrossEntropy(
+            weights, activations, mask, start, labels, expected, expectedLosses);
+        kernels.softmaxCrossEntropy(weights, activations, mask, start, labels, actual, losses);
+        assertClose(expectedLosses, losses, 1e-5, what);
+        assertClose(expected, actual, 1e-5, what);
+      }
+      assertThrows(
+          IllegalArgumentException.class,
+          () -> kernels.multiply(weights, activations, longs(1), start, floats(batch * rows)));
+      assertThrows(
+          IllegalArgumentException.class,
+          () ->
+              kernels.softmaxCrossEntropy(
+                  weights, activations, masks, null, labels, floats(batch * rows), floats(batch)));
+    }
+  }
+
+  private static void assertUpdatesAsJava(Kernels kernels, int rows, int cols) {
+    String what = "%s, %d columns".formatted(kernels.name(), cols);
+    FloatBuffer x = gaussians(rows * cols, 1);
+    FloatBuffer row = gaussians(cols, 2);
+    FloatBuffer expected = copy(x);
+    FloatBuffer actual = copy(x);
+    JAVA.addToRows(row, expected);
+    kernels.addToRows(row, actual);
+    assertSameBits(expected, actual, what);
+    FloatBuffer expectedSums = floats(cols);
+    FloatBuffer sums = gaussians(cols, 3);
+    JAVA.sumRows(x, expectedSums);
+    kernels.sumRows(x, sums);
+    assertSameBits(expectedSums, sums, what);
+    IntBuffer index = ints(rows);
+    for (int r = 0; r < rows; r++) {
+      index.put(r, r * r % 7);
+    }
+    JAVA.addRows(x, index, cols, expected);
+    kernels.addRows(x, index, cols, actual);
+    assertSameBits(expected, actual, what);
+    index.put(3, rows);
+    assertThrows(
+        IllegalArgumentException.class, () -> kernels.addRows(x, index, cols, floats(rows * cols)));
+    JAVA.scale(expected, 0.7f);
+    kernels.scale(actual, 0.7f);
+    assertSameBits(expected, actual, what);
+    JAVA.clip(expected, 0.4f);
+    kernels.clip(actual, 0.4f);
+    assertSameBits(expected, actual, what);
+    double squares = JAVA.sumOfSquares(x);
+    assertEquals(squares, kernels.sumOfSquares(x), 1e-6 * squares, what);
+  }
+
+  private static void assertStepsAsJava(Kernels kernels, int batch, int units) {
+    String what = "%s, %d units".formatted(kernels.name(), units);
+    FloatBuffer before = gaussians(batch * units, 2);
+    FloatBuffer[] gates = {gaussians(batch * 4 * units, 1), gaussians(batch * 4 * units, 1)};
+    FloatBuffer[] cells = {floats(batch * units), floats(batch * units)};
+    FloatBuffer[] tanhs = {floats(batch * units), floats(batch * units)};
+    FloatBuffer[] hiddens = {floats(batch * units), floats(batch * units)};
+    FloatBuffer[] cellGradients = {gaussians(batch * units, 3), gaussians(batch * units, 3)};
+    FloatBuffer[] gateGradients = {floats(batch * 4 * units), floats(batch * 4 * units)};
+    Kernels[] both = {JAVA, kernels};
+    for (int k = 0; k < 2; k++) {
+      both[k].lstmForward(gates[k], before, units, cells[k], tanhs[k], hiddens[k]);
+      both[k].lstmBackward(
+          gates[k],
+          before,
+          tanhs[k],
+          units,
+          gaussians(batch * units, 4),
+          cellGradients[k],
+          gateGradients[k]);
+    }
+    for (FloatBuffer[] pair :
+        new FloatBuffer[][] {gates, cells, tanhs, hiddens, cellGradients, gateGradients}) {
+      assertClose(pair[0], pair[1], 1e-5, what);
+    }
+    assertThrows(
+        IllegalArgumentException.class,
+        () -> kernels.lstmForward(floats(3), before, units, cells[1], tanhs[1], hiddens[1]));
+  }
+
+  private static void assertMultipliesPanelsAsJava(Kernels kernels, int cols) {
+    int inner = 130;
+    int batch = 23;
+    FloatBuffer x = gaussians(batch * inner, 1);
+    FloatBuffer w = gaussians(inner * cols, 2);
+    for (boolean transposed : new boolean[] {false, true}) {
+      FloatBuffer expectedPanels = floats(Kernels.panelFloats(inner, cols));
+      FloatBuffer panels = gaussians(expectedPanels.capacity(), 3);
+      JAVA.makePanels(w, inner, cols, transposed, expectedPanels);
+      kernels.makePanels(w, inner, cols, transposed, panels);
+      assertSameBits(expectedPanels, panels, "panels");
+      FloatBuffer expected = gaussians(batch * cols, 4);
+      FloatBuffer actual = copy(expected);
+      JAVA.multiplyPanels(x, batch, inner, panels, cols, expected);
+      kernels.multiplyPanels(x, batch, inner, panels, cols, actual);
+      assertClose(expected, actual, 1e-5, kernels.name());
+    }
+  }
+
+  @Test
+  void saysWhichBlasRuns() {
+    org.nd4j.linalg.factory.Nd4j.ones(1, 1).mmul(org.nd4j.linalg.factory.Nd4j.ones(1, 1));
+    String blas = Kernels.get().blas();
+    assertTrue(blas.matches("OpenBLAS 0\\.3\\.30 .*[1-9][0-9]* threads"), blas);
+  }
+
   private static String refusal(Kernels kernels, FloatBuffer rows, MultibitMatrix into) {
     return assertThrows(
             IllegalArgumentException.class, () -> kernels.quantize(new Alternating(), rows, into))
@@ -262,6 +419,35 @@ class NativeKernelsTest {
 
   private static FloatBuffer copy(FloatBuffer x) {
     return floats(x.remaining()).put(x.duplicate()).flip();
+  }
+
+  private static FloatBuffer gaussians(int count, long seed) {
+    Random random = new Random(seed);
+    FloatBuffer x = floats(count);
+    for (int i = 0; i < count; i++) {
+      x.put(i, (float) random.nextGaussian());
+    }
+    return x;
+  }
+
+  /** To an error relative to the largest magnitude. */
+  private static void assertClose(
+      FloatBuffer expected, FloatBuffer actual, double tolerance, String what) {
+    double largest = 1;
+    for (int i = 0; i < expected.capacity(); i++) {
+      largest = Math.max(largest, Math.abs(expected.get(i)));
+    }
+    for (int i = 0; i < expected.capacity(); i++) {
+      assertEquals(expected.get(i), actual.get(i), tolerance * largest, what);
+    }
+  }
+
+  private static LongBuffer longs(int count) {
+    return ByteBuffer.allocateDirect(8 * count).order(ByteOrder.nativeOrder()).asLongBuffer();
+  }
+
+  private static IntBuffer ints(int count) {
+    return ByteBuffer.allocateDirect(4 * count).order(ByteOrder.nativeOrder()).asIntBuffer();
   }
 
   private static FloatBuffer floats(int count) {

@@ -1,0 +1,15 @@
+package org.multibit.core;
+
+/** Lets tests of the layers run on other kernels for a while. */
+public final class KernelsInUse implements AutoCloseable {
+  private final Kernels before = Kernels.get();
+
+  public KernelsInUse(Kernels kernels) {
+    KernelsChoice.set(kernels);
+  }
+
+  @Override
+  public void close() {
+    KernelsChoice.set(before);
+  }
+}
