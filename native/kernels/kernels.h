@@ -43,14 +43,8 @@ struct Kernels {
   void (*dequantize)(const uint64_t* planes, const float* coefficients, int64_t first_row, int64_t last_row,
                      int64_t cols, int bits, int lanes, float* out);
 
-  // One activation vector (lanes 1, activation_bits planes) times weight rows [first_row, last_row) (lanes 8; first_row
-  // a multiple of 8). Writes out[first_row..last_row).
-  void (*gemv)(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row, int64_t last_row,
-               int64_t cols, int weight_bits, const uint64_t* activation_planes, const float* activation_coefficients,
-               int activation_bits, float* out);
-
-  // The same for `batch` activation vectors (each words*activation_bits words, one after the other);
-  // out[b * out_stride + r].
+  // `batch` activation vectors (lanes 1, words * activation_bits words each, one after the other) times weight rows
+  // [first_row, last_row) (lanes 8; first_row a multiple of 8). Writes out[b * out_stride + r].
   void (*gemm)(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row, int64_t last_row,
                int64_t cols, int weight_bits, const uint64_t* activation_planes, const float* activation_coefficients,
                int activation_bits, int64_t batch, float* out, int64_t out_stride);
@@ -70,9 +64,6 @@ struct Kernels {
 
   // ln(sum exp(logits)), with the maximum taken out. Error below 1e-6 * max(1, |result|).
   double (*log_sum_exp)(const float* logits, int64_t n);
-
-  // x += bias, of n floats each. Returns whether all sums are finite.
-  bool (*add_bias)(const float* bias, int64_t n, float* x);
 
   // Each row of logits [rows, classes] becomes softmax(row); if labels is not null, label is subtracted as one-hot and
   // losses[row] = -ln softmax(row)[label].
@@ -101,8 +92,8 @@ struct Kernels {
   // Retained elements are multiplied by factor, the others become 0.
   void (*drop)(const uint64_t* masks, float factor, int64_t first_row, int64_t last_row, int64_t cols, float* x);
 
-  // into += x
-  void (*add)(const float* x, int64_t n, float* into);
+  // into += x. Returns whether all sums are finite.
+  bool (*add)(const float* x, int64_t n, float* into);
   // x *= factor
   void (*scale)(float factor, int64_t n, float* x);
   // x = min(max(x, -bound), bound); NaN stays NaN.

@@ -321,15 +321,6 @@ double LogSumExp(const float* logits, int64_t n) {
   return max + std::log(sum);
 }
 
-bool AddBias(const float* bias, int64_t n, float* x) {
-  bool finite = true;
-  for (int64_t j = 0; j < n; ++j) {
-    x[j] += bias[j];
-    finite &= std::isfinite(x[j]);
-  }
-  return finite;
-}
-
 void Softmax(float* logits, int64_t rows, int64_t classes, const int32_t* labels, float* losses) {
   for (int64_t r = 0; r < rows; ++r) {
     float* row = logits + r * classes;
@@ -414,8 +405,13 @@ void Drop(const uint64_t* masks, float factor, int64_t first_row, int64_t last_r
   }
 }
 
-void Add(const float* x, int64_t n, float* into) {
-  for (int64_t j = 0; j < n; ++j) into[j] += x[j];
+bool Add(const float* x, int64_t n, float* into) {
+  bool finite = true;
+  for (int64_t j = 0; j < n; ++j) {
+    into[j] += x[j];
+    finite &= std::isfinite(into[j]);
+  }
+  return finite;
 }
 
 void Scale(float factor, int64_t n, float* x) {
@@ -484,9 +480,9 @@ void GemmPanels(const float* x, int64_t batch, int64_t inner, const float* panel
 
 }  // namespace
 
-const Kernels kScalarKernels = {"scalar",    QuantizeScratch, Quantize,  Dequantize, Gemv,    Gemm,      GemvFloat,
-                                GemvDense,   LstmCell,        LogSumExp, AddBias,    Softmax, ReadWords, CountBits,
-                                GemmMasked,  DropoutMasks,    Drop,      Add,        Scale,   Clip,      SumOfSquares,
-                                LstmForward, LstmBackward,    GemmPanels};
+const Kernels kScalarKernels = {"scalar",     QuantizeScratch, Quantize,     Dequantize, Gemm,      GemvFloat,
+                                GemvDense,    LstmCell,        LogSumExp,    Softmax,    ReadWords, CountBits,
+                                GemmMasked,   DropoutMasks,    Drop,         Add,        Scale,     Clip,
+                                SumOfSquares, LstmForward,     LstmBackward, GemmPanels};
 
 }  // namespace multibit

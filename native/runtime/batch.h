@@ -86,7 +86,6 @@ class Batch {
   const Model& model() const { return model_; }
   // h of the last layer.
   const Activations& hidden() const { return hidden_.back(); }
-  Workspace* workspace() { return &work_; }
 
  private:
   Streams Fed() const { return {fed_.data(), static_cast<int64_t>(fed_.size())}; }

@@ -1,14 +1,9 @@
 // Products of quantized weights with quantized activations of which some are dropped: what training's forward pass adds
 // up.
-#include "simd/vectors.h"
+#include "simd/words.h"
 
 namespace multibit {
 namespace {
-
-using WordTag = hn::CappedTag<uint64_t, 8>;
-using WordVector = hn::Vec<WordTag>;
-constexpr WordTag kWords;
-constexpr int kRows = hn::MaxLanes(WordTag());  // rows of a block of 8 side by side in one vector
 
 using ProductTag = hn::Rebind<float, WordTag>;
 using SumTag = hn::Rebind<double, WordTag>;
@@ -72,47 +67,28 @@ struct Activations {
 template <int kW, int kA, int kVectors, bool kMasked>
 HWY_INLINE void CountDifferences(const uint64_t* weights, int64_t weight_stride, const Activations<kVectors>& x,
                                  int64_t words, WordVector (&differ)[kVectors][kW * kA]) {
-  for (auto& counts : differ) {
-    for (WordVector& count : counts) count = hn::Zero(kWords);
-  }
-#if HWY_TARGET == HWY_AVX3_DL
-  for (int64_t word = 0; word < words; ++word) {
-    WordVector w[kW];
-    for (int i = 0; i < kW; ++i) w[i] = hn::LoadU(kWords, weights + word * weight_stride + i * 8);
-    for (int v = 0; v < kVectors; ++v) {
-      const WordVector mask = x.template Mask<kMasked>(v, word);
-      for (int j = 0; j < kA; ++j) {
-        const WordVector plane = x.Plane(v, j, word);
-        for (int i = 0; i < kW; ++i) {
-          WordVector& count = differ[v][i * kA + j];
-          count = hn::Add(count, hn::PopulationCount(Differ<kMasked>(w[i], plane, mask)));
-        }
-      }
-    }
-  }
-#else
-  // Counts of bytes, at most 8 per word, are summed up before they overflow.
-  constexpr int64_t kWordsPerByte = 255 / 8;
-  const hn::Repartition<uint8_t, WordTag> bytes;
-  for (int v = 0; v < kVectors; ++v) {
-    for (int64_t start = 0; start < words; start += kWordsPerByte) {
-      const int64_t end = words - start < kWordsPerByte ? words : start + kWordsPerByte;
-      hn::Vec<decltype(bytes)> counts[kW * kA];
-      for (auto& count : counts) count = hn::Zero(bytes);
-      for (int64_t word = start; word < end; ++word) {
+  BitCounter counters[kVectors][kW * kA];
+  for (int64_t start = 0; start < words;) {
+    const int64_t end = words - start < BitCounter::kMostAdded ? words : start + BitCounter::kMostAdded;
+    for (int64_t word = start; word < end; ++word) {
+      WordVector w[kW];
+      for (int i = 0; i < kW; ++i) w[i] = hn::LoadU(kWords, weights + word * weight_stride + i * 8);
+      for (int v = 0; v < kVectors; ++v) {
         const WordVector mask = x.template Mask<kMasked>(v, word);
-        for (int i = 0; i < kW; ++i) {
-          const WordVector w = hn::LoadU(kWords, weights + word * weight_stride + i * 8);
-          for (int j = 0; j < kA; ++j) {
-            const WordVector places = Differ<kMasked>(w, x.Plane(v, j, word), mask);
-            counts[i * kA + j] = hn::Add(counts[i * kA + j], hn::PopulationCount(hn::BitCast(bytes, places)));
-          }
+        for (int j = 0; j < kA; ++j) {
+          const WordVector plane = x.Plane(v, j, word);
+          for (int i = 0; i < kW; ++i) counters[v][i * kA + j].Add(Differ<kMasked>(w[i], plane, mask));
         }
       }
-      for (int p = 0; p < kW * kA; ++p) differ[v][p] = hn::Add(differ[v][p], hn::SumsOf8(counts[p]));
     }
+    for (auto& of_vector : counters) {
+      for (BitCounter& counter : of_vector) counter.Flush();
+    }
+    start = end;
   }
-#endif
+  for (int v = 0; v < kVectors; ++v) {
+    for (int p = 0; p < kW * kA; ++p) differ[v][p] = counters[v][p].Sum();
+  }
 }
 
 HWY_INLINE Sums ToSums(WordVector counts) {

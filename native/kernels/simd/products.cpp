@@ -1,14 +1,9 @@
 // Products of quantized weights and quantized activations: the places where planes differ are counted, 64 columns of
 // some rows at a time, and combined with the coefficients once per row.
-#include "simd/vectors.h"
+#include "simd/words.h"
 
 namespace multibit {
 namespace {
-
-using WordTag = hn::CappedTag<uint64_t, 8>;
-using WordVector = hn::Vec<WordTag>;
-constexpr WordTag kWords;
-constexpr int kRows = hn::MaxLanes(WordTag());  // rows of a block of 8 side by side in one vector
 
 // Carry-save adders cost less than counting bits by table, but no less than one instruction that counts them.
 constexpr bool kCarrySave = HWY_TARGET != HWY_AVX3_DL;
@@ -38,39 +33,6 @@ HWY_INLINE WordVector XorAnd(WordVector a, WordVector b, WordVector c) {
   return hn::Xor(a, hn::And(b, c));
 #endif
 }
-
-// ---------------------------------------------------------------------------------------------------------------------
-// Counting bits
-
-// Sums of the bits in each 64-bit lane.
-class BitCounter {
- public:
-#if HWY_TARGET == HWY_AVX3_DL
-  static constexpr int64_t kMostAdded = INT64_MAX;
-
-  HWY_INLINE void Add(WordVector bits) { sum_ = hn::Add(sum_, hn::PopulationCount(bits)); }
-  HWY_INLINE void Flush() {}
-#else
-  // Without a popcount of 64 bits, the counts of bytes are summed up, and widened before they overflow.
-  static constexpr int64_t kMostAdded = 255 / 8;
-
-  HWY_INLINE void Add(WordVector bits) { bytes_ = hn::Add(bytes_, hn::PopulationCount(hn::BitCast(kBytes, bits))); }
-  // To be called after at most kMostAdded additions.
-  HWY_INLINE void Flush() {
-    sum_ = hn::Add(sum_, hn::SumsOf8(bytes_));
-    bytes_ = hn::Zero(kBytes);
-  }
-#endif
-  HWY_INLINE WordVector Sum() const { return sum_; }
-  HWY_INLINE void Double() { sum_ = hn::Add(sum_, sum_); }
-
- private:
-  WordVector sum_ = hn::Zero(kWords);
-#if HWY_TARGET != HWY_AVX3_DL
-  static constexpr hn::Repartition<uint8_t, WordTag> kBytes{};
-  hn::Vec<hn::Repartition<uint8_t, WordTag>> bytes_ = hn::Zero(kBytes);
-#endif
-};
 
 // ---------------------------------------------------------------------------------------------------------------------
 // From counts to sums
@@ -106,6 +68,14 @@ HWY_INLINE hn::Vec<RowTag<kV>> RowCoefficients(const float* a, int64_t block) {
   } else {
     return hn::LoadU(RowTag<kV>(), a);
   }
+}
+
+// sum += a c (cols - 2 differ) for each row.
+template <int kV>
+HWY_INLINE void AddPlanes(hn::Vec<RowTag<kV>> a, float c, const WordVector* differ, int64_t cols,
+                          hn::Vec<RowTag<kV>>* sum) {
+  const auto coefficient = hn::Mul(a, hn::Set(RowTag<kV>(), c));
+  *sum = hn::Add(*sum, hn::Mul(coefficient, DotProducts<kV>(differ, cols)));
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -155,8 +125,7 @@ HWY_INLINE void VectorProduct(const Product& p, const uint64_t* weights, const f
         for (int r = 0; r < kA; ++r) {
           WordVector counts[kV];
           for (int v = 0; v < kV; ++v) counts[v] = differ[q * kA + r][v].Sum();
-          const auto coefficient = hn::Mul(ai, hn::Set(floats, c[j + r]));
-          sum = hn::Add(sum, hn::Mul(coefficient, DotProducts<kV>(counts, p.cols)));
+          AddPlanes<kV>(ai, c[j + r], counts, p.cols, &sum);
         }
       }
     }
@@ -222,19 +191,17 @@ void MultiplyVectors(const Product& p) {
 // where everything in parentheses belongs to weights or activations alone and is computed once for all their products;
 // and the sum has the form w ^ d itself, to go into the next adder. Two words then cost one popcount instead of two.
 
-// One adder's words of a plane, of weights (vectors of rows) or of activations (single words).
-template <typename Word>
+// One adder's words of an activation plane. Of a weight plane they are vectors of rows, with first and second swapped.
 struct Adder {
-  Word majority;  // maj(s, x, y)
-  Word first;     // s ^ y of weights, x ^ y of activations
-  Word second;    // x ^ y of weights, s ^ y of activations
+  uint64_t majority;  // maj(s, x, y)
+  uint64_t first;     // x ^ y
+  uint64_t second;    // s ^ y
 };
 
 // Past the adders: the sum that is left, and, of an even number of words, the last word.
-template <typename Word>
 struct Rest {
-  Word parity;
-  Word last;
+  uint64_t parity;
+  uint64_t last;
 };
 
 constexpr int64_t kMostWords = 64;  // of a row; longer rows are counted word by word
@@ -249,8 +216,7 @@ HWY_INLINE uint64_t Majority(uint64_t a, uint64_t b, uint64_t c) { return c ^ ((
 
 // The activations' side of one vector; adders[(k * tile + t) * kA + j] for adder k, vector t of its tile, plane j.
 template <int kA>
-void PrepareActivations(const uint64_t* planes, int64_t words, int64_t tile, int64_t t, Adder<uint64_t>* adders,
-                        Rest<uint64_t>* rests) {
+void PrepareActivations(const uint64_t* planes, int64_t words, int64_t tile, int64_t t, Adder* adders, Rest* rests) {
   for (int j = 0; j < kA; ++j) {
     uint64_t s = planes[j];
     for (int64_t k = 0; k < Adders(words); ++k) {
@@ -303,8 +269,7 @@ HWY_INLINE WordVector Broadcast(uint64_t word) {
 // differ[((t * kW + i) * kA + j) * kRows].
 template <int kW, int kA, int kTile>
 HWY_INLINE void CountTile(int64_t words, const uint64_t* weights, const uint64_t* weight_rests,
-                          const Adder<uint64_t>* activations, const Rest<uint64_t>* activation_rests,
-                          uint64_t* differ) {
+                          const Adder* activations, const Rest* activation_rests, uint64_t* differ) {
   const int64_t adders = Adders(words);
   BitCounter carries[kTile][kA][kW];
   for (int64_t start = 0; start < adders;) {
@@ -315,7 +280,7 @@ HWY_INLINE void CountTile(int64_t words, const uint64_t* weights, const uint64_t
       for (int t = 0; t < kTile; ++t) {
 #pragma GCC unroll 4
         for (int j = 0; j < kA; ++j) {
-          const Adder<uint64_t>& adder = activations[(k * kTile + t) * kA + j];
+          const Adder& adder = activations[(k * kTile + t) * kA + j];
           const WordVector majority = Broadcast(adder.majority);
           const WordVector first = Broadcast(adder.first);
           const WordVector second = Broadcast(adder.second);
@@ -343,7 +308,7 @@ HWY_INLINE void CountTile(int64_t words, const uint64_t* weights, const uint64_t
   for (int t = 0; t < kTile; ++t) {
 #pragma GCC unroll 4
     for (int j = 0; j < kA; ++j) {
-      const Rest<uint64_t>& rest = activation_rests[t * kA + j];
+      const Rest& rest = activation_rests[t * kA + j];
 #pragma GCC unroll 4
       for (int i = 0; i < kW; ++i) {
         BitCounter& counter = carries[t][j][i];
@@ -370,8 +335,8 @@ template <int kW, int kA, int kTile>
 void MultiplyTiles(const Product& p, int64_t count) {
   const int64_t words = Words(p.cols);
   const int64_t adders = Adders(words);
-  alignas(64) Adder<uint64_t> activations[kMostActivationBytes / sizeof(Adder<uint64_t>)];
-  Rest<uint64_t> activation_rests[kMostVectorsAtATime * kA];
+  alignas(64) Adder activations[kMostActivationBytes / sizeof(Adder)];
+  Rest activation_rests[kMostVectorsAtATime * kA];
   for (int64_t t = 0; t < count; ++t) {
     PrepareActivations<kA>(p.activation_planes + t * words * kA, words, kTile, t % kTile,
                            activations + t / kTile * kTile * adders * kA, activation_rests + t / kTile * kTile * kA);
@@ -403,8 +368,7 @@ void MultiplyTiles(const Product& p, int64_t count) {
               for (int v = 0; v < kV; ++v) {
                 counts[v] = hn::LoadU(kWords, differ[v] + ((q * kW + i) * kA + j) * kRows);
               }
-              const auto coefficient = hn::Mul(ai, hn::Set(floats, c[j]));
-              sum = hn::Add(sum, hn::Mul(coefficient, DotProducts<kV>(counts, p.cols)));
+              AddPlanes<kV>(ai, c[j], counts, p.cols, &sum);
             }
           }
           float y[kV * kRows];
@@ -423,7 +387,7 @@ void Multiply(const Product& p) {
   Product rest = p;
   if constexpr (kCarrySave) {
     constexpr int kTile = Tile<kW, kA>();
-    const int64_t bytes = Adders(words) * kA * static_cast<int64_t>(sizeof(Adder<uint64_t>));  // of one vector
+    const int64_t bytes = Adders(words) * kA * static_cast<int64_t>(sizeof(Adder));  // of one vector
     const int64_t fit = bytes * kMostVectorsAtATime <= kMostActivationBytes
                             ? kMostVectorsAtATime
                             : kMostActivationBytes / bytes / kTile * kTile;
@@ -459,13 +423,6 @@ void Gemm(const uint64_t* weight_planes, const float* weight_coefficients, int64
   } else {
     MultiplyVectors<1, 1, false>(product);
   }
-}
-
-void Gemv(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row, int64_t last_row,
-          int64_t cols, int weight_bits, const uint64_t* activation_planes, const float* activation_coefficients,
-          int activation_bits, float* out) {
-  Gemm(weight_planes, weight_coefficients, first_row, last_row, cols, weight_bits, activation_planes,
-       activation_coefficients, activation_bits, 1, out, 0);
 }
 
 }  // namespace MULTIBIT_TIER_SPACE

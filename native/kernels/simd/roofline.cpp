@@ -1,12 +1,9 @@
 // What the machine can do at best, for benchmarks: reading memory and counting bits with the tier's widest vectors.
-#include "simd/vectors.h"
+#include "simd/words.h"
 
 namespace multibit {
 namespace {
 
-using WordTag = hn::CappedTag<uint64_t, 8>;
-constexpr WordTag kWords;
-constexpr int64_t kLanes = hn::MaxLanes(WordTag());
 // Independent vectors, enough to hide every latency, and no more than registers hold beside their operands.
 constexpr int kReadStreams = 8;
 constexpr int kCountStreams = HWY_TARGET == HWY_SSE4 || HWY_TARGET == HWY_AVX2 ? 4 : 8;
@@ -16,7 +13,7 @@ HWY_INLINE uint64_t Combine(V (&vectors)[kStreams]) {
   for (int half = kStreams / 2; half > 0; half /= 2) {
     for (int i = 0; i < half; ++i) vectors[i] = hn::Or(vectors[i], vectors[i + half]);
   }
-  uint64_t lanes[kLanes];
+  uint64_t lanes[kRows];
   hn::StoreU(hn::BitCast(kWords, vectors[0]), kWords, lanes);
   uint64_t all = 0;
   for (const uint64_t lane : lanes) all |= lane;
@@ -31,9 +28,9 @@ uint64_t ReadWords(const uint64_t* words, int64_t count) {
   hn::Vec<WordTag> seen[kReadStreams];
   for (auto& stream : seen) stream = hn::Zero(kWords);
   int64_t i = 0;
-  for (; i + kReadStreams * kLanes <= count; i += kReadStreams * kLanes) {
+  for (; i + kReadStreams * kRows <= count; i += kReadStreams * kRows) {
 #pragma GCC unroll 8
-    for (int s = 0; s < kReadStreams; ++s) seen[s] = hn::Or(seen[s], hn::LoadU(kWords, words + i + s * kLanes));
+    for (int s = 0; s < kReadStreams; ++s) seen[s] = hn::Or(seen[s], hn::LoadU(kWords, words + i + s * kRows));
   }
   uint64_t all = Combine(seen);
   for (; i < count; ++i) all |= words[i];
@@ -47,8 +44,8 @@ uint64_t CountBits(int64_t words) {
   const hn::Repartition<uint8_t, WordTag> d;  // the products of this tier count the bits of bytes
 #endif
   using V = hn::Vec<decltype(d)>;
-  constexpr int64_t kStep = kCountStreams * kLanes;
-  alignas(64) uint64_t weights[16 * kLanes];
+  constexpr int64_t kStep = kCountStreams * kRows;
+  alignas(64) uint64_t weights[16 * kRows];
   for (uint64_t& word : weights) word = static_cast<uint64_t>(words);
   V counts[kCountStreams], activations[kCountStreams];
   for (int s = 0; s < kCountStreams; ++s) {
@@ -56,7 +53,7 @@ uint64_t CountBits(int64_t words) {
     activations[s] = hn::BitCast(d, hn::Set(kWords, static_cast<uint64_t>(words) << s));
   }
   for (int64_t i = 0; i < words; i += kStep) {
-    const V w = hn::BitCast(d, hn::LoadU(kWords, weights + i / kStep % 16 * kLanes));
+    const V w = hn::BitCast(d, hn::LoadU(kWords, weights + i / kStep % 16 * kRows));
 #pragma GCC unroll 8
     for (int s = 0; s < kCountStreams; ++s) {
       counts[s] = hn::Add(counts[s], hn::PopulationCount(hn::Xor(w, activations[s])));

@@ -34,17 +34,6 @@ double SumExp(const float* x, int64_t n, float max, float* out) {
 
 namespace MULTIBIT_TIER_SPACE {
 
-bool AddBias(const float* bias, int64_t n, float* x) {
-  const Floats largest = hn::Set(kFloats, 0x1.fffffep127f);
-  FloatMask finite = hn::Le(hn::Zero(kFloats), largest);
-  for (int64_t j = 0; j < n; j += kFloatLanes) {
-    const Floats sum = hn::Add(LoadUpTo(x + j, n - j, 0), LoadUpTo(bias + j, n - j, 0));
-    finite = hn::And(finite, hn::Le(hn::Abs(sum), largest));
-    StoreUpTo(sum, x + j, n - j);
-  }
-  return hn::AllTrue(kFloats, finite);
-}
-
 double LogSumExp(const float* logits, int64_t n) {
   const float max = Max(logits, n);
   return max + std::log(SumExp(logits, n, max, nullptr));

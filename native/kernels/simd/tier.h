@@ -15,9 +15,6 @@ int64_t Quantize(const Quantizer& quantizer, const float* w, int64_t rows, int64
                  int64_t last_row, int bits, int lanes, uint64_t* planes, float* coefficients, void* scratch);
 
 // products.cpp
-void Gemv(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row, int64_t last_row,
-          int64_t cols, int weight_bits, const uint64_t* activation_planes, const float* activation_coefficients,
-          int activation_bits, float* out);
 void Gemm(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row, int64_t last_row,
           int64_t cols, int weight_bits, const uint64_t* activation_planes, const float* activation_coefficients,
           int activation_bits, int64_t batch, float* out, int64_t out_stride);
@@ -30,10 +27,13 @@ void GemvFloat(const uint64_t* weight_planes, const float* weight_coefficients, 
 void GemvDense(const float* weights, int64_t first_row, int64_t last_row, int64_t cols, const float* x, float* out);
 
 // cell.cpp
+void LstmForward(int64_t first_row, int64_t last_row, int64_t hidden, float* gates, const float* before, float* cells,
+                 float* cell_tanh, float* out);
+void LstmBackward(int64_t first_row, int64_t last_row, int64_t hidden, const float* gates, const float* before,
+                  const float* cell_tanh, const float* hidden_gradient, float* cell_gradient, float* gate_gradients);
 void LstmCell(const float* z, int64_t hidden, float* c, float* h);
 
 // softmax.cpp
-bool AddBias(const float* bias, int64_t n, float* x);
 double LogSumExp(const float* logits, int64_t n);
 void Softmax(float* logits, int64_t rows, int64_t classes, const int32_t* labels, float* losses);
 
@@ -54,14 +54,10 @@ void GemmPanels(const float* x, int64_t batch, int64_t inner, const float* panel
 // training.cpp
 void DropoutMasks(uint64_t key, uint64_t threshold, int64_t first_row, int64_t last_row, int64_t cols, uint64_t* masks);
 void Drop(const uint64_t* masks, float factor, int64_t first_row, int64_t last_row, int64_t cols, float* x);
-void Add(const float* x, int64_t n, float* into);
+bool Add(const float* x, int64_t n, float* into);
 void Scale(float factor, int64_t n, float* x);
 void Clip(float bound, int64_t n, float* x);
 double SumOfSquares(const float* x, int64_t n);
-void LstmForward(int64_t first_row, int64_t last_row, int64_t hidden, float* gates, const float* before, float* cells,
-                 float* cell_tanh, float* out);
-void LstmBackward(int64_t first_row, int64_t last_row, int64_t hidden, const float* gates, const float* before,
-                  const float* cell_tanh, const float* hidden_gradient, float* cell_gradient, float* gate_gradients);
 
 }  // namespace MULTIBIT_TIER_SPACE
 }  // namespace multibit

@@ -1,5 +1,5 @@
-// The element-wise arithmetic of a training step.
-#include "simd/exponential.h"
+// The element-wise arithmetic of a training step, besides that of cells.
+#include "simd/vectors.h"
 
 namespace multibit {
 namespace {
@@ -10,12 +10,6 @@ HWY_INLINE uint64_t Mix(uint64_t z) {
   z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9;
   z = (z ^ z >> 27) * 0x94D049BB133111EB;
   return z ^ z >> 31;
-}
-
-// Calls f with the vectors of n floats: with their place and how many floats are left from there on.
-template <typename Function>
-HWY_INLINE void ForEachPlace(int64_t n, const Function& f) {
-  for (int64_t j = 0; j < n; j += kFloatLanes) f(j, n - j);
 }
 
 }  // namespace
@@ -51,10 +45,15 @@ void Drop(const uint64_t* masks, float factor, int64_t first_row, int64_t last_r
   }
 }
 
-void Add(const float* x, int64_t n, float* into) {
+bool Add(const float* x, int64_t n, float* into) {
+  const Floats largest = hn::Set(kFloats, 0x1.fffffep127f);
+  FloatMask finite = hn::Le(hn::Zero(kFloats), largest);
   ForEachPlace(n, [&](int64_t j, int64_t left) ALWAYS_INLINE {
-    StoreUpTo(hn::Add(LoadUpTo(into + j, left, 0), LoadUpTo(x + j, left, 0)), into + j, left);
+    const Floats sum = hn::Add(LoadUpTo(into + j, left, 0), LoadUpTo(x + j, left, 0));
+    finite = hn::And(finite, hn::Le(hn::Abs(sum), largest));
+    StoreUpTo(sum, into + j, left);
   });
+  return hn::AllTrue(kFloats, finite);
 }
 
 // Leaves zeros alone: much of an embedding's gradient is zeros, and is not written for nothing.
@@ -93,55 +92,6 @@ double SumOfSquares(const float* x, int64_t n) {
     total += SumTree(kFloats, hn::Add(sums[0], sums[1]));
   }
   return total;
-}
-
-void LstmForward(int64_t first_row, int64_t last_row, int64_t hidden, float* gates, const float* before, float* cells,
-                 float* cell_tanh, float* out) {
-  for (int64_t r = first_row; r < last_row; ++r) {
-    float* z = gates + r * 4 * hidden;
-    const int64_t at = r * hidden;
-    ForEachPlace(hidden, [&](int64_t j, int64_t left) ALWAYS_INLINE {
-      const Floats candidate = Tanh(LoadUpTo(z + j, left, 0));
-      const Floats forget = Sigmoid(LoadUpTo(z + hidden + j, left, 0));
-      const Floats output = Sigmoid(LoadUpTo(z + 2 * hidden + j, left, 0));
-      const Floats input = Sigmoid(LoadUpTo(z + 3 * hidden + j, left, 0));
-      const Floats cell = hn::MulAdd(forget, LoadUpTo(before + at + j, left, 0), hn::Mul(input, candidate));
-      const Floats tanh = Tanh(cell);
-      StoreUpTo(candidate, z + j, left);
-      StoreUpTo(forget, z + hidden + j, left);
-      StoreUpTo(output, z + 2 * hidden + j, left);
-      StoreUpTo(input, z + 3 * hidden + j, left);
-      StoreUpTo(cell, cells + at + j, left);
-      StoreUpTo(tanh, cell_tanh + at + j, left);
-      StoreUpTo(hn::Mul(output, tanh), out + at + j, left);
-    });
-  }
-}
-
-void LstmBackward(int64_t first_row, int64_t last_row, int64_t hidden, const float* gates, const float* before,
-                  const float* cell_tanh, const float* hidden_gradient, float* cell_gradient, float* gate_gradients) {
-  const Floats one = hn::Set(kFloats, 1);
-  for (int64_t r = first_row; r < last_row; ++r) {
-    const float* z = gates + r * 4 * hidden;
-    float* dz = gate_gradients + r * 4 * hidden;
-    const int64_t at = r * hidden;
-    ForEachPlace(hidden, [&](int64_t j, int64_t left) ALWAYS_INLINE {
-      const Floats candidate = LoadUpTo(z + j, left, 0);
-      const Floats forget = LoadUpTo(z + hidden + j, left, 0);
-      const Floats output = LoadUpTo(z + 2 * hidden + j, left, 0);
-      const Floats input = LoadUpTo(z + 3 * hidden + j, left, 0);
-      const Floats tanh = LoadUpTo(cell_tanh + at + j, left, 0);
-      const Floats dh = LoadUpTo(hidden_gradient + at + j, left, 0);
-      const Floats dc =
-          hn::MulAdd(hn::Mul(dh, output), hn::NegMulAdd(tanh, tanh, one), LoadUpTo(cell_gradient + at + j, left, 0));
-      const Floats c = LoadUpTo(before + at + j, left, 0);
-      StoreUpTo(hn::Mul(hn::Mul(dc, input), hn::NegMulAdd(candidate, candidate, one)), dz + j, left);
-      StoreUpTo(hn::Mul(hn::Mul(dc, c), hn::Mul(forget, hn::Sub(one, forget))), dz + hidden + j, left);
-      StoreUpTo(hn::Mul(hn::Mul(dh, tanh), hn::Mul(output, hn::Sub(one, output))), dz + 2 * hidden + j, left);
-      StoreUpTo(hn::Mul(hn::Mul(dc, candidate), hn::Mul(input, hn::Sub(one, input))), dz + 3 * hidden + j, left);
-      StoreUpTo(hn::Mul(dc, forget), cell_gradient + at + j, left);
-    });
-  }
 }
 
 }  // namespace MULTIBIT_TIER_SPACE

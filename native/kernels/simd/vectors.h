@@ -114,5 +114,11 @@ HWY_INLINE void StoreUpTo(Floats v, float* p, int64_t count) {
   std::memcpy(p, buffer, count * sizeof(float));
 }
 
+// Calls f with the vectors of n floats: with their place and how many floats are left from there on.
+template <typename Function>
+HWY_INLINE void ForEachPlace(int64_t n, const Function& f) {
+  for (int64_t j = 0; j < n; j += kFloatLanes) f(j, n - j);
+}
+
 }  // namespace
 }  // namespace multibit

@@ -230,8 +230,8 @@ TEST(SameBits, Products) {
                       x.coefficients.data(), activation_bits, batch, expected.data(), rows);
         Tier().gemm(weights.planes.data(), weights.coefficients.data(), 0, rows, cols, weight_bits, x.planes.data(),
                     x.coefficients.data(), activation_bits, batch, gemm.data(), rows);
-        Tier().gemv(weights.planes.data(), weights.coefficients.data(), 0, rows, cols, weight_bits, x.planes.data(),
-                    x.coefficients.data(), activation_bits, gemv.data());
+        Tier().gemm(weights.planes.data(), weights.coefficients.data(), 0, rows, cols, weight_bits, x.planes.data(),
+                    x.coefficients.data(), activation_bits, 1, gemv.data(), rows);
         ASSERT_EQ(0, std::memcmp(gemm.data(), expected.data(), expected.size() * sizeof(float)))
             << weight_bits << "/" << activation_bits << " cols " << cols;
         ASSERT_EQ(0, std::memcmp(gemv.data(), expected.data(), rows * sizeof(float)))
@@ -241,25 +241,25 @@ TEST(SameBits, Products) {
   }
 }
 
-TEST(SameBits, AddBias) {
+TEST(SameBits, AddAndFinite) {
   const float max = std::numeric_limits<float>::max();
   for (int64_t n : kSizes) {
     const std::vector<float> bias = GaussianRows(n, n);
     const std::vector<float> x = GaussianRows(n, n + 1);
     std::vector<float> expected = x;
-    ASSERT_TRUE(Scalar().add_bias(bias.data(), n, expected.data()));
+    ASSERT_TRUE(Scalar().add(bias.data(), n, expected.data()));
     Guarded memory(n * sizeof(float), Guarded::kEnd);
-    ASSERT_TRUE(Tier().add_bias(bias.data(), n, Copy(&memory, x)));
+    ASSERT_TRUE(Tier().add(bias.data(), n, Copy(&memory, x)));
     ASSERT_EQ(0, std::memcmp(memory.as<float>(), expected.data(), n * sizeof(float))) << n;
     for (int64_t at : {int64_t{0}, n / 2, n - 1}) {
       for (float bad : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
         std::vector<float> with = x;
         with[at] = bad;
-        EXPECT_FALSE(Tier().add_bias(bias.data(), n, with.data())) << n;
+        EXPECT_FALSE(Tier().add(bias.data(), n, with.data())) << n;
       }
       std::vector<float> large(n, 0), sum(n, 0);
       large[at] = sum[at] = max;
-      EXPECT_FALSE(Tier().add_bias(large.data(), n, sum.data())) << n;
+      EXPECT_FALSE(Tier().add(large.data(), n, sum.data())) << n;
     }
   }
 }
@@ -563,8 +563,8 @@ TEST(Products, AreSumsOfSignedCoefficients) {
       const Packed weights = Quantize(Tier(), Method(kUniform), GaussianRows(rows * cols, 1), cols, weight_bits);
       const Packed x = Quantize(Tier(), Method(kUniform), GaussianRows(cols, 2), cols, activation_bits, 1);
       std::vector<float> y(rows);
-      Tier().gemv(weights.planes.data(), weights.coefficients.data(), 0, rows, cols, weight_bits, x.planes.data(),
-                  x.coefficients.data(), activation_bits, y.data());
+      Tier().gemm(weights.planes.data(), weights.coefficients.data(), 0, rows, cols, weight_bits, x.planes.data(),
+                  x.coefficients.data(), activation_bits, 1, y.data(), rows);
       for (int64_t r = 0; r < rows; ++r) {
         float expected = 0;
         for (int i = 0; i < weight_bits; ++i) {
@@ -587,8 +587,8 @@ TEST(Products, OppositePlanes) {
     for (float sign : {1.0f, -1.0f}) {
       const Packed x = Quantize(Tier(), Method(kGreedy), std::vector<float>(cols, sign), cols, 1, 1);
       std::vector<float> y(8);
-      Tier().gemv(weights.planes.data(), weights.coefficients.data(), 0, 8, cols, 1, x.planes.data(),
-                  x.coefficients.data(), 1, y.data());
+      Tier().gemm(weights.planes.data(), weights.coefficients.data(), 0, 8, cols, 1, x.planes.data(),
+                  x.coefficients.data(), 1, 1, y.data(), 8);
       for (float value : y) ASSERT_EQ(0.5f * sign * cols, value) << cols;
     }
   }
@@ -911,8 +911,9 @@ TEST(Memory, NothingIsTouchedOutside) {
           Tier().dequantize(planes.as<uint64_t>(), coefficients.as<float>(), 0, rows, cols, bits, lanes,
                             values.as<float>());
           if (lanes == 1) continue;
-          Tier().gemv(planes.as<uint64_t>(), coefficients.as<float>(), 0, rows, cols, bits,
-                      activation_planes.as<uint64_t>(), activation_coefficients.as<float>(), bits, out.as<float>());
+          Tier().gemm(planes.as<uint64_t>(), coefficients.as<float>(), 0, rows, cols, bits,
+                      activation_planes.as<uint64_t>(), activation_coefficients.as<float>(), bits, 1, out.as<float>(),
+                      rows);
           Tier().gemm(planes.as<uint64_t>(), coefficients.as<float>(), 0, rows, cols, bits,
                       activation_planes.as<uint64_t>(), activation_coefficients.as<float>(), bits, batch,
                       out.as<float>(), rows);
