@@ -14,8 +14,6 @@ public class JavaKernels implements Kernels {
   /** Of coefficients; below the largest float by more than the rounding of 8 additions. */
   private static final float LARGEST_SUM = 0x1.ffffep127f;
 
-  private static final long GOLDEN = 0x9E3779B97F4A7C15L;
-
   @Override
   public String name() {
     return "java";
@@ -319,20 +317,13 @@ public class JavaKernels implements Kernels {
                 long mask = 0;
                 for (int c = word * 64; c < Math.min(cols, word * 64 + 64); c++) {
                   long position = (long) r * cols + c;
-                  boolean retained = mix(key + position * GOLDEN) >>> 1 < threshold;
+                  boolean retained =
+                      SplitMix64.mix(key + position * SplitMix64.GOLDEN) >>> 1 < threshold;
                   mask |= (retained ? 1L : 0) << c;
                 }
                 masks.put(masks.position() + r * words + word, mask);
               }
             });
-  }
-
-  /** SplitMix64's next number in state z. */
-  private static long mix(long z) {
-    z += GOLDEN;
-    z = (z ^ z >>> 30) * 0xBF58476D1CE4E5B9L;
-    z = (z ^ z >>> 27) * 0x94D049BB133111EBL;
-    return z ^ z >>> 31;
   }
 
   @Override

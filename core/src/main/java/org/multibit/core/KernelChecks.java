@@ -70,6 +70,23 @@ public final class KernelChecks {
     }
   }
 
+  public static void softmaxCrossEntropy(
+      MultibitMatrix weights,
+      MultibitMatrix activations,
+      LongBuffer masks,
+      FloatBuffer start,
+      IntBuffer labels,
+      FloatBuffer gradients,
+      FloatBuffer losses) {
+    multiply(weights, activations, masks, start, gradients);
+    softmaxCrossEntropy(gradients, weights.rows(), labels, losses);
+    if (start == null || labels.remaining() != activations.rows()) {
+      throw new IllegalArgumentException(
+          "Logits need a start, and a label for each of %d rows, not %d"
+              .formatted(activations.rows(), labels.remaining()));
+    }
+  }
+
   public static void dropoutMasks(double retain, int rows, int cols, LongBuffer masks) {
     if (!(retain >= 0 && retain <= 1)) {
       throw new IllegalArgumentException("A probability is from 0 to 1, not " + retain);

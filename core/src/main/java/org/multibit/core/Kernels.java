@@ -92,9 +92,8 @@ public interface Kernels {
   /** Replaces each row of {@code rows} x {@code classes} logits by its softmax. */
   void softmax(FloatBuffer logits, int rows, int classes);
 
-  // For training. Masks are bits, retained = 1: {@link #maskWords} words per row, bit j % 64 of
-  // word
-  // j / 64 standing for element j; bits past the last element are 0.
+  // For training. Masks are bits, retained = 1: maskWords words per row, bit j % 64 of word j / 64
+  // standing for element j; bits past the last element are 0.
 
   /** 64-bit words of the masks of so many rows. */
   static int maskWords(int rows, int cols) {
@@ -134,6 +133,7 @@ public interface Kernels {
       IntBuffer labels,
       FloatBuffer gradients,
       FloatBuffer losses) {
+    KernelChecks.softmaxCrossEntropy(weights, activations, masks, start, labels, gradients, losses);
     multiply(weights, activations, masks, start, gradients);
     softmaxCrossEntropy(gradients, weights.rows(), labels, losses);
   }

@@ -10,6 +10,7 @@ import org.deeplearning4j.nn.conf.dropout.Dropout;
 import org.deeplearning4j.nn.conf.dropout.IDropout;
 import org.multibit.core.FloatRows;
 import org.multibit.core.Kernels;
+import org.multibit.core.SplitMix64;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.factory.Nd4j;
@@ -51,12 +52,14 @@ final class DropoutMask {
   /**
    * Makes the mask of an iteration, in the memory of the mask before.
    *
+   * @param dropout null = nothing is dropped, as in inference
    * @param rows T*B, time-major; an element's position is its index in [rows, cols]
    */
   void draw(IDropout dropout, long rows, long cols, long seed, int iteration, int layer) {
     double retain = retain(dropout);
     if (retain == 1) {
-      drawNone();
+      bits = null;
+      factor = 1;
       return;
     }
     this.rows = Math.toIntExact(rows);
@@ -68,14 +71,8 @@ final class DropoutMask {
     }
     bits = memory.slice(0, words);
     factor = (float) (1 / retain);
-    long key = mix(mix(mix(seed) + iteration) + layer);
+    long key = SplitMix64.mix(SplitMix64.mix(SplitMix64.mix(seed) + iteration) + layer);
     Kernels.get().dropoutMasks(key, retain, this.rows, this.cols, bits);
-  }
-
-  /** Nothing is dropped. */
-  void drawNone() {
-    bits = null;
-    factor = 1;
   }
 
   /** The mask as {@link Kernels} takes it, of rows from..to-1; null if nothing is dropped. */
@@ -117,13 +114,5 @@ final class DropoutMask {
     float[] values = new float[ones.capacity()];
     ones.get(values);
     x.muli(Nd4j.createFromArray(values).reshape(rows, cols).castTo(x.dataType()));
-  }
-
-  /** SplitMix64's next number in state z. */
-  private static long mix(long z) {
-    z += 0x9E3779B97F4A7C15L;
-    z = (z ^ z >>> 30) * 0xBF58476D1CE4E5B9L;
-    z = (z ^ z >>> 27) * 0x94D049BB133111EBL;
-    return z ^ z >>> 31;
   }
 }

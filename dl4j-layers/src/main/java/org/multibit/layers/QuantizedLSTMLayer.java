@@ -228,26 +228,20 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
     Quantization quantization = layerConf().getInputActivationQuantization();
     x.resize(dataType, input.size(0), input.size(1), 1, input.size(2));
     x.all().reshape('c', input.shape()).assign(input);
-    if (training) {
-      dropout.draw(
-          layerConf().getIDropout(),
-          rows,
-          input.size(2),
-          conf().getSeed(),
-          getIterationCount(),
-          getIndex());
-    } else {
-      dropout.drawNone();
+    dropout.draw(
+        training ? layerConf().getIDropout() : null,
+        rows,
+        input.size(2),
+        conf().getSeed(),
+        getIterationCount(),
+        getIndex());
+    MultibitMatrix codes = null;
+    if (quantization != null) {
+      codes = inputQuantizer.pack(quantization, x.all(), layerId());
+      RowQuantizer.unpack(codes, x.all());
     }
-    if (quantization == null) {
-      dropout.apply(x.all());
-      TimeMajor.multiply(x.all(), false, w.values, true, cell.gates.all(), 1, 0);
-      return;
-    }
-    MultibitMatrix codes = inputQuantizer.pack(quantization, x.all(), layerId());
-    RowQuantizer.unpack(codes, x.all());
     dropout.apply(x.all());
-    if (w.packed == null) {
+    if (codes == null || w.packed == null) {
       TimeMajor.multiply(x.all(), false, w.values, true, cell.gates.all(), 1, 0);
       return;
     }

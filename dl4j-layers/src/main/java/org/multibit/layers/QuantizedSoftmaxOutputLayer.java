@@ -114,17 +114,13 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
     }
     INDArray x = rows.get(dataType, input.size(2) * input.size(0), input.size(1));
     x.reshape('c', input.size(2), input.size(0), input.size(1)).assign(input.permute(2, 0, 1));
-    if (training) {
-      dropout.draw(
-          layerConf().getIDropout(),
-          x.size(0),
-          x.size(1),
-          conf().getSeed(),
-          getIterationCount(),
-          getIndex());
-    } else {
-      dropout.drawNone();
-    }
+    dropout.draw(
+        training ? layerConf().getIDropout() : null,
+        x.size(0),
+        x.size(1),
+        conf().getSeed(),
+        getIterationCount(),
+        getIndex());
     MultibitMatrix codes = null;
     if (layerConf().getActivationQuantization() != null) {
       codes = inputQuantizer.pack(layerConf().getActivationQuantization(), x, layerId());

@@ -53,13 +53,10 @@ final class TimeMajor {
   }
 
   /**
-   * @param row [C]; null = nothing is added
+   * @param row [C]
    * @param rows [N, C], 'c' order, changed
    */
   static void addToRows(INDArray row, INDArray rows) {
-    if (row == null) {
-      return;
-    }
     if (rows.dataType() == DataType.FLOAT) {
       Kernels.get().addToRows(FloatRows.of(row), FloatRows.of(rows));
       Reference.reachabilityFence(row);

@@ -175,10 +175,7 @@ public class NativeKernels implements Kernels {
   @Override
   public void multiply(MultibitMatrix weights, MultibitMatrix activations, FloatBuffer out) {
     KernelChecks.multiply(weights, activations, out);
-    LongPointer weightPlanes = new LongPointer(weights.planes());
-    FloatPointer weightCoefficients = new FloatPointer(weights.coefficients());
-    LongPointer activationPlanes = new LongPointer(activations.planes());
-    FloatPointer activationCoefficients = new FloatPointer(activations.coefficients());
+    Operands o = new Operands(weights, activations, null, null);
     FloatPointer to = pointer(out);
     forRows(
         weights.rows(),
@@ -186,22 +183,21 @@ public class NativeKernels implements Kernels {
         (first, last) -> {
           Bindings.multiply(
               kernels,
-              weightPlanes,
-              weightCoefficients,
+              o.weightPlanes,
+              o.weightCoefficients,
               weights.rows(),
               first,
               last,
               weights.cols(),
               weights.bits(),
-              activationPlanes,
-              activationCoefficients,
+              o.activationPlanes,
+              o.activationCoefficients,
               activations.bits(),
               activations.rows(),
               to);
           return -1;
         });
-    Reference.reachabilityFence(weights);
-    Reference.reachabilityFence(activations);
+    o.fence();
     Reference.reachabilityFence(out);
   }
 
@@ -314,13 +310,7 @@ public class NativeKernels implements Kernels {
       IntBuffer labels,
       FloatBuffer gradients,
       FloatBuffer losses) {
-    KernelChecks.multiply(weights, activations, masks, start, gradients);
-    KernelChecks.softmaxCrossEntropy(gradients, weights.rows(), labels, losses);
-    if (start == null || labels.remaining() != activations.rows()) {
-      throw new IllegalArgumentException(
-          "Logits need a start, and a label for each of %d rows, not %d"
-              .formatted(activations.rows(), labels.remaining()));
-    }
+    KernelChecks.softmaxCrossEntropy(weights, activations, masks, start, labels, gradients, losses);
     Operands o = new Operands(weights, activations, masks, start);
     IntPointer right = new IntPointer(labels.slice());
     FloatPointer to = pointer(gradients);
@@ -354,7 +344,7 @@ public class NativeKernels implements Kernels {
     Reference.reachabilityFence(losses);
   }
 
-  /** The operands of a masked product where native code finds them. */
+  /** The operands of a product, masked or not, where native code finds them. */
   private static final class Operands {
     final LongPointer weightPlanes;
     final FloatPointer weightCoefficients;
