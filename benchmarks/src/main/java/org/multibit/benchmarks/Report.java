@@ -1,19 +1,16 @@
 package org.multibit.benchmarks;
 
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.Map;
-import org.multibit.training.Provenance;
 
 /** The page of results: tables of what was measured, on what, and by which command. */
 final class Report {
-  private final List<String> lines = new ArrayList<>();
+  private final Page page;
 
-  private Report() {}
+  private Report(Page page) {
+    this.page = page;
+  }
 
   /**
    * @param forced our kernels at an older tier; null if none was measured
@@ -24,39 +21,29 @@ final class Report {
       KernelsBench.Result forced,
       InferenceBench.Result steps)
       throws IOException {
-    Report report = new Report();
-    report.machine(path, kernels, steps);
+    Report report = new Report(new Page("Inference: kernels and token steps", "inference", path));
+    report.systems(kernels, steps);
     report.kernels("Products, one thread", kernels);
     if (forced != null) {
       report.kernels("Products, our kernels held to " + forced.isa(), forced);
     }
     report.quantization(kernels);
     report.steps(steps);
-    Files.write(path, report.lines, StandardCharsets.UTF_8);
+    report.page.write(path);
   }
 
   private void say(String format, Object... arguments) {
-    lines.add(arguments.length == 0 ? format : format.formatted(arguments));
+    page.say(format, arguments);
   }
 
-  private void machine(Path path, KernelsBench.Result kernels, InferenceBench.Result steps)
-      throws IOException {
-    say("# Inference: kernels and token steps");
-    say("");
-    say(
-        "Written by `./multibit bench inference --report %s` at commit %s.",
-        path, Provenance.commit());
-    say("");
-    say("* CPU: %s", Cpu.read());
-    // The one that the build takes, in its own words.
-    say("* Compiler: %s; Java %s", Cpu.firstLine("c++", "--version"), Runtime.version());
-    kernels.systems().forEach((name, what) -> say("* %s: %s", name, description(what)));
+  private void systems(KernelsBench.Result kernels, InferenceBench.Result steps) {
+    kernels.systems().forEach(page::system);
     steps
         .systems()
         .forEach(
             (name, what) -> {
               if (!name.startsWith("multibit")) {
-                say("* %s: %s", name, description(what));
+                page.system(name, what);
               }
             });
     say("");
@@ -65,11 +52,6 @@ final class Report {
             + " kept warm; they take turns. %s",
         ChildProcess.ENVIRONMENT_NOTE);
     say("");
-  }
-
-  static String description(Map<String, String> what) {
-    return String.join(
-        "; ", what.entrySet().stream().map(e -> e.getKey() + " " + e.getValue()).toList());
   }
 
   private void kernels(String title, KernelsBench.Result result) {

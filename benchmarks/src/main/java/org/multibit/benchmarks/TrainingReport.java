@@ -1,45 +1,35 @@
 package org.multibit.benchmarks;
 
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
-import org.multibit.training.Provenance;
 
 /** The page of results of training: what was measured, on what, and by which command. */
 final class TrainingReport {
-  private final List<String> lines = new ArrayList<>();
+  private final Page page;
 
-  private TrainingReport() {}
+  private TrainingReport(Page page) {
+    this.page = page;
+  }
 
   static void write(Path path, TrainingBench.Result result) throws IOException {
-    TrainingReport report = new TrainingReport();
-    report.machine(path, result);
+    TrainingReport report =
+        new TrainingReport(new Page("Training: speed of a step", "training", path));
+    report.systems(result);
     report.speeds(result);
     report.parts(result);
     report.ways(result);
-    Files.write(path, report.lines, StandardCharsets.UTF_8);
+    report.page.write(path);
   }
 
   private void say(String format, Object... arguments) {
-    lines.add(arguments.length == 0 ? format : format.formatted(arguments));
+    page.say(format, arguments);
   }
 
-  private void machine(Path path, TrainingBench.Result result) throws IOException {
-    say("# Training: speed of a step");
-    say("");
-    say(
-        "Written by `./multibit bench training --report %s` at commit %s.",
-        path, Provenance.commit());
-    say("");
-    say("* CPU: %s", Cpu.read());
-    say("* Compiler: %s; Java %s", Cpu.firstLine("c++", "--version"), Runtime.version());
-    result.systems().forEach((name, what) -> say("* %s: %s", name, Report.description(what)));
+  private void systems(TrainingBench.Result result) {
+    result.systems().forEach(page::system);
     say("");
     say(
         "V words, embedding and one LSTM layer of H units, softmax; segments of B rows of T tokens."
