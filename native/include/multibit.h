@@ -4,7 +4,11 @@
  * to do (per thread). Nothing here prints, aborts or throws, whatever the file or the arguments. A model may be shared
  * by any number of threads. A session belongs to one stream of tokens, a batch to several that are fed together; each
  * is used by one thread at a time. Nothing that a step or its logits need is allocated after the session or batch is
- * made.
+ * made, but for the threads of multibit_model_set_threads, which the first step that needs them starts.
+ *
+ * After an error of a step, of evaluate or of generate other than MULTIBIT_ERROR_ARGUMENT, the state is that of some
+ * step on the way: reset it. Results are the same in every run on one instruction-set tier; tiers differ in the last
+ * bits.
  */
 #ifndef MULTIBIT_H
 #define MULTIBIT_H
@@ -52,13 +56,19 @@ const char* multibit_version(void);
 /* The instruction-set tier in use, for example "avx512-vpopcntdq". */
 int multibit_isa(const char** name);
 
-/* Maps the file and checks all of it. */
+/* Maps the file and checks all of it. On an error *model is NULL; so are *session and *batch below. The file must stay
+ * as it is while the model is open: overwritten in place it gives other results, and reading where it was cut is a
+ * SIGBUS of the process. Renaming another one to its name does no harm. */
 int multibit_model_open(const char* path, multibit_model** model);
 /* Frees the model; NULL is allowed. Close its sessions first. */
 void multibit_model_close(multibit_model* model);
 /* How many threads (1..256, at first 1) work together on a product that is large enough to gain. They belong to the
- * model and start when first needed; a session that finds them busy computes alone. Results do not depend on them. May
- * be called at any time; waits for a product that is under way. */
+ * model and start when first needed; there are never more than cores that the caller of this function may run on. A
+ * session that finds them busy computes alone. Results do not depend on them. May be called at any time; waits for a
+ * product that is under way.
+ *
+ * A child process that fork made lacks these threads: it must neither use nor close a model that has more than one. Set
+ * them to 1 before the fork, or open the model in the child. */
 int multibit_model_set_threads(multibit_model* model, int32_t threads);
 int multibit_model_describe(const multibit_model* model, multibit_model_info* info);
 /* The word of a token: UTF-8, not terminated, owned by the model. */
@@ -82,8 +92,9 @@ int multibit_session_logits(multibit_session* session, const float** logits);
  * targets to *total_loss (float64). With first = eos on a fresh session this is the perplexity protocol. */
 int multibit_session_evaluate(multibit_session* session, int32_t first, const int32_t* tokens, size_t count,
                               double* total_loss);
-/* Samples one token after another and feeds it. temperature 0 takes the likeliest; top_k 0 means all. The same seed
- * gives the same tokens. The session must have been stepped at least once. */
+/* Samples one token after another and feeds it. temperature 0 takes the likeliest; top_k 0 means all. The same seed and
+ * history give the same tokens on one instruction-set tier; on another tier, whose last bits differ, a draw may fall on
+ * another token. The session must have been stepped at least once. */
 int multibit_session_generate(multibit_session* session, float temperature, int32_t top_k, uint64_t seed,
                               int32_t* tokens, size_t count);
 
@@ -99,7 +110,7 @@ void multibit_batch_free(multibit_batch* batch);
 int multibit_batch_reset(multibit_batch* batch, int32_t stream);
 int multibit_batch_reset_all(multibit_batch* batch);
 /* Feeds one token per stream. If one of them is not in the vocabulary, none is fed. After any other error, reset the
- * streams that were fed. */
+ * streams that it was to feed. */
 int multibit_batch_step(multibit_batch* batch, const int32_t* tokens);
 /* The logits after the last step, row-major [streams, vocabulary_size]: the rows of the streams that it fed and that
  * were not reset since; the other rows hold nothing of use. An error if there is none. Owned by the batch, valid until

@@ -1,3 +1,6 @@
+#include <cxxabi.h>
+
+#include <algorithm>
 #include <cstdio>
 #include <new>
 #include <stdexcept>
@@ -32,9 +35,9 @@ int Report(int code, const char* message) {
   return code;
 }
 
-// Runs a function; what it throws becomes a code and a message.
+// Runs a function; what it throws becomes a code and a message. A thread that is cancelled goes on unwinding.
 template <typename Function>
-int Guarded(const Function& function) noexcept {
+int Guarded(const Function& function) {
   try {
     function();
     return MULTIBIT_OK;
@@ -46,6 +49,10 @@ int Guarded(const Function& function) noexcept {
     return Report(MULTIBIT_ERROR_MEMORY, "Out of memory");
   } catch (const std::exception& error) {
     return Report(MULTIBIT_ERROR_ARGUMENT, error.what());
+  } catch (const abi::__forced_unwind&) {
+    throw;
+  } catch (...) {
+    return Report(MULTIBIT_ERROR_ARGUMENT, "An exception of an unknown type was thrown");
   }
 }
 
@@ -68,8 +75,9 @@ int multibit_isa(const char** name) {
 
 int multibit_model_open(const char* path, multibit_model** model) {
   return Guarded([&] {
-    RequireNotNull(path, "path");
     RequireNotNull(model, "model");
+    *model = nullptr;
+    RequireNotNull(path, "path");
     *model = new multibit_model{multibit::LoadModel(path, multibit::ChosenKernels())};
   });
 }
@@ -133,14 +141,15 @@ int multibit_model_set_threads(multibit_model* model, int32_t threads) {
       Fail(MULTIBIT_ERROR_ARGUMENT, "A model runs on 1 to %d threads, not %d", multibit::ThreadPool::kMaxThreads,
            threads);
     }
-    model->model->pool.SetThreads(threads);
+    model->model->pool.SetThreads(std::min(threads, multibit::ThreadPool::AvailableCores()));
   });
 }
 
 int multibit_session_new(const multibit_model* model, multibit_session** session) {
   return Guarded([&] {
-    RequireNotNull(model, "model");
     RequireNotNull(session, "session");
+    *session = nullptr;
+    RequireNotNull(model, "model");
     *session = new multibit_session{multibit::Session(*model->model)};
   });
 }
@@ -184,14 +193,15 @@ int multibit_session_generate(multibit_session* session, float temperature, int3
   return Guarded([&] {
     RequireNotNull(session, "session");
     if (count > 0) RequireNotNull(tokens, "tokens");
-    session->session.Generate(temperature, top_k, seed, tokens, count);
+    session->session.Generate(temperature, top_k, seed, count, [&](int32_t token) { *tokens++ = token; });
   });
 }
 
 int multibit_batch_new(const multibit_model* model, int32_t streams, multibit_batch** batch) {
   return Guarded([&] {
-    RequireNotNull(model, "model");
     RequireNotNull(batch, "batch");
+    *batch = nullptr;
+    RequireNotNull(model, "model");
     *batch = new multibit_batch{multibit::Batch(*model->model, streams)};
   });
 }

@@ -14,6 +14,7 @@
 
 #include "error.h"
 #include "multibit.h"
+#include "text.h"
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "Tensors are little-endian and used in place");
 
@@ -77,14 +78,8 @@ std::string Number(const uint8_t* from) {
   return std::string(text, std::to_chars(text, text + sizeof(text), Load<T>(from)).ptr);
 }
 
-// Names of the file in messages: it may hold anything.
-std::string Printable(std::string_view name) {
-  std::string text(name.substr(0, 80));
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < ' ' || c == 127) c = '?';
-  }
-  return text;
-}
+// Names of the file in messages.
+std::string Shown(std::string_view name) { return Printable(name, 80); }
 
 int Open(const char* path) {
   // Not blocking: a pipe is refused, not waited for.
@@ -238,10 +233,11 @@ GgufFile::GgufFile(const char* path) : path_(path), file_(path) {
 }
 
 void GgufFile::ReadMetadata(Reader* in, uint64_t count) {
+  metadata_.reserve(count);
   for (uint64_t i = 0; i < count; ++i) {
     const std::string_view key = in->TakeString();
     const GgufValue value = in->TakeValue(in->Take<uint32_t>());
-    if (!keys_.emplace(key, metadata_.size()).second) Damaged("the key %s occurs twice", Printable(key).c_str());
+    if (!keys_.emplace(key, metadata_.size()).second) Damaged("the key %s occurs twice", Shown(key).c_str());
     metadata_.emplace_back(key, value);
   }
 }
@@ -250,13 +246,13 @@ void GgufFile::ReadTensors(Reader* in, uint64_t count) {
   for (uint64_t i = 0; i < count; ++i) {
     const std::string_view name = in->TakeString();
     const uint32_t rank = in->Take<uint32_t>();
-    if (rank < 1 || rank > kMaxRank) Damaged("tensor %s has rank %u", Printable(name).c_str(), rank);
+    if (rank < 1 || rank > kMaxRank) Damaged("tensor %s has rank %u", Shown(name).c_str(), rank);
     GgufTensor tensor;
     for (uint32_t d = 0; d < rank; ++d) tensor.dims.push_back(in->Take<uint64_t>());
     tensor.type = in->Take<uint32_t>();
     tensor.offset = in->Take<uint64_t>();
     if (!tensors_.emplace(name, std::move(tensor)).second) {
-      Damaged("the tensor %s occurs twice", Printable(name).c_str());
+      Damaged("the tensor %s occurs twice", Shown(name).c_str());
     }
   }
 }
@@ -269,7 +265,7 @@ void GgufFile::PlaceTensors(uint64_t start) {
   };
   std::vector<Extent> extents;
   for (auto& [name, tensor] : tensors_) {
-    const std::string shown = Printable(name);
+    const std::string shown = Shown(name);
     uint64_t bytes = ElementSize(tensor.type);
     for (const uint64_t dim : tensor.dims) {
       if (dim == 0) Damaged("tensor %s is empty", shown.c_str());
@@ -286,8 +282,7 @@ void GgufFile::PlaceTensors(uint64_t start) {
   std::sort(extents.begin(), extents.end(), [](const Extent& a, const Extent& b) { return a.begin < b.begin; });
   for (size_t i = 1; i < extents.size(); ++i) {
     if (extents[i].begin < extents[i - 1].end) {
-      Damaged("the tensors %s and %s overlap", Printable(extents[i - 1].name).c_str(),
-              Printable(extents[i].name).c_str());
+      Damaged("the tensors %s and %s overlap", Shown(extents[i - 1].name).c_str(), Shown(extents[i].name).c_str());
     }
   }
 }
@@ -352,7 +347,7 @@ void GgufFile::Damaged(const char* format, ...) const {
   va_start(arguments, format);
   std::vsnprintf(what, sizeof(what), format, arguments);
   va_end(arguments);
-  Fail(MULTIBIT_ERROR_FORMAT, "%s is damaged or not a multibit model: %s", path_.c_str(), what);
+  Fail(MULTIBIT_ERROR_FORMAT, "%s is damaged or not a multibit model: %s", path_.c_str(), Printable(what).c_str());
 }
 
 }  // namespace multibit

@@ -1,13 +1,14 @@
-// A GGUF version 3 file (docs/format.md), mapped and checked: whatever its bytes say, nothing is read outside of it,
-// and nothing larger than the file is allocated.
+// A GGUF version 3 file (docs/format.md), mapped and checked: whatever its bytes say, nothing is read outside of it.
+// What is allocated grows with the keys, tensors and words that are there, not with counts that the file claims: at
+// most 20 bytes for each of the file's, where it holds nothing but tiny keys.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <map>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -79,8 +80,9 @@ class GgufFile {
   std::string path_;
   MappedFile file_;
   std::vector<std::pair<std::string_view, GgufValue>> metadata_;
-  std::unordered_map<std::string_view, size_t> keys_;  // indices into metadata_
-  std::unordered_map<std::string_view, GgufTensor> tensors_;
+  // Sorted: the keys of a file could be chosen to collide in a hash table.
+  std::map<std::string_view, size_t> keys_;  // indices into metadata_
+  std::map<std::string_view, GgufTensor> tensors_;
 };
 
 }  // namespace multibit

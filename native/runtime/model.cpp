@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <limits>
+#include <numeric>
 #include <utility>
 
 #include "error.h"
@@ -194,21 +194,18 @@ class Loader {
 
 }  // namespace
 
-Vocabulary::Vocabulary(std::vector<std::string_view> words) : words_(std::move(words)) {
-  size_t slots = 2;
-  while (slots < words_.size() + words_.size() / 2) slots *= 2;
-  table_.assign(slots, -1);
-  for (size_t token = 0; token < words_.size(); ++token) {
-    int32_t& entry = table_[Slot(words_[token])];
-    if (entry < 0) entry = static_cast<int32_t>(token);
-  }
+Vocabulary::Vocabulary(std::vector<std::string_view> words) : words_(std::move(words)), sorted_(words_.size()) {
+  std::iota(sorted_.begin(), sorted_.end(), 0);
+  std::sort(sorted_.begin(), sorted_.end(), [&](int32_t a, int32_t b) {
+    const int order = words_[a].compare(words_[b]);
+    return order < 0 || (order == 0 && a < b);
+  });
 }
 
-size_t Vocabulary::Slot(std::string_view word) const {
-  const size_t mask = table_.size() - 1;
-  size_t slot = std::hash<std::string_view>()(word) & mask;
-  while (table_[slot] >= 0 && words_[table_[slot]] != word) slot = (slot + 1) & mask;
-  return slot;
+int32_t Vocabulary::Find(std::string_view word) const {
+  const auto found = std::lower_bound(sorted_.begin(), sorted_.end(), word,
+                                      [&](int32_t token, std::string_view sought) { return words_[token] < sought; });
+  return found == sorted_.end() || words_[*found] != word ? -1 : *found;
 }
 
 void Model::CheckToken(int32_t token) const {

@@ -33,14 +33,11 @@ class Vocabulary {
   int32_t size() const { return static_cast<int32_t>(words_.size()); }
   std::string_view operator[](int32_t token) const { return words_[token]; }
   // The first token of a word, or -1.
-  int32_t Find(std::string_view word) const { return table_[Slot(word)]; }
+  int32_t Find(std::string_view word) const;
 
  private:
-  // Where the word is, or would be.
-  size_t Slot(std::string_view word) const;
-
   std::vector<std::string_view> words_;
-  std::vector<int32_t> table_;  // tokens by the hash of their word, open addressing; -1: free
+  std::vector<int32_t> sorted_;  // tokens by their word, equal ones ascending
 };
 
 struct Layer {

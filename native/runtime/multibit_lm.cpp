@@ -1,9 +1,12 @@
 // Packed language models on the command line: what they are, how well they predict a text, what they write, how fast.
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <cmath>
+#include <cstdarg>
 #include <cstdio>
 #include <cstring>
 #include <iterator>
@@ -19,12 +22,15 @@
 #include "model.h"
 #include "multibit.h"
 #include "session.h"
+#include "text.h"
 #include "thread_pool.h"
 
 namespace {
 
 using multibit::Fail;
 using multibit::Model;
+using multibit::Printable;
+using multibit::ThreadPool;
 
 constexpr char kUsage[] =
     R"(Usage: multibit-lm info FILE
@@ -32,6 +38,7 @@ constexpr char kUsage[] =
        multibit-lm generate FILE [--prompt WORDS] [--tokens N] [--temperature T]
                             [--top-k K] [--seed S] [--threads N]
        multibit-lm bench FILE [--streams N] [--threads N] [--json]
+       multibit-lm --help | --version
 
 Runs a packed multibit language model (.gguf).
   info       what the file holds
@@ -40,14 +47,18 @@ Runs a packed multibit language model (.gguf).
   generate   writes on from a prompt
   bench      time of a step with its logits, for one stream and for a batch
 
-  --json             print the result as one line of JSON
-  --threads N        threads that share large products (default 1)
+  --json             print the result as one line of JSON; an infinite
+                     perplexity is null
+  --threads N        threads that share large products; no more than there are
+                     cores (default 1)
   --prompt WORDS     words to begin with, split at white space (default: none)
   --tokens N         words to write (default 50)
   --temperature T    0 takes the likeliest word each time (default 1)
   --top-k K          draw among the K likeliest words; 0 = all (default 0)
-  --seed S           the same seed writes the same words (default 1)
+  --seed S           the same seed writes the same words, on the same kernels
+                     (default 1)
   --streams N        streams of the batch (default 32)
+Options with a value can also be written --option=value.
 
 MULTIBIT_ISA=scalar|sse4|avx2|avx512|avx512-vpopcntdq|neon forces a tier of kernels.
 Exit code 0: success, 1: failure, 2: bad usage.
@@ -71,6 +82,10 @@ const Command kCommands[] = {
 };
 
 struct Options {
+  // What is asked for instead of a command.
+  bool help = false;
+  bool version = false;
+
   std::string command;
   std::vector<std::string> files;
   bool json = false;
@@ -83,20 +98,53 @@ struct Options {
   int32_t streams = 32;
 };
 
+std::string RangeEnd(float value) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%g", static_cast<double>(value));
+  return text;
+}
+template <typename T>
+std::string RangeEnd(T value) {
+  return std::to_string(value);
+}
+
 template <typename T>
 T Number(const std::string& option, const std::string& text, T least, T most) {
   T value{};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || !(value >= least && value <= most)) {
-    throw UsageError(option + " " + text + " is out of range or not a number");
+    throw UsageError(option + " takes " + RangeEnd(least) + " to " + RangeEnd(most) + ", not '" + text + "'");
   }
   return value;
 }
+
+void Set(Options* options, const std::string& option, const std::string& value) {
+  if (option == "--threads") {
+    options->threads = Number<int32_t>(option, value, 1, ThreadPool::kMaxThreads);
+  } else if (option == "--prompt") {
+    options->prompt = value;
+  } else if (option == "--tokens") {
+    options->tokens = Number<int32_t>(option, value, 1, 1000000);
+  } else if (option == "--temperature") {
+    options->temperature = Number<float>(option, value, 0, 1000);
+  } else if (option == "--top-k") {
+    options->top_k = Number<int32_t>(option, value, 0, INT32_MAX);
+  } else if (option == "--seed") {
+    options->seed = Number<uint64_t>(option, value, 0, UINT64_MAX);
+  } else {
+    options->streams = Number<int32_t>(option, value, 1, multibit::Batch::kMaxStreams);
+  }
+}
+
+bool IsHelp(const std::string& argument) { return argument == "--help" || argument == "-h"; }
 
 Options Parse(int argc, char** argv) {
   if (argc < 2) throw UsageError("a command is missing: info, evaluate, generate or bench");
   Options options;
   options.command = argv[1];
+  options.help = IsHelp(options.command);
+  options.version = options.command == "--version";
+  if (options.help || options.version) return options;
   const auto* command = std::find_if(std::begin(kCommands), std::end(kCommands),
                                      [&](const Command& known) { return options.command == known.name; });
   if (command == std::end(kCommands)) {
@@ -104,33 +152,27 @@ Options Parse(int argc, char** argv) {
   }
   for (int i = 2; i < argc; ++i) {
     const std::string argument = argv[i];
+    if (IsHelp(argument)) {
+      options.help = true;
+      return options;
+    }
     if (argument.rfind("--", 0) != 0) {
       options.files.push_back(argument);
       continue;
     }
-    if (std::find(command->options.begin(), command->options.end(), argument) == command->options.end()) {
-      throw UsageError(options.command + " takes no " + argument);
+    const size_t equals = argument.find('=');
+    const std::string option = argument.substr(0, equals);
+    if (std::find(command->options.begin(), command->options.end(), option) == command->options.end()) {
+      throw UsageError(options.command + " takes no " + option);
     }
-    if (argument == "--json") {
+    if (option == "--json") {
+      if (equals != std::string::npos) throw UsageError("--json takes no value");
       options.json = true;
-      continue;
-    }
-    if (++i == argc) throw UsageError(argument + " needs a value");
-    const std::string value = argv[i];
-    if (argument == "--threads") {
-      options.threads = Number<int32_t>(argument, value, 1, multibit::ThreadPool::kMaxThreads);
-    } else if (argument == "--prompt") {
-      options.prompt = value;
-    } else if (argument == "--tokens") {
-      options.tokens = Number<int32_t>(argument, value, 1, 1000000);
-    } else if (argument == "--temperature") {
-      options.temperature = Number<float>(argument, value, 0, 1000);
-    } else if (argument == "--top-k") {
-      options.top_k = Number<int32_t>(argument, value, 0, INT32_MAX);
-    } else if (argument == "--seed") {
-      options.seed = Number<uint64_t>(argument, value, 0, UINT64_MAX);
+    } else if (equals != std::string::npos) {
+      Set(&options, option, argument.substr(equals + 1));
     } else {
-      options.streams = Number<int32_t>(argument, value, 1, multibit::Batch::kMaxStreams);
+      if (++i == argc) throw UsageError(option + " needs a value");
+      Set(&options, option, argv[i]);
     }
   }
   if (options.files.size() < command->files) {
@@ -138,6 +180,19 @@ Options Parse(int argc, char** argv) {
   }
   if (options.files.size() > command->files) throw UsageError("unexpected argument " + options.files[command->files]);
   return options;
+}
+
+// Throws an Error as soon as something could not be written.
+[[gnu::format(printf, 1, 2)]] void Print(const char* format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  const int written = std::vprintf(format, arguments);
+  va_end(arguments);
+  if (written < 0) Fail(MULTIBIT_ERROR_IO, "Cannot write the output: %s", std::strerror(errno));
+}
+
+void FlushOutput() {
+  if (std::fflush(stdout) != 0) Fail(MULTIBIT_ERROR_IO, "Cannot write the output: %s", std::strerror(errno));
 }
 
 bool IsWhiteSpace(int c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
@@ -151,8 +206,8 @@ class Tokenizer {
     const int32_t token = model_.words.Find(word);
     if (token >= 0) return token;
     if (model_.unknown < 0) {
-      Fail(MULTIBIT_ERROR_ARGUMENT, "The model does not know the word \"%.80s\" and has no token for unknown words",
-           word.c_str());
+      Fail(MULTIBIT_ERROR_ARGUMENT, "The model does not know the word \"%s\" and has no token for unknown words",
+           Printable(word, 80).c_str());
     }
     if (unknown_++ == 0) first_unknown_ = word;
     return model_.unknown;
@@ -163,9 +218,9 @@ class Tokenizer {
   void Warn() const {
     if (unknown_ == 0) return;
     std::fprintf(stderr,
-                 "multibit-lm: warning: the model does not know %lld of the words, for example \"%.80s\"; "
+                 "multibit-lm: warning: the model does not know %lld of the words, for example \"%s\"; "
                  "the unknown word stands in\n",
-                 static_cast<long long>(unknown_), first_unknown_.c_str());
+                 static_cast<long long>(unknown_), Printable(first_unknown_, 80).c_str());
   }
 
  private:
@@ -174,54 +229,112 @@ class Tokenizer {
   std::string first_unknown_;
 };
 
-// The tokens of a text, <eos> at the end of each line.
-std::vector<int32_t> ReadText(const std::string& path, const Model& model, Tokenizer* tokenizer) {
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> in(std::fopen(path.c_str(), "rb"), std::fclose);
-  if (in == nullptr) Fail(MULTIBIT_ERROR_IO, "Cannot open %s: %s", path.c_str(), std::strerror(errno));
-  std::vector<int32_t> tokens;
-  std::string word;
-  int previous = '\n';
-  for (int c; (c = std::getc(in.get())) != EOF; previous = c) {
-    if (!IsWhiteSpace(c)) {
-      word.push_back(static_cast<char>(c));
-      continue;
-    }
-    if (!word.empty()) tokens.push_back(tokenizer->Token(word));
-    word.clear();
-    if (c == '\n') tokens.push_back(model.eos);
+// The tokens of a text, <eos> at the end of each line. A byte order mark is skipped; bytes that are not UTF-8 are an
+// error, never replaced.
+class TextReader {
+ public:
+  TextReader(const std::string& path, const Model& model, Tokenizer* tokenizer)
+      : path_(path), model_(model), tokenizer_(*tokenizer), in_(std::fopen(path.c_str(), "rb"), std::fclose) {
+    if (in_ == nullptr) Fail(MULTIBIT_ERROR_IO, "Cannot open %s: %s", path.c_str(), std::strerror(errno));
   }
-  if (std::ferror(in.get())) Fail(MULTIBIT_ERROR_IO, "Cannot read %s: %s", path.c_str(), std::strerror(errno));
-  if (!word.empty()) tokens.push_back(tokenizer->Token(word));
-  // The last line needs no line feed.
-  if (previous != '\n') tokens.push_back(model.eos);
-  if (tokens.empty()) Fail(MULTIBIT_ERROR_ARGUMENT, "Cannot evaluate %s: it is empty", path.c_str());
-  return tokens;
-}
 
+  std::vector<int32_t> Read() {
+    int previous = '\n';
+    for (int c; (c = std::getc(in_.get())) != EOF; previous = c, ++position_) {
+      if (c == 0) Refuse("a zero byte at byte %lld of the file, which is no UTF-8 text", position_);
+      if (!IsWhiteSpace(c)) {
+        word_.push_back(static_cast<char>(c));
+        continue;
+      }
+      EndWord();
+      if (c == '\n') EndLine();
+    }
+    if (std::ferror(in_.get())) Fail(MULTIBIT_ERROR_IO, "Cannot read %s: %s", path_.c_str(), std::strerror(errno));
+    EndWord();
+    // The last line needs no line feed.
+    if (previous != '\n') EndLine();
+    if (tokens_.empty()) Fail(MULTIBIT_ERROR_ARGUMENT, "Cannot evaluate %s: it is empty", path_.c_str());
+    return std::move(tokens_);
+  }
+
+ private:
+  // The word before the current position.
+  void EndWord() {
+    const long long start = position_ - static_cast<long long>(word_.size());
+    for (size_t i = 0, length; i < word_.size(); i += length) {
+      length = multibit::CharacterLength(std::string_view(word_).substr(i));
+      if (length == 0) {
+        Refuse("not UTF-8 at byte %lld of the file (0x%02X); convert the file to UTF-8",
+               start + static_cast<long long>(i), static_cast<unsigned>(static_cast<unsigned char>(word_[i])));
+      }
+    }
+    if (start == 0 && word_.rfind("\xEF\xBB\xBF", 0) == 0) word_.erase(0, 3);
+    if (!word_.empty()) tokens_.push_back(tokenizer_.Token(word_));
+    word_.clear();
+  }
+
+  void EndLine() {
+    tokens_.push_back(model_.eos);
+    ++line_;
+  }
+
+  [[noreturn, gnu::format(printf, 2, 3)]] void Refuse(const char* format, ...) const {
+    char what[128];
+    va_list arguments;
+    va_start(arguments, format);
+    std::vsnprintf(what, sizeof(what), format, arguments);
+    va_end(arguments);
+    Fail(MULTIBIT_ERROR_ARGUMENT, "%s, line %lld: %s", path_.c_str(), line_, what);
+  }
+
+  const std::string& path_;
+  const Model& model_;
+  Tokenizer& tokenizer_;
+  std::unique_ptr<std::FILE, int (*)(std::FILE*)> in_;
+  long long line_ = 1;
+  long long position_ = 0;
+  std::string word_;
+  std::vector<int32_t> tokens_;
+};
+
+// A JSON string; bytes that are not UTF-8 become U+FFFD.
 std::string Quoted(std::string_view text) {
   std::string json = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
+  for (size_t i = 0, length; i < text.size(); i += length) {
+    length = multibit::CharacterLength(text.substr(i));
+    const char c = text[i];
+    if (length == 0) {
+      json += "\\ufffd";
+      length = 1;
+    } else if (c == '"' || c == '\\') {
       json += {'\\', c};
-    } else if (static_cast<unsigned char>(c) < ' ') {
+    } else if (length == 1 && c < ' ') {
       char escape[8];
       std::snprintf(escape, sizeof(escape), "\\u%04x", static_cast<unsigned>(c));
       json += escape;
     } else {
-      json += c;
+      json += text.substr(i, length);
     }
   }
   return json + '"';
 }
 
+// JSON has no infinity.
+std::string JsonNumber(double value) {
+  if (!std::isfinite(value)) return "null";
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.17g", value);
+  return text;
+}
+
 void Info(const Model& model, const std::string& path) {
-  std::printf("%s: %zu bytes\n", path.c_str(), model.file.size());
+  Print("%s: %zu bytes\n", path.c_str(), model.file.size());
   const auto bits = [](int count) { return count == 0 ? std::string("fp") : std::to_string(count); };
   const auto line = [&](const std::string& name, const multibit::Matrix& matrix) {
-    std::printf("%-20s %8lld x %-6lld weights %-2s", name.c_str(), static_cast<long long>(matrix.rows),
-                static_cast<long long>(matrix.cols), bits(matrix.weight_bits).c_str());
-    if (&matrix != &model.embedding) std::printf("  activations %s", bits(matrix.activation_bits).c_str());
-    std::printf("\n");
+    Print("%-20s %8lld x %-6lld weights %-2s", name.c_str(), static_cast<long long>(matrix.rows),
+          static_cast<long long>(matrix.cols), bits(matrix.weight_bits).c_str());
+    if (&matrix != &model.embedding) Print("  activations %s", bits(matrix.activation_bits).c_str());
+    Print("\n");
   };
   line("embedding", model.embedding);
   for (size_t l = 0; l < model.layers.size(); ++l) {
@@ -230,13 +343,13 @@ void Info(const Model& model, const std::string& path) {
   }
   line("softmax", model.softmax);
   for (const auto& [key, value] : model.file.metadata()) {
-    std::printf("%-45.*s %s\n", static_cast<int>(key.size()), key.data(), value.Text().c_str());
+    Print("%-45s %s\n", Printable(key).c_str(), Printable(value.Text()).c_str());
   }
 }
 
 void Evaluate(const Model& model, const Options& options) {
   Tokenizer tokenizer(model);
-  const std::vector<int32_t> tokens = ReadText(options.files[1], model, &tokenizer);
+  const std::vector<int32_t> tokens = TextReader(options.files[1], model, &tokenizer).Read();
   tokenizer.Warn();
   multibit::Session session(model);
   const auto begin = std::chrono::steady_clock::now();
@@ -244,46 +357,62 @@ void Evaluate(const Model& model, const Options& options) {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   const double perplexity = std::exp(loss / static_cast<double>(tokens.size()));
   if (options.json) {
-    std::printf(
-        "{\"model\":%s,\"data\":%s,\"perplexity\":%.17g,\"tokens\":%zu,\"seconds\":%.6f,\"runtime\":\"native\","
+    Print(
+        "{\"model\":%s,\"data\":%s,\"perplexity\":%s,\"tokens\":%zu,\"seconds\":%.6f,\"runtime\":\"native\","
         "\"isa\":\"%s\",\"threads\":%d,\"unknown\":%lld}\n",
-        Quoted(options.files[0]).c_str(), Quoted(options.files[1]).c_str(), perplexity, tokens.size(), seconds,
-        model.kernels->name, options.threads, static_cast<long long>(tokenizer.unknown()));
+        Quoted(options.files[0]).c_str(), Quoted(options.files[1]).c_str(), JsonNumber(perplexity).c_str(),
+        tokens.size(), seconds, model.kernels->name, model.pool.threads(), static_cast<long long>(tokenizer.unknown()));
   } else {
-    std::printf("%s on %s: perplexity %.3f over %zu tokens in %.1f s (native %s)\n", options.files[0].c_str(),
-                options.files[1].c_str(), perplexity, tokens.size(), seconds, model.kernels->name);
+    Print("%s on %s: perplexity %.3f over %zu tokens in %.1f s (native %s)\n", options.files[0].c_str(),
+          options.files[1].c_str(), perplexity, tokens.size(), seconds, model.kernels->name);
   }
 }
+
+// Words as they come, a line for each sentence.
+class Writer {
+ public:
+  explicit Writer(const Model& model) : model_(model) {}
+
+  void Write(int32_t token) {
+    if (token == model_.eos) {
+      Print("\n");
+    } else {
+      Print("%s%s", in_line_ ? " " : "", Printable(model_.words[token]).c_str());
+    }
+    in_line_ = token != model_.eos;
+    // Who watches sees each word when it is there.
+    if (is_terminal_) FlushOutput();
+  }
+
+ private:
+  const Model& model_;
+  const bool is_terminal_ = isatty(STDOUT_FILENO) != 0;
+  bool in_line_ = false;
+};
 
 void Generate(const Model& model, const Options& options) {
   Tokenizer tokenizer(model);
   multibit::Session session(model);
   session.Step(model.eos);
-  std::string text;
-  const auto append = [&](int32_t token) {
-    if (token == model.eos) {
-      text += '\n';
-      return;
-    }
-    if (!text.empty() && text.back() != '\n') text += ' ';
-    text += model.words[token];
-  };
+  std::vector<int32_t> prompt;
   std::string word;
   for (const char c : options.prompt + " ") {
     if (!IsWhiteSpace(c)) {
       word.push_back(c);
     } else if (!word.empty()) {
-      const int32_t token = tokenizer.Token(word);
-      session.Step(token);
-      append(token);
+      prompt.push_back(tokenizer.Token(word));
       word.clear();
     }
   }
   tokenizer.Warn();
-  std::vector<int32_t> tokens(options.tokens);
-  session.Generate(options.temperature, options.top_k, options.seed, tokens.data(), tokens.size());
-  for (const int32_t token : tokens) append(token);
-  std::printf("%s\n", text.c_str());
+  Writer writer(model);
+  for (const int32_t token : prompt) {
+    session.Step(token);
+    writer.Write(token);
+  }
+  session.Generate(options.temperature, options.top_k, options.seed, static_cast<size_t>(options.tokens),
+                   [&](int32_t token) { writer.Write(token); });
+  Print("\n");
 }
 
 // Steps of a batch with their logits, some at a time.
@@ -339,27 +468,35 @@ void Bench(const Model& model, const Options& options) {
     for (TimedSteps& row : rows) row.Measure();
   }
   if (options.json) {
-    std::printf("{\"model\":%s,\"isa\":\"%s\",\"threads\":%d,\"rows\":[", Quoted(options.files[0]).c_str(),
-                model.kernels->name, options.threads);
+    Print("{\"model\":%s,\"isa\":\"%s\",\"threads\":%d,\"rows\":[", Quoted(options.files[0]).c_str(),
+          model.kernels->name, model.pool.threads());
   } else {
-    std::printf("%s (native %s, threads %d), a step with its logits, medians:\n", options.files[0].c_str(),
-                model.kernels->name, options.threads);
+    Print("%s (native %s, threads %d), a step with its logits, medians:\n", options.files[0].c_str(),
+          model.kernels->name, model.pool.threads());
   }
   for (TimedSteps& row : rows) {
     const double step = row.SecondsPerStep();
     const auto streams = static_cast<double>(row.streams());
-    std::printf(options.json ? "%s{\"streams\":%zu,\"millisPerStep\":%.6g,\"millisPerToken\":%.6g,"
-                               "\"tokensPerSecond\":%.6g}"
-                             : "%s%4zu streams: %.6g ms per step, %.6g ms per token, %.6g tokens/s\n",
-                options.json && &row != &rows.front() ? "," : "", row.streams(), step * 1e3, step * 1e3 / streams,
-                streams / step);
+    Print(options.json ? "%s{\"streams\":%zu,\"millisPerStep\":%.6g,\"millisPerToken\":%.6g,"
+                         "\"tokensPerSecond\":%.6g}"
+                       : "%s%4zu streams: %.6g ms per step, %.6g ms per token, %.6g tokens/s\n",
+          options.json && &row != &rows.front() ? "," : "", row.streams(), step * 1e3, step * 1e3 / streams,
+          streams / step);
   }
-  if (options.json) std::printf("]}\n");
+  if (options.json) Print("]}\n");
 }
 
 void Run(const Options& options) {
+  if (options.help) {
+    Print("%s", kUsage);
+    return;
+  }
+  if (options.version) {
+    Print("multibit-lm %s\n", multibit_version());
+    return;
+  }
   const auto model = multibit::LoadModel(options.files[0].c_str(), multibit::ChosenKernels());
-  model->pool.SetThreads(options.threads);
+  model->pool.SetThreads(std::min(options.threads, ThreadPool::AvailableCores()));
   if (options.command == "info") {
     Info(*model, options.files[0]);
   } else if (options.command == "evaluate") {
@@ -369,28 +506,17 @@ void Run(const Options& options) {
   } else {
     Bench(*model, options);
   }
-  if (std::fflush(stdout) != 0) Fail(MULTIBIT_ERROR_IO, "Cannot write the output: %s", std::strerror(errno));
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view argument = argv[i];
-    if (argument == "--help" || argument == "-h") {
-      std::fputs(kUsage, stdout);
-      return 0;
-    }
-    if (argument == "--version") {
-      std::printf("multibit-lm %s\n", multibit_version());
-      return 0;
-    }
-  }
   try {
     Run(Parse(argc, argv));
+    FlushOutput();
     return 0;
   } catch (const UsageError& error) {
-    std::fprintf(stderr, "multibit-lm: %s; see multibit-lm --help\n", error.what());
+    std::fprintf(stderr, "multibit-lm: %s; see multibit-lm --help\n", Printable(error.what()).c_str());
     return 2;
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "multibit-lm: out of memory\n");

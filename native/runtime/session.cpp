@@ -116,7 +116,8 @@ double Session::Evaluate(int32_t first, const int32_t* tokens, size_t count) {
   return loss;
 }
 
-void Session::Generate(float temperature, int32_t top_k, uint64_t seed, int32_t* tokens, size_t count) {
+void Session::Generate(float temperature, int32_t top_k, uint64_t seed, size_t count,
+                       const std::function<void(int32_t token)>& take) {
   if (!(temperature >= 0) || !std::isfinite(temperature)) {
     Fail(MULTIBIT_ERROR_ARGUMENT, "The temperature must be 0 or above and finite, not %g",
          static_cast<double>(temperature));
@@ -124,8 +125,9 @@ void Session::Generate(float temperature, int32_t top_k, uint64_t seed, int32_t*
   if (top_k < 0) Fail(MULTIBIT_ERROR_ARGUMENT, "top_k must be 0 (all) or above, not %d", top_k);
   Sampler sampler(temperature, top_k, seed, batch_.model().vocabulary_size);
   for (size_t i = 0; i < count; ++i) {
-    tokens[i] = sampler.Draw(Logits());
-    Step(tokens[i]);
+    const int32_t token = sampler.Draw(Logits());
+    take(token);
+    Step(token);
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 
 #include "batch.h"
 #include "model.h"
@@ -19,7 +20,9 @@ class Session {
   const float* Logits() { return batch_.Logits(); }
   // See multibit.h. The sum of the losses.
   double Evaluate(int32_t first, const int32_t* tokens, size_t count);
-  void Generate(float temperature, int32_t top_k, uint64_t seed, int32_t* tokens, size_t count);
+  // Hands each token over as soon as it is drawn.
+  void Generate(float temperature, int32_t top_k, uint64_t seed, size_t count,
+                const std::function<void(int32_t token)>& take);
 
  private:
   Batch batch_;

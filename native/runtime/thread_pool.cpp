@@ -1,5 +1,8 @@
 #include "thread_pool.h"
 
+#include <sched.h>
+
+#include <algorithm>
 #include <chrono>
 #include <system_error>
 
@@ -31,6 +34,13 @@ bool Spin(const Condition& condition) {
 }
 
 }  // namespace
+
+int ThreadPool::AvailableCores() {
+  cpu_set_t cores;
+  // The set is too small for machines of more than 1024 cores.
+  if (sched_getaffinity(0, sizeof(cores), &cores) != 0) return kMaxThreads;
+  return std::max(1, CPU_COUNT(&cores));
+}
 
 void ThreadPool::SetThreads(int threads) {
   const std::lock_guard<std::mutex> lock(busy_);

@@ -20,6 +20,9 @@ class ThreadPool {
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
+  // The cores that this thread may run on. More threads than that would only wait for each other.
+  static int AvailableCores();
+
   // How many threads work on a product, the caller's among them: 1..kMaxThreads. Waits for a product that is under way.
   // The threads start when they are first needed.
   void SetThreads(int threads);

@@ -27,15 +27,12 @@ check() {
 check "$folder/build/next_word"
 ${EMULATOR:-} "$folder/moved/bin/multibit-lm" info "$folder/model.gguf" >/dev/null
 
-if command -v pkg-config >/dev/null; then
-  pc=$(dirname "$(find "$folder/moved" -name multibit.pc)")
-  compiler=$(sed -n 's/^set(CMAKE_C_COMPILER "\(.*\)")$/\1/p' "$folder"/build/CMakeFiles/*/CMakeCCompiler.cmake)
-  PKG_CONFIG_PATH=$pc PKG_CONFIG_LIBDIR=$pc
-  export PKG_CONFIG_PATH PKG_CONFIG_LIBDIR
-  # shellcheck disable=SC2046
-  $compiler -std=c99 -pedantic -Wall -Wextra -Werror "$folder/next_word.c" -o "$folder/next_word" \
-    $(pkg-config --cflags --libs multibit) -Wl,-rpath,"${pc%/pkgconfig}"
-  check "$folder/next_word"
-else
-  echo 'There is no pkg-config here: multibit.pc was not tried.'
-fi
+command -v pkg-config >/dev/null || { echo 'This test needs pkg-config'; exit 1; }
+pc=$(dirname "$(find "$folder/moved" -name multibit.pc)")
+compiler=$(sed -n 's/^set(CMAKE_C_COMPILER "\(.*\)")$/\1/p' "$folder"/build/CMakeFiles/*/CMakeCCompiler.cmake)
+PKG_CONFIG_PATH=$pc PKG_CONFIG_LIBDIR=$pc
+export PKG_CONFIG_PATH PKG_CONFIG_LIBDIR
+# shellcheck disable=SC2046
+$compiler -std=c99 -pedantic -Wall -Wextra -Werror "$folder/next_word.c" -o "$folder/next_word" \
+  $(pkg-config --cflags --libs multibit) -Wl,-rpath,"$(pkg-config --variable=libdir multibit)"
+check "$folder/next_word"

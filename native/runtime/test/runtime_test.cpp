@@ -1,12 +1,15 @@
 // The runtime through its C API: against a plain reading of docs/format.md, and on damaged files.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <random>
@@ -262,6 +265,140 @@ TEST(CApiTest, DescribesTheModel) {
   EXPECT_EQ("(null)", metadata("no such key"));
 }
 
+TEST(CApiTest, HandlesAreNullAfterAnError) {
+  TestModel test(kShapes[0]);
+  const TemporaryFile file(test.file.Bytes());
+  const ModelPointer model = Open(file.path());
+  int nothing = 0;
+  auto* opened = reinterpret_cast<multibit_model*>(&nothing);
+  EXPECT_EQ(MULTIBIT_ERROR_IO, multibit_model_open("/no/such/file", &opened));
+  EXPECT_EQ(nullptr, opened);
+  opened = reinterpret_cast<multibit_model*>(&nothing);
+  EXPECT_EQ(MULTIBIT_ERROR_ARGUMENT, multibit_model_open(nullptr, &opened));
+  EXPECT_EQ(nullptr, opened);
+  auto* session = reinterpret_cast<multibit_session*>(&nothing);
+  EXPECT_EQ(MULTIBIT_ERROR_ARGUMENT, multibit_session_new(nullptr, &session));
+  EXPECT_EQ(nullptr, session);
+  auto* batch = reinterpret_cast<multibit_batch*>(&nothing);
+  EXPECT_EQ(MULTIBIT_ERROR_ARGUMENT, multibit_batch_new(nullptr, 1, &batch));
+  EXPECT_EQ(nullptr, batch);
+  batch = reinterpret_cast<multibit_batch*>(&nothing);
+  EXPECT_EQ(MULTIBIT_ERROR_ARGUMENT, multibit_batch_new(model.get(), 0, &batch));
+  EXPECT_EQ(nullptr, batch);
+}
+
+// Opening a file is a point where a thread may be cancelled: that ends the thread, not the process.
+TEST(CApiTest, ThreadsCanBeCancelled) {
+  pthread_t thread;
+  const auto run = [](void*) -> void* {
+    pthread_cancel(pthread_self());
+    multibit_model* model = nullptr;
+    multibit_model_open("/dev/null", &model);
+    return nullptr;
+  };
+  ASSERT_EQ(0, pthread_create(&thread, nullptr, run, nullptr));
+  void* result = nullptr;
+  ASSERT_EQ(0, pthread_join(thread, &result));
+  EXPECT_EQ(PTHREAD_CANCELED, result);
+}
+
+TEST(CApiTest, EqualWordsAreTheFirstToken) {
+  TestModel test(kShapes[0]);
+  const std::vector<std::string> some = {"<eos>", "<unk>", "b", "a", "b", "", "a", "\xFF", "ab", "b"};
+  std::vector<std::string> words = some;
+  while (static_cast<int>(words.size()) < kShapes[0].vocabulary) words.push_back("a");
+  test.file.Strings("tokenizer.ggml.tokens", words);
+  const TemporaryFile file(test.file.Bytes());
+  const ModelPointer model = Open(file.path());
+  for (const std::string& word : some) {
+    int32_t token = -2;
+    ASSERT_EQ(MULTIBIT_OK, multibit_model_token(model.get(), word.data(), word.size(), &token));
+    EXPECT_EQ(std::find(words.begin(), words.end(), word) - words.begin(), token) << word;
+  }
+  for (const std::string word : {"c", "aa", "B", "\xFF\xFF", "<"}) {
+    int32_t token = -2;
+    ASSERT_EQ(MULTIBIT_OK, multibit_model_token(model.get(), word.data(), word.size(), &token));
+    EXPECT_EQ(-1, token) << word;
+  }
+}
+
+// Texts of 16 bytes that the standard library's hash function (MurmurHash2 with a fixed seed) all takes to one value.
+std::vector<std::string> Colliding(size_t count) {
+  constexpr uint64_t kFactor = 0xc6a4a7935bd1e995;
+  uint64_t inverse = kFactor;
+  for (int i = 0; i < 5; ++i) inverse *= 2 - kFactor * inverse;
+  const auto shift = [](uint64_t v) { return v ^ v >> 47; };
+  std::vector<std::string> texts;
+  for (uint64_t i = 0; i < count; ++i) {
+    const uint64_t mixed = ((0xc70f6907ull ^ 16 * kFactor) ^ shift(i * kFactor) * kFactor) * kFactor;
+    texts.push_back(GgufWriter::Bytes(i) + GgufWriter::Bytes(shift((mixed ^ 12345) * inverse) * inverse));
+  }
+  return texts;
+}
+
+TEST(FormatTest, NamesAndWordsThatCollideTakeNoLonger) {
+  constexpr size_t kCount = 100000;
+  const std::vector<std::string> texts = Colliding(kCount);
+#ifdef __GLIBCXX__
+  EXPECT_EQ(std::hash<std::string>()(texts[0]), std::hash<std::string>()(texts[kCount - 1]));
+#endif
+  // A vocabulary, keys and tensors; compared pair by pair, each would take minutes.
+  GgufWriter words = LargeModel(kCount, 1, 2);
+  words.Strings("tokenizer.ggml.tokens", texts);
+  std::string keys =
+      "GGUF" + GgufWriter::Bytes<uint32_t>(3) + GgufWriter::Bytes<uint64_t>(0) + GgufWriter::Bytes<uint64_t>(kCount);
+  std::string tensors =
+      "GGUF" + GgufWriter::Bytes<uint32_t>(3) + GgufWriter::Bytes<uint64_t>(kCount) + GgufWriter::Bytes<uint64_t>(0);
+  for (const std::string& text : texts) {
+    keys += GgufWriter::String(text) + GgufWriter::Bytes<uint32_t>(0) + "x";
+    tensors += GgufWriter::String(text) + GgufWriter::Bytes<uint32_t>(1) + GgufWriter::Bytes<uint64_t>(1) +
+               GgufWriter::Bytes<uint32_t>(0) + GgufWriter::Bytes<uint64_t>(0);
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  multibit_model* none = nullptr;
+  const TemporaryFile key_file(keys);
+  EXPECT_EQ(MULTIBIT_ERROR_FORMAT, multibit_model_open(key_file.path(), &none));
+  EXPECT_NE(nullptr, std::strstr(multibit_last_error(), "it lacks the key general.alignment")) << multibit_last_error();
+  const TemporaryFile tensor_file(tensors);
+  EXPECT_EQ(MULTIBIT_ERROR_FORMAT, multibit_model_open(tensor_file.path(), &none));
+  EXPECT_NE(nullptr, std::strstr(multibit_last_error(), "it lacks the key general.alignment")) << multibit_last_error();
+  const TemporaryFile word_file(words.Bytes());
+  const ModelPointer model = Open(word_file.path());
+  for (const size_t word : {size_t{0}, kCount / 2, kCount - 1}) {
+    int32_t token = -1;
+    EXPECT_EQ(MULTIBIT_OK, multibit_model_token(model.get(), texts[word].data(), texts[word].size(), &token));
+    EXPECT_EQ(word, token);
+  }
+  EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(), 30);
+}
+
+// What a file says goes into one line, without anything that a terminal obeys.
+TEST(FormatTest, MessagesHaveNoControlCharacters) {
+  const auto message = [](const std::function<void(GgufWriter*)>& damage) {
+    TestModel test(kShapes[0]);
+    damage(&test.file);
+    const TemporaryFile file(test.file.Bytes());
+    multibit_model* model = nullptr;
+    EXPECT_EQ(MULTIBIT_ERROR_FORMAT, multibit_model_open(file.path(), &model));
+    const std::string text = multibit_last_error();
+    EXPECT_EQ(0, std::count_if(text.begin(), text.end(), [](char c) { return c >= 0 && c < ' '; })) << text;
+    return text.substr(text.find("model: ") + 7);
+  };
+  const auto name = [](const char* key) {
+    return [key](GgufWriter* file) { file->String(key, "a\n\x1B[2J\x7F\xC2\x9B\xC3\xA4\xFF"); };
+  };
+  EXPECT_EQ("multibit.cell is \"a??[2J??\xC3\xA4?\", expected \"lstm\"", message(name("multibit.cell")));
+  EXPECT_EQ("there is no activation method \"a??[2J??\xC3\xA4?\"", message(name("multibit.activation.method")));
+  EXPECT_EQ("the key k?y occurs twice", message([](GgufWriter* file) {
+              file->U32("k\ny", 1);
+              file->Repeat("k\ny");
+            }));
+  EXPECT_EQ("tensor t?n is not aligned", message([](GgufWriter* file) {
+              file->Find("x.unknown").name = "t\rn";
+              file->Find("t\rn").offset += 4;
+            }));
+}
+
 // One code and one message for each file that docs/format.md forbids.
 TEST(FormatTest, RefusesWhatTheFormatForbids) {
   struct Case {
@@ -510,5 +647,10 @@ TEST(IsaTest, UnknownTiersAreAnError) {
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
+  const char* tier = nullptr;
+  if (multibit_isa(&tier) != MULTIBIT_OK) {
+    std::puts(multibit_last_error());
+    return 77;
+  }
   return RUN_ALL_TESTS();
 }

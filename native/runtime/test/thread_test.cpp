@@ -1,5 +1,8 @@
 // Threads: sessions of one model on many, and the pool that helps with large products.
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -72,6 +75,19 @@ TEST(ThreadPoolTest, ServesManyCallersAndChangesOfSize) {
   resizing.join();
 }
 
+TEST(ThreadPoolTest, CoresAreThoseOfTheThread) {
+  const int all = ThreadPool::AvailableCores();
+  EXPECT_GE(all, 1);
+  cpu_set_t before, one;
+  ASSERT_EQ(0, sched_getaffinity(0, sizeof(before), &before));
+  CPU_ZERO(&one);
+  CPU_SET(sched_getcpu(), &one);
+  ASSERT_EQ(0, sched_setaffinity(0, sizeof(one), &one));
+  EXPECT_EQ(1, ThreadPool::AvailableCores());
+  ASSERT_EQ(0, sched_setaffinity(0, sizeof(before), &before));
+  EXPECT_EQ(all, ThreadPool::AvailableCores());
+}
+
 // Large enough that single steps are shared out.
 struct LargeEnough {
   static constexpr int kVocabulary = 20001;
@@ -109,6 +125,37 @@ TEST(ThreadsTest, ResultsDoNotDependOnThem) {
     EXPECT_EQ(MULTIBIT_ERROR_ARGUMENT, multibit_model_set_threads(large.model.get(), threads));
   }
   EXPECT_EQ(MULTIBIT_ERROR_ARGUMENT, multibit_model_set_threads(nullptr, 1));
+}
+
+// As multibit.h says of fork: the threads are gone, and the child may go on with the model.
+TEST(ThreadsTest, OneThreadSurvivesAFork) {
+  const LargeEnough large;
+  ASSERT_EQ(MULTIBIT_OK, multibit_model_set_threads(large.model.get(), 3));
+  const SessionPointer session = NewSession(large.model);
+  ASSERT_EQ(MULTIBIT_OK, multibit_session_step(session.get(), 1));
+  Logits(session);
+  ASSERT_EQ(MULTIBIT_OK, multibit_model_set_threads(large.model.get(), 1));
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    alarm(60);
+    multibit_model* model = nullptr;
+    multibit_session* own = nullptr;
+    const float* logits = nullptr;
+    bool ok = multibit_session_step(session.get(), 2) == MULTIBIT_OK;
+    ok &= multibit_session_logits(session.get(), &logits) == MULTIBIT_OK;
+    ok &= multibit_model_open(large.file.path(), &model) == MULTIBIT_OK;
+    ok &= multibit_model_set_threads(model, 2) == MULTIBIT_OK;
+    ok &= multibit_session_new(model, &own) == MULTIBIT_OK;
+    ok &= multibit_session_step(own, 2) == MULTIBIT_OK;
+    ok &= multibit_session_logits(own, &logits) == MULTIBIT_OK;
+    multibit_session_free(own);
+    multibit_model_close(model);
+    _exit(ok ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(child, waitpid(child, &status, 0));
+  EXPECT_EQ(0, status);
 }
 
 // 16 threads, each the only one to use 4 of 64 sessions.

@@ -1,0 +1,17 @@
+// UTF-8, as texts should be, and what is shown of bytes that may be anything.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace multibit {
+
+// Bytes of the well-formed character that the text begins with; 0 if there is none.
+size_t CharacterLength(std::string_view text);
+
+// At most so many bytes of a text, for a line of a message or of output: '?' for control characters and for bytes that
+// are not UTF-8.
+std::string Printable(std::string_view text, size_t most = std::string_view::npos);
+
+}  // namespace multibit
