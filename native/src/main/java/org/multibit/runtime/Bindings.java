@@ -71,6 +71,9 @@ final class Bindings {
 
     @MemberGetter
     native @Cast("jlong") long file_bytes();
+
+    @MemberGetter
+    native @Cast("const char*") BytePointer cell();
   }
 
   static native @Cast("const char*") BytePointer multibit_last_error();

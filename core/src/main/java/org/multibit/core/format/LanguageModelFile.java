@@ -100,7 +100,7 @@ public record LanguageModelFile(
     for (int l = 0; l < layers.size(); l++) {
       Layer layer = layers.get(l);
       String name = "rnn." + l;
-      check(layer.cell() == cell, name + " is a " + layer.cell() + ", rnn.0 a " + cell);
+      check(layer.cell() == cell, name + " is " + layer.cell() + ", rnn.0 " + cell);
       long sums = (long) cell.gates * h;
       checkShape(name + ".input", layer.input, sums, l == 0 ? e : h);
       checkShape(name + ".recurrent", layer.recurrent, sums, h);

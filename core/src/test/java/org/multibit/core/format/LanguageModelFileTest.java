@@ -395,7 +395,7 @@ class LanguageModelFileTest {
     Layer gru = new Layer(matrix(6, 3, 2, 2), matrix(6, 2, 2, 2), floats(6), floats(6));
     Layer second = new Layer(matrix(8, 2, 2, 2), matrix(8, 2, 2, 2), floats(8));
     assertRefused(
-        "rnn.1 is a lstm, rnn.0 a gru",
+        "rnn.1 is lstm, rnn.0 gru",
         () -> with(m, m.words(), 0, List.of(gru, second), m.activations()));
     assertRefused(
         "rnn.0.input is 8 x 3, expected 6 x 3",
