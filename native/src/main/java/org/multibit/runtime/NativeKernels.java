@@ -556,10 +556,10 @@ public class NativeKernels implements Kernels {
       FloatBuffer gates, FloatBuffer recurrent, FloatBuffer before, int units, FloatBuffer hidden) {
     FloatBuffer[] sums = {gates, recurrent};
     int rows = KernelChecks.gru(units, sums, before, hidden);
-    FloatPointer z = pointer(gates);
+    FloatPointer z = written(gates);
     FloatPointer u = pointer(recurrent);
     FloatPointer h0 = pointer(before);
-    FloatPointer h = pointer(hidden);
+    FloatPointer h = written(hidden);
     forRows(
         rows,
         3L * units,
@@ -589,9 +589,9 @@ public class NativeKernels implements Kernels {
     FloatPointer u = pointer(recurrent);
     FloatPointer h0 = pointer(before);
     FloatPointer dh = pointer(hiddenGradient);
-    FloatPointer carried = pointer(carriedGradient);
-    FloatPointer dz = pointer(gateGradients);
-    FloatPointer du = pointer(recurrentGradients);
+    FloatPointer carried = written(carriedGradient);
+    FloatPointer dz = written(gateGradients);
+    FloatPointer du = written(recurrentGradients);
     forRows(
         rows,
         3L * units,
