@@ -35,8 +35,11 @@ public final class FinetuneCommand implements Callable<Integer> {
     CommonOptions.start(runOptions.threads);
     Run parent = Run.open(model);
     MultiLayerNetwork network = parent.model();
-    settings.cell = parent.settings().cell;
-    settings.hidden = parent.settings().hidden;
+    Settings shape = parent.settings();
+    settings.cell = shape.cell;
+    settings.hidden = shape.hidden;
+    settings.layers = shape.layers;
+    settings.embedding = shape.embedding;
     settings.parent = model.toString();
     settings.parentSha256 = Run.weightsSha256(network);
     TextCorpus corpus = Corpora.open(settings.data);
