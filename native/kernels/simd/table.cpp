@@ -8,6 +8,6 @@ using namespace MULTIBIT_TIER_SPACE;
 const Kernels MULTIBIT_KERNELS = {MULTIBIT_TIER, QuantizeScratch, Quantize,     Dequantize, Gemm,      GemvFloat,
                                   GemvDense,     LstmCell,        LogSumExp,    Softmax,    ReadWords, CountBits,
                                   GemmMasked,    DropoutMasks,    Drop,         Add,        Scale,     Clip,
-                                  SumOfSquares,  LstmForward,     LstmBackward, GemmPanels};
+                                  SumOfSquares,  LstmForward,     LstmBackward, GemmDense};
 
 }  // namespace multibit

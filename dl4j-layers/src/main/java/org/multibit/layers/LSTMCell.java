@@ -1,6 +1,9 @@
 package org.multibit.layers;
 
+import java.nio.FloatBuffer;
 import org.multibit.core.Kernels;
+import org.multibit.core.MultibitMatrix;
+import org.multibit.core.Quantizer;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.api.ops.impl.transforms.strict.Sigmoid;
@@ -37,10 +40,12 @@ final class LSTMCell {
   private final Steps cellTanh = new Steps(); // of c_1 .. c_T, [T*B, H]
   private final Steps cellGradient = new Steps(); // what flows back, [B, H]
   private DataType type;
+  private int batch;
   private int units;
 
   void resize(DataType type, long time, long batch, long units) {
     this.type = type;
+    this.batch = Math.toIntExact(batch);
     this.units = Math.toIntExact(units);
     gates.resize(type, time, batch, 4, units);
     hidden.resize(type, time + 1, batch, 1, units);
@@ -53,6 +58,61 @@ final class LSTMCell {
     gateGradients.resize(type, time, batch, 4, units);
     hiddenGradients.resize(type, time, batch, 1, units);
     cellGradient.resize(type, 1, batch, 1, units).all().assign(0);
+  }
+
+  /**
+   * All steps, by whole-sequence kernels; in FLOAT alone.
+   *
+   * @param panels of the recurrent weights
+   */
+  void forward(FloatBuffer panels) {
+    Kernels.get()
+        .lstmForwardSteps(
+            panels,
+            batch,
+            units,
+            gates.floats(),
+            hidden.floats(),
+            cells.floats(),
+            cellTanh.floats());
+  }
+
+  /**
+   * All steps with quantized recurrent weights and hidden states; in FLOAT alone.
+   *
+   * @param codes receives the quantized hidden states
+   */
+  void forward(Quantizer quantizer, MultibitMatrix weights, MultibitMatrix codes) {
+    Kernels.get()
+        .lstmForwardSteps(
+            quantizer,
+            weights,
+            codes,
+            batch,
+            gates.floats(),
+            hidden.floats(),
+            cells.floats(),
+            cellTanh.floats());
+  }
+
+  /**
+   * The gradients of all steps from {@code first} on; in FLOAT alone.
+   *
+   * @param panels of the recurrent weights, transposed
+   */
+  void backward(FloatBuffer panels, int first) {
+    Kernels.get()
+        .lstmBackwardSteps(
+            panels,
+            first,
+            batch,
+            units,
+            gates.floats(),
+            cells.floats(),
+            cellTanh.floats(),
+            hiddenGradients.floats(),
+            cellGradient.floats(),
+            gateGradients.floats());
   }
 
   /** Step t, from sums, h_t and c_t to gates, h_t+1 and c_t+1. */

@@ -1,5 +1,6 @@
 package org.multibit.layers;
 
+import java.lang.ref.Reference;
 import java.util.Arrays;
 import java.util.Map;
 import org.deeplearning4j.nn.api.MaskState;
@@ -47,7 +48,8 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
   private final Steps x = new Steps(); // quantized input after dropout [T*B, nIn]
   private final DropoutMask dropout = new DropoutMask(); // of x
   private final LSTMCell cell = new LSTMCell();
-  private final RecurrentProduct product = new RecurrentProduct();
+  private final PanelProduct inputProduct = new PanelProduct();
+  private final PanelProduct product = new PanelProduct();
   private final Steps hiddenCodes = new Steps(); // quantized h_0 .. h_{T-1} [T*B, H]
 
   private Pass tape;
@@ -196,8 +198,7 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
     for (long from = 0; from < time; from += chunk) {
       long to = Math.min(time, from + chunk);
       cell.resize(dataType, to - from, batch, layerConf().getNOut());
-      consume(steps(timeMajor, from, to), w, training);
-      TimeMajor.addToRows(b, cell.gates.all());
+      consume(steps(timeMajor, from, to), w, b, training);
       start(cell.hidden.step(0), h);
       start(cell.cells.step(0), c);
       recur(rw, (int) (to - from), batch, training);
@@ -218,12 +219,12 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
   }
 
   /**
-   * Quantizes the input, drops some of it out into {@link #x}, and makes its product with W the
-   * cell's sums.
+   * Quantizes the input, drops some of it out into {@link #x}, and makes its product with W and the
+   * bias the cell's sums.
    *
    * @param input [T, B, nIn]
    */
-  private void consume(INDArray input, Weights w, boolean training) {
+  private void consume(INDArray input, Weights w, INDArray b, boolean training) {
     long rows = input.size(0) * input.size(1);
     Quantization quantization = layerConf().getInputActivationQuantization();
     x.resize(dataType, input.size(0), input.size(1), 1, input.size(2));
@@ -242,22 +243,30 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
     }
     dropout.apply(x.all());
     if (codes == null || w.packed == null) {
-      TimeMajor.multiply(x.all(), false, w.values, true, cell.gates.all(), 1, 0);
+      inputProduct.start(w.values, true);
+      inputProduct.multiply(x.all(), b, cell.gates.all());
       return;
     }
     Kernels.get().scale(codes.coefficients(), dropout.factor());
-    cell.gates.all().assign(0);
     Kernels.get()
-        .multiply(w.packed, codes, dropout.bits(0, rows), null, FloatRows.of(cell.gates.all()));
+        .multiply(
+            w.packed,
+            codes,
+            dropout.bits(0, rows),
+            FloatRows.of(b),
+            FloatRows.of(cell.gates.all()));
+    Reference.reachabilityFence(b);
   }
 
   /** Runs the cell over its steps; leaves the tape. */
   private void recur(Weights rw, int time, long batch, boolean training) {
     Quantization quantization = layerConf().getRecurrentActivationQuantization();
-    if (rw.packed == null || quantization == null) {
-      product.start(rw.values, true);
-    }
     if (quantization == null) {
+      product.start(rw.values, true);
+      if (product.panels() != null) {
+        cell.forward(product.panels());
+        return;
+      }
       for (int t = 0; t < time; t++) {
         product.add(cell.hidden, t, cell.gates, t);
         cell.forward(t);
@@ -267,19 +276,21 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
     long units = layerConf().getNOut();
     MultibitMatrix codes = hiddenQuantizer.packed(quantization, time * batch, units);
     hiddenCodes.resize(dataType, time, batch, 1, units);
+    if (rw.packed != null) {
+      hiddenQuantizer.run(
+          layerId(), () -> cell.forward(quantization.quantizer(), rw.packed, codes));
+      if (training) {
+        RowQuantizer.unpack(codes, hiddenCodes.all());
+      }
+      return;
+    }
+    product.start(rw.values, true);
     for (int t = 0; t < time; t++) {
       MultibitMatrix step = codes.rows((int) (t * batch), (int) ((t + 1) * batch));
       hiddenQuantizer.pack(quantization, cell.hidden.floats(t), step, layerId());
-      if (rw.packed != null) {
-        Kernels.get().multiply(rw.packed, step, null, null, cell.gates.floats(t));
-      } else {
-        RowQuantizer.unpack(step, hiddenCodes.step(t));
-        product.add(hiddenCodes, t, cell.gates, t);
-      }
+      RowQuantizer.unpack(step, hiddenCodes.step(t));
+      product.add(hiddenCodes, t, cell.gates, t);
       cell.forward(t);
-    }
-    if (training && rw.packed != null) {
-      RowQuantizer.unpack(codes, hiddenCodes.all());
     }
   }
 
@@ -380,11 +391,15 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
     Steps dh = cell.hiddenGradients;
     product.start(tape.rw.values, false);
     dh.all().reshape('c', time, batch, units).assign(epsilon.permute(2, 0, 1));
-    for (int t = time - 1; t >= first; t--) {
-      if (t < time - 1) {
-        product.add(dz, t + 1, dh, t);
+    if (product.panels() != null) {
+      cell.backward(product.panels(), first);
+    } else {
+      for (int t = time - 1; t >= first; t--) {
+        if (t < time - 1) {
+          product.add(dz, t + 1, dh, t);
+        }
+        cell.backward(t);
       }
-      cell.backward(t);
     }
     if (first > 0) {
       dz.steps(0, first).assign(0);
