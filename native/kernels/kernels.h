@@ -14,8 +14,24 @@ namespace multibit {
 
 enum Method : int { kUniform = 0, kBalanced = 1, kGreedy = 2, kRefined = 3, kAlternating = 4, kOptimal = 5 };
 
-// Columns of a panel of full-precision weights, see gemm_panels.
+// Columns of a panel of full-precision weights, see DenseProduct.
 constexpr int kPanelColumns = 32;
+
+// A product of full-precision matrices, c = alpha a b, or c += alpha a b with `add`. a [rows, inner] lies by rows
+// (a_inner 1) or by columns (a_row 1). b [inner, cols] lies by rows (b_panel = kPanelColumns), or in panels of
+// kPanelColumns columns (b_inner = kPanelColumns), row after row, the last filled up. Strides are in floats.
+struct DenseProduct {
+  const float* a;
+  int64_t a_row, a_inner;
+  const float* b;
+  int64_t b_inner, b_panel;
+  int64_t inner, cols;
+  float alpha;
+  bool add;
+  const float* start;  // [cols], added to each row of c unless `add`; null = zeros
+  float* c;
+  int64_t c_row;
+};
 
 struct Quantizer {
   int method;   // Method
@@ -128,10 +144,8 @@ struct Kernels {
                        const float* before, const float* hidden_gradient, float* carried_gradient,
                        float* gate_gradients, float* recurrent_gradients);
 
-  // out [batch, cols] += x [batch, inner] * w [inner, cols], columns of panels [first_panel, last_panel). Panel p holds
-  // columns p * kPanelColumns.. of w, row after row, each filled up with zeros to kPanelColumns.
-  void (*gemm_panels)(const float* x, int64_t batch, int64_t inner, const float* panels, int64_t first_panel,
-                      int64_t last_panel, int64_t cols, float* out);
+  // Rows [first_row, last_row). Each is computed in the same way whatever the range.
+  void (*gemm_dense)(const DenseProduct& product, int64_t first_row, int64_t last_row);
 };
 
 // The best tier that the CPU supports, or the one that the environment's MULTIBIT_ISA names (empty counts as unset).

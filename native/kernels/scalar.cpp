@@ -511,17 +511,14 @@ void GruBackward(int64_t first_row, int64_t last_row, int64_t hidden, const floa
   }
 }
 
-void GemmPanels(const float* x, int64_t batch, int64_t inner, const float* panels, int64_t first_panel,
-                int64_t last_panel, int64_t cols, float* out) {
-  for (int64_t p = first_panel; p < last_panel; ++p) {
-    for (int64_t b = 0; b < batch; ++b) {
-      for (int64_t j = p * kPanelColumns; j < cols && j < (p + 1) * kPanelColumns; ++j) {
-        float sum = out[b * cols + j];
-        for (int64_t k = 0; k < inner; ++k) {
-          sum += x[b * inner + k] * panels[(p * inner + k) * kPanelColumns + j % kPanelColumns];
-        }
-        out[b * cols + j] = sum;
-      }
+void GemmDense(const DenseProduct& p, int64_t first_row, int64_t last_row) {
+  for (int64_t r = first_row; r < last_row; ++r) {
+    for (int64_t j = 0; j < p.cols; ++j) {
+      const float* b = p.b + j / kPanelColumns * p.b_panel + j % kPanelColumns;
+      float sum = 0;
+      for (int64_t k = 0; k < p.inner; ++k) sum += p.a[r * p.a_row + k * p.a_inner] * b[k * p.b_inner];
+      float* c = p.c + r * p.c_row + j;
+      *c = (p.add ? *c : p.start ? p.start[j] : 0) + p.alpha * sum;
     }
   }
 }
@@ -531,6 +528,6 @@ void GemmPanels(const float* x, int64_t batch, int64_t inner, const float* panel
 const Kernels kScalarKernels = {
     "scalar",  QuantizeScratch, Quantize,    Dequantize,   Gemm,       GemvFloat,    GemvDense, LstmCell, GruCell,
     LogSumExp, Softmax,         ReadWords,   CountBits,    GemmMasked, DropoutMasks, Drop,      Add,      Scale,
-    Clip,      SumOfSquares,    LstmForward, LstmBackward, GruForward, GruBackward,  GemmPanels};
+    Clip,      SumOfSquares,    LstmForward, LstmBackward, GruForward, GruBackward,  GemmDense};
 
 }  // namespace multibit

@@ -53,9 +53,8 @@ void GemmMasked(const uint64_t* weight_planes, const float* weight_coefficients,
                 int activation_bits, const uint64_t* masks, int64_t batch, const float* start, float* out,
                 int64_t out_stride);
 
-// panels.cpp
-void GemmPanels(const float* x, int64_t batch, int64_t inner, const float* panels, int64_t first_panel,
-                int64_t last_panel, int64_t cols, float* out);
+// dense.cpp
+void GemmDense(const DenseProduct& product, int64_t first_row, int64_t last_row);
 
 // training.cpp
 void DropoutMasks(uint64_t key, uint64_t threshold, int64_t first_row, int64_t last_row, int64_t cols, uint64_t* masks);

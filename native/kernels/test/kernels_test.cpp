@@ -851,29 +851,65 @@ TEST(Lstm, StepAndGradientMatchDouble) {
   }
 }
 
-TEST(Panels, AreMatrixProducts) {
-  for (int64_t cols : {1, 16, 31, 32, 33, 300}) {
-    for (int64_t inner : {1, 17, 300}) {
-      const int64_t batch = 13, panels = (cols + kPanelColumns - 1) / kPanelColumns;
-      const std::vector<float> x = GaussianRows(batch * inner, 1), w = GaussianRows(inner * cols, 2);
-      std::vector<float> laid_out(panels * inner * kPanelColumns, 0), out = GaussianRows(batch * cols, 3);
-      for (int64_t k = 0; k < inner; ++k) {
-        for (int64_t c = 0; c < cols; ++c) {
-          laid_out[(c / kPanelColumns * inner + k) * kPanelColumns + c % kPanelColumns] = w[k * cols + c];
-        }
+// Sizes around those of tiles, blocks of the inner dimension (320), chunks of rows (96) and of columns (512).
+TEST(DenseProducts, AreMatrixProducts) {
+  struct Size {
+    int64_t rows, inner, cols;
+  };
+  for (const Size& size :
+       {Size{1, 1, 1}, {5, 17, 16}, {12, 320, 31}, {13, 321, 33}, {23, 700, 48}, {97, 40, 300}, {100, 330, 513}}) {
+    const auto [rows, inner, cols] = size;
+    const int64_t panels = (cols + kPanelColumns - 1) / kPanelColumns;
+    const std::vector<float> a = GaussianRows(rows * inner, 1), b = GaussianRows(inner * cols, 2);
+    const std::vector<float> start = GaussianRows(cols, 3), before = GaussianRows(rows * cols, 4);
+    std::vector<float> transposed(a.size()), laid_out(panels * inner * kPanelColumns, 0);
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t k = 0; k < inner; ++k) transposed[k * rows + r] = a[r * inner + k];
+    }
+    for (int64_t k = 0; k < inner; ++k) {
+      for (int64_t c = 0; c < cols; ++c) {
+        laid_out[(c / kPanelColumns * inner + k) * kPanelColumns + c % kPanelColumns] = b[k * cols + c];
       }
-      const std::vector<float> before = out;
-      Tier().gemm_panels(x.data(), batch, inner, laid_out.data(), 0, 1, cols, out.data());
-      for (int64_t i = kPanelColumns; i < cols; ++i) ASSERT_EQ(before[i], out[i]);
-      Tier().gemm_panels(x.data(), batch, inner, laid_out.data(), 1, panels, cols, out.data());
-      for (int64_t i = 0; i < batch * cols; ++i) {
-        double sum = before[i], magnitude = std::fabs(before[i]);
-        for (int64_t k = 0; k < inner; ++k) {
-          const double term = static_cast<double>(x[i / cols * inner + k]) * w[k * cols + i % cols];
-          sum += term;
-          magnitude += std::fabs(term);
+    }
+    std::vector<double> sums(rows * cols, 0), magnitudes(rows * cols, 0);
+    for (int64_t i = 0; i < rows * cols; ++i) {
+      for (int64_t k = 0; k < inner; ++k) {
+        const double term = static_cast<double>(a[i / cols * inner + k]) * b[k * cols + i % cols];
+        sums[i] += term;
+        magnitudes[i] += std::fabs(term);
+      }
+    }
+    for (bool by_columns : {false, true}) {
+      for (bool in_panels : {false, true}) {
+        for (int begin = 0; begin < 3; ++begin) {  // nothing, `start`, or what is there
+          std::vector<float> c = before;
+          const DenseProduct product = {by_columns ? transposed.data() : a.data(),
+                                        by_columns ? 1 : inner,
+                                        by_columns ? rows : 1,
+                                        in_panels ? laid_out.data() : b.data(),
+                                        in_panels ? kPanelColumns : cols,
+                                        in_panels ? inner * kPanelColumns : kPanelColumns,
+                                        inner,
+                                        cols,
+                                        -0.5f,
+                                        begin == 2,
+                                        begin == 1 ? start.data() : nullptr,
+                                        c.data(),
+                                        cols};
+          const int64_t split = rows / 3;
+          Tier().gemm_dense(product, split, rows);
+          for (int64_t i = 0; i < split * cols; ++i) ASSERT_EQ(before[i], c[i]);
+          Tier().gemm_dense(product, 0, split);
+          for (int64_t i = 0; i < rows * cols; ++i) {
+            const double from = begin == 0 ? 0 : begin == 1 ? start[i % cols] : before[i];
+            ASSERT_NEAR(from - 0.5 * sums[i], c[i], 1e-5 * (magnitudes[i] + std::fabs(from)));
+          }
+          std::vector<float> whole = before;
+          DenseProduct again = product;
+          again.c = whole.data();
+          Tier().gemm_dense(again, 0, rows);
+          ASSERT_EQ(whole, c) << "depends on the split";
         }
-        ASSERT_NEAR(sum, out[i], 1e-5 * magnitude);
       }
     }
   }
@@ -924,7 +960,15 @@ TEST(Memory, TrainingTouchesNothingOutside) {
       Guarded w(panels * kPanelColumns * 5 * 4, side), five(batch * 5 * 4, side);
       Copy(&w, GaussianRows(panels * kPanelColumns * 5, 5));
       Copy(&five, GaussianRows(batch * 5, 6));
-      Tier().gemm_panels(five.as<float>(), batch, 5, w.as<float>(), 0, panels, cols, x.as<float>());
+      Tier().gemm_dense({five.as<float>(), 5, 1, w.as<float>(), kPanelColumns, 5 * kPanelColumns, 5, cols, 1, true,
+                         nullptr, x.as<float>(), cols},
+                        0, batch);
+      // By columns, and not in panels.
+      Guarded b(5 * cols * 4, side);
+      Copy(&b, GaussianRows(5 * cols, 7));
+      Tier().gemm_dense({five.as<float>(), 1, batch, b.as<float>(), cols, kPanelColumns, 5, cols, 1, false, nullptr,
+                         x.as<float>(), cols},
+                        0, batch);
     }
   }
 }

@@ -103,9 +103,20 @@ inline void MakePanels(const float* w, int64_t inner, int64_t cols, bool transpo
   }
 }
 
-inline void MultiplyPanels(const Kernels* kernels, const float* x, int64_t batch, int64_t inner, const float* panels,
-                           int64_t first, int64_t last, int64_t cols, float* out) {
-  kernels->gemm_panels(x, batch, inner, panels, first, last, cols, out);
+// Rows [first, last) of c = alpha op(a) b, or of c += it.
+inline void MultiplyDense(const Kernels* kernels, const float* a, bool transposed, const float* b, int64_t rows,
+                          int64_t inner, int64_t cols, float alpha, bool add, int64_t first, int64_t last, float* c) {
+  kernels->gemm_dense({a, transposed ? 1 : inner, transposed ? rows : 1, b, cols, kPanelColumns, inner, cols, alpha,
+                       add, nullptr, c, cols},
+                      first, last);
+}
+
+// Rows [first, last) of out = start + x w, or without start (null) of out += x w, w in panels.
+inline void MultiplyPanels(const Kernels* kernels, const float* x, int64_t inner, const float* panels, int64_t cols,
+                           const float* start, int64_t first, int64_t last, float* out) {
+  kernels->gemm_dense(
+      {x, inner, 1, panels, kPanelColumns, inner * kPanelColumns, inner, cols, 1, start == nullptr, start, out, cols},
+      first, last);
 }
 
 inline void DropoutMasks(const Kernels* kernels, uint64_t key, uint64_t threshold, int64_t first_row, int64_t last_row,
@@ -175,6 +186,59 @@ inline void GruBackward(const Kernels* kernels, int64_t first_row, int64_t last_
                         float* carried_gradient, float* gate_gradients, float* recurrent_gradients) {
   kernels->gru_backward(first_row, last_row, units, gates, recurrent, before, hidden_gradient, carried_gradient,
                         gate_gradients, recurrent_gradients);
+}
+
+// A sequence, for sequences [first, last) of the batch: they need nothing of each other, so that no time step waits for
+// another thread. Matrices are [steps * batch, .], hidden and cells have one step more.
+inline void LstmForwardSteps(const Kernels* kernels, int64_t steps, int64_t batch, int64_t first, int64_t last,
+                             int64_t units, const float* panels, float* gates, float* hidden, float* cells,
+                             float* cell_tanh) {
+  for (int64_t t = 0; t < steps; ++t) {
+    const int64_t at = t * batch;
+    MultiplyPanels(kernels, hidden, units, panels, 4 * units, nullptr, at + first, at + last, gates);
+    kernels->lstm_forward(at + first, at + last, units, gates, cells, cells + batch * units, cell_tanh,
+                          hidden + batch * units);
+  }
+}
+
+// The same with a hidden state that is quantized and multiplied with packed weights; results as Quantize.
+inline int64_t LstmForwardSteps(const Kernels* kernels, int method, int cycles, float scale,
+                                const uint64_t* weight_planes, const float* weight_coefficients, int weight_bits,
+                                uint64_t* planes, float* coefficients, int bits, int64_t steps, int64_t batch,
+                                int64_t first, int64_t last, int64_t units, float* gates, float* hidden, float* cells,
+                                float* cell_tanh) {
+  const size_t bytes = kernels->quantize_scratch(units, bits);
+  const std::unique_ptr<float[]> scratch(new (std::nothrow) float[bytes / sizeof(float) + 1]);
+  if (scratch == nullptr) return -2;
+  const int64_t words = (units + 63) / 64;
+  for (int64_t t = 0; t < steps; ++t) {
+    const int64_t from = t * batch + first, to = t * batch + last;
+    const int64_t bad = kernels->quantize({method, cycles, scale}, hidden, (steps + 1) * batch, units, from, to, bits,
+                                          1, planes, coefficients, scratch.get());
+    if (bad != -1) return bad;
+    kernels->gemm_masked(weight_planes, weight_coefficients, 0, 4 * units, units, weight_bits,
+                         planes + from * words * bits, coefficients + from * bits, bits, nullptr, to - from, nullptr,
+                         gates + from * 4 * units, 4 * units);
+    kernels->lstm_forward(from, to, units, gates, cells, cells + batch * units, cell_tanh, hidden + batch * units);
+  }
+  return -1;
+}
+
+// The gradient, from the last step back to first_step.
+inline void LstmBackwardSteps(const Kernels* kernels, int64_t first_step, int64_t steps, int64_t batch, int64_t first,
+                              int64_t last, int64_t units, const float* panels, const float* gates, const float* cells,
+                              const float* cell_tanh, float* hidden_gradients, float* cell_gradient,
+                              float* gate_gradients) {
+  for (int64_t t = steps - 1; t >= first_step; --t) {
+    const int64_t at = t * batch;
+    float* of_hidden = hidden_gradients + at * units;
+    float* of_gates = gate_gradients + at * 4 * units;
+    if (t < steps - 1) {
+      MultiplyPanels(kernels, of_gates + batch * 4 * units, 4 * units, panels, units, nullptr, first, last, of_hidden);
+    }
+    kernels->lstm_backward(first, last, units, gates + at * 4 * units, cells + at * units, cell_tanh + at * units,
+                           of_hidden, cell_gradient, of_gates);
+  }
 }
 
 // Calls a function of another library, whose address the caller found by its name.

@@ -530,6 +530,32 @@ public class JavaKernels implements Kernels {
   }
 
   @Override
+  public void multiply(
+      FloatBuffer a,
+      boolean transposed,
+      FloatBuffer b,
+      int rows,
+      int inner,
+      int cols,
+      float alpha,
+      boolean add,
+      FloatBuffer c) {
+    KernelChecks.multiply(a, b, rows, inner, cols, c);
+    for (int r = 0; r < rows; r++) {
+      for (int j = 0; j < cols; j++) {
+        float sum = 0;
+        for (int k = 0; k < inner; k++) {
+          sum +=
+              a.get(a.position() + (transposed ? k * rows + r : r * inner + k))
+                  * b.get(b.position() + k * cols + j);
+        }
+        int at = c.position() + r * cols + j;
+        c.put(at, add ? c.get(at) + alpha * sum : alpha * sum);
+      }
+    }
+  }
+
+  @Override
   public void makePanels(
       FloatBuffer w, int inner, int cols, boolean transposed, FloatBuffer panels) {
     KernelChecks.makePanels(w, inner, cols, panels);
@@ -548,12 +574,18 @@ public class JavaKernels implements Kernels {
 
   @Override
   public void multiplyPanels(
-      FloatBuffer x, int batch, int inner, FloatBuffer panels, int cols, FloatBuffer out) {
-    KernelChecks.multiplyPanels(x, batch, inner, panels, cols, out);
+      FloatBuffer x,
+      int batch,
+      int inner,
+      FloatBuffer panels,
+      int cols,
+      FloatBuffer start,
+      FloatBuffer out) {
+    KernelChecks.multiplyPanels(x, batch, inner, panels, cols, start, out);
     for (int b = 0; b < batch; b++) {
       for (int j = 0; j < cols; j++) {
         int at = out.position() + b * cols + j;
-        float sum = out.get(at);
+        float sum = start == null ? out.get(at) : start.get(start.position() + j);
         for (int k = 0; k < inner; k++) {
           sum +=
               x.get(x.position() + b * inner + k)

@@ -127,20 +127,106 @@ public final class KernelChecks {
     }
   }
 
+  public static void multiply(
+      FloatBuffer a, FloatBuffer b, int rows, int inner, int cols, FloatBuffer c) {
+    size("The left matrix", a, rows, inner);
+    size("The right matrix", b, inner, cols);
+    size("The output", c, rows, cols);
+  }
+
   public static void makePanels(FloatBuffer w, int inner, int cols, FloatBuffer panels) {
     size("The weights", w, inner, cols);
     size("The panels", panels, Kernels.panelFloats(inner, cols), 1);
   }
 
   public static void multiplyPanels(
-      FloatBuffer x, int batch, int inner, FloatBuffer panels, int cols, FloatBuffer out) {
+      FloatBuffer x,
+      int batch,
+      int inner,
+      FloatBuffer panels,
+      int cols,
+      FloatBuffer start,
+      FloatBuffer out) {
     size("The activations", x, batch, inner);
+    if (start != null) {
+      size("The start", start, 1, cols);
+    }
     size("The panels", panels, Kernels.panelFloats(inner, cols), 1);
     size("The output", out, batch, cols);
   }
 
   public static void vector(FloatBuffer x) {
     size("The elements", x, x.remaining(), 1);
+  }
+
+  /** Returns the number of time steps: of {@code gates}, [steps * batch, 4 units]. */
+  public static int lstmSteps(
+      int batch,
+      int units,
+      FloatBuffer gates,
+      FloatBuffer hidden,
+      FloatBuffer cells,
+      FloatBuffer cellTanh) {
+    int rows = stepRows(batch, units, gates);
+    size("The hidden states", hidden, rows + batch, units);
+    size("The cells", cells, rows + batch, units);
+    size("The cells' tanh", cellTanh, rows, units);
+    return rows / batch;
+  }
+
+  private static int stepRows(int batch, int units, FloatBuffer gates) {
+    if (batch < 1 || units < 1) {
+      throw new IllegalArgumentException(
+          "An LSTM has at least one unit and a batch of one, not %d and %d"
+              .formatted(units, batch));
+    }
+    int rows = gates.remaining() / Math.multiplyExact(4, units);
+    size("The gates", gates, rows / batch * batch, Math.multiplyExact(4, units));
+    return rows;
+  }
+
+  public static void lstmPanels(FloatBuffer panels, int inner, int cols) {
+    size("The panels", panels, Kernels.panelFloats(inner, cols), 1);
+  }
+
+  public static void lstmCodes(
+      Quantizer quantizer, MultibitMatrix weights, MultibitMatrix codes, int batch, int steps) {
+    int units = codes.cols();
+    quantizer.checkBits(codes.bits());
+    if (codes.lanes() != MultibitMatrix.ACTIVATION_LANES
+        || codes.rows() != steps * batch
+        || weights.lanes() != MultibitMatrix.WEIGHT_LANES
+        || weights.rows() != 4 * units
+        || weights.cols() != units) {
+      throw new IllegalArgumentException(
+          "Weights [%d, %d] and codes [%d, %d] of %d bits do not fit %d steps of a batch of %d"
+              .formatted(
+                  weights.rows(), weights.cols(), codes.rows(), units, codes.bits(), steps, batch));
+    }
+  }
+
+  /** Returns the number of time steps. */
+  public static int lstmBackwardSteps(
+      int first,
+      int batch,
+      int units,
+      FloatBuffer gates,
+      FloatBuffer cells,
+      FloatBuffer cellTanh,
+      FloatBuffer hiddenGradients,
+      FloatBuffer cellGradient,
+      FloatBuffer gateGradients) {
+    int rows = stepRows(batch, units, gates);
+    size("The cells", cells, rows + batch, units);
+    size("The cells' tanh", cellTanh, rows, units);
+    size("The hidden states' gradients", hiddenGradients, rows, units);
+    size("The cell's gradient", cellGradient, batch, units);
+    size("The gates' gradients", gateGradients, rows, Math.multiplyExact(4, units));
+    if (first < 0 || first > rows / batch) {
+      throw new IllegalArgumentException(
+          "Step %d is none of a sequence of %d".formatted(first, rows / batch));
+    }
+    return rows / batch;
   }
 
   /** Returns the number of rows of a step: of {@code states}, [B, units]. */

@@ -257,12 +257,32 @@ public interface Kernels {
   }
 
   /**
-   * Whether {@link #multiplyPanels} is faster here than BLAS for a batch of a few dozens. Plain
-   * Java is not.
+   * Whether the full-precision products here are faster than BLAS, {@link #multiplyPanels} and
+   * {@link #multiply(FloatBuffer, boolean, FloatBuffer, int, int, int, float, boolean,
+   * FloatBuffer)}. Plain Java's are not.
    */
-  default boolean panelsPay() {
+  default boolean productsPay() {
     return false;
   }
+
+  /**
+   * {@code c = alpha op(a) b} in full precision, or {@code c += alpha op(a) b}.
+   *
+   * @param a [rows, inner], or [inner, rows] if {@code transposed}
+   * @param b [inner, cols]
+   * @param add to c
+   * @param c [rows, cols]
+   */
+  void multiply(
+      FloatBuffer a,
+      boolean transposed,
+      FloatBuffer b,
+      int rows,
+      int inner,
+      int cols,
+      float alpha,
+      boolean add,
+      FloatBuffer c);
 
   /**
    * Lays out full-precision weights for {@link #multiplyPanels}: panel p holds columns 32p..32p+31,
@@ -274,12 +294,93 @@ public interface Kernels {
   void makePanels(FloatBuffer w, int inner, int cols, boolean transposed, FloatBuffer panels);
 
   /**
-   * {@code out += x w} in full precision, for a small batch and weights that many products share.
+   * {@code out = start + x w} in full precision, for weights that lie transposed or that many
+   * products share.
    *
    * @param x [batch, inner]
    * @param panels of w [inner, cols]
+   * @param start [cols]; null = the product is added to {@code out}
    * @param out [batch, cols]
    */
   void multiplyPanels(
-      FloatBuffer x, int batch, int inner, FloatBuffer panels, int cols, FloatBuffer out);
+      FloatBuffer x,
+      int batch,
+      int inner,
+      FloatBuffer panels,
+      int cols,
+      FloatBuffer start,
+      FloatBuffer out);
+
+  // Whole sequences of an LSTM, time-major: matrices are [steps * batch, .], hidden and cells have
+  // one step more, the state that the sequence starts from. The same bits as step by step.
+
+  /**
+   * Adds the recurrent product to the sums of each step and computes it ({@link #lstmForward}).
+   *
+   * @param panels of the recurrent weights [units, 4 units]
+   * @param gates [steps * batch, 4 units], the sums without the recurrent product
+   * @param hidden [(steps + 1) * batch, units], {@code cells} too
+   */
+  default void lstmForwardSteps(
+      FloatBuffer panels,
+      int batch,
+      int units,
+      FloatBuffer gates,
+      FloatBuffer hidden,
+      FloatBuffer cells,
+      FloatBuffer cellTanh) {
+    LstmSteps.forward(this, panels, batch, units, gates, hidden, cells, cellTanh);
+  }
+
+  /**
+   * The same with quantized weights and a hidden state that is quantized before each step.
+   *
+   * @param weights [4 units, units]
+   * @param codes [steps * batch, units], receives the quantized hidden states
+   * @throws IllegalArgumentException if a hidden state is NaN or infinite
+   */
+  default void lstmForwardSteps(
+      Quantizer quantizer,
+      MultibitMatrix weights,
+      MultibitMatrix codes,
+      int batch,
+      FloatBuffer gates,
+      FloatBuffer hidden,
+      FloatBuffer cells,
+      FloatBuffer cellTanh) {
+    LstmSteps.forward(this, quantizer, weights, codes, batch, gates, hidden, cells, cellTanh);
+  }
+
+  /**
+   * The gradient of a sequence ({@link #lstmBackward}), from its last step back.
+   *
+   * @param panels of the recurrent weights, transposed: [4 units, units]
+   * @param first step that gradients flow back to; the gradients before it are left alone
+   * @param hiddenGradients [steps * batch, units], from above; what flows back is added
+   * @param cellGradient [batch, units], as for {@link #lstmBackward}
+   */
+  default void lstmBackwardSteps(
+      FloatBuffer panels,
+      int first,
+      int batch,
+      int units,
+      FloatBuffer gates,
+      FloatBuffer cells,
+      FloatBuffer cellTanh,
+      FloatBuffer hiddenGradients,
+      FloatBuffer cellGradient,
+      FloatBuffer gateGradients) {
+    LstmSteps.backward(
+        this,
+        panels,
+        first,
+        batch,
+        units,
+        gates,
+        cells,
+        cellTanh,
+        hiddenGradients,
+        cellGradient,
+        gateGradients);
+  }
 }

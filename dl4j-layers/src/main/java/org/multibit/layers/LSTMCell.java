@@ -2,6 +2,8 @@ package org.multibit.layers;
 
 import java.util.List;
 import org.multibit.core.Kernels;
+import org.multibit.core.MultibitMatrix;
+import org.multibit.core.Quantizer;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.api.ops.impl.transforms.strict.Sigmoid;
@@ -48,6 +50,57 @@ final class LSTMCell extends RecurrentCell {
     super.resize(type, time, batch, units);
     cells.resize(type, time + 1, batch, 1, units);
     cellTanh.resize(type, time, batch, 1, units);
+  }
+
+  @Override
+  void forward(PanelProduct product, int time) {
+    if (product.panels() == null) {
+      super.forward(product, time);
+      return;
+    }
+    Kernels.get()
+        .lstmForwardSteps(
+            product.panels(),
+            batch,
+            units,
+            gates.floats(),
+            hidden.floats(),
+            cells.floats(),
+            cellTanh.floats());
+  }
+
+  @Override
+  void forward(Quantizer quantizer, MultibitMatrix weights, MultibitMatrix codes) {
+    Kernels.get()
+        .lstmForwardSteps(
+            quantizer,
+            weights,
+            codes,
+            batch,
+            gates.floats(),
+            hidden.floats(),
+            cells.floats(),
+            cellTanh.floats());
+  }
+
+  @Override
+  void backward(PanelProduct product, int first, int time) {
+    if (product.panels() == null) {
+      super.backward(product, first, time);
+      return;
+    }
+    Kernels.get()
+        .lstmBackwardSteps(
+            product.panels(),
+            first,
+            batch,
+            units,
+            gates.floats(),
+            cells.floats(),
+            cellTanh.floats(),
+            hiddenGradients.floats(),
+            carriedGradient.floats(),
+            gateGradients.floats());
   }
 
   @Override

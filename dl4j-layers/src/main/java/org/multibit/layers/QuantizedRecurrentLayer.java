@@ -1,5 +1,6 @@
 package org.multibit.layers;
 
+import java.lang.ref.Reference;
 import java.util.Arrays;
 import java.util.Map;
 import org.deeplearning4j.nn.api.MaskState;
@@ -46,7 +47,8 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
   private final Steps x = new Steps(); // quantized input after dropout [T*B, nIn]
   private final DropoutMask dropout = new DropoutMask(); // of x
   private final RecurrentCell cell;
-  private final RecurrentProduct product = new RecurrentProduct();
+  private final PanelProduct inputProduct = new PanelProduct();
+  private final PanelProduct product = new PanelProduct();
   private final Steps hiddenCodes = new Steps(); // quantized h_0 .. h_{T-1} [T*B, H]
 
   private Pass tape;
@@ -202,8 +204,7 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
     for (long from = 0; from < time; from += chunk) {
       long to = Math.min(time, from + chunk);
       cell.resize(dataType, to - from, batch, layerConf().getNOut());
-      consume(steps(timeMajor, from, to), w, training);
-      TimeMajor.addToRows(b, cell.gates.all());
+      consume(steps(timeMajor, from, to), w, b, training);
       if (rb != null) {
         TimeMajor.clear(cell.recurrentSums().all());
         TimeMajor.addToRows(rb, cell.recurrentSums().all());
@@ -230,12 +231,12 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
   }
 
   /**
-   * Quantizes the input, drops some of it out into {@link #x}, and makes its product with W the
-   * cell's sums.
+   * Quantizes the input, drops some of it out into {@link #x}, and makes its product with W and the
+   * bias the cell's sums.
    *
    * @param input [T, B, nIn]
    */
-  private void consume(INDArray input, Weights w, boolean training) {
+  private void consume(INDArray input, Weights w, INDArray b, boolean training) {
     long rows = input.size(0) * input.size(1);
     Quantization quantization = layerConf().getInputActivationQuantization();
     x.resize(dataType, input.size(0), input.size(1), 1, input.size(2));
@@ -254,45 +255,47 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
     }
     dropout.apply(x.all());
     if (codes == null || w.packed == null) {
-      TimeMajor.multiply(x.all(), false, w.values, true, cell.gates.all(), 1, 0);
+      inputProduct.start(w.values, true);
+      inputProduct.multiply(x.all(), b, cell.gates.all());
       return;
     }
     Kernels.get().scale(codes.coefficients(), dropout.factor());
-    cell.gates.all().assign(0);
     Kernels.get()
-        .multiply(w.packed, codes, dropout.bits(0, rows), null, FloatRows.of(cell.gates.all()));
+        .multiply(
+            w.packed,
+            codes,
+            dropout.bits(0, rows),
+            FloatRows.of(b),
+            FloatRows.of(cell.gates.all()));
+    Reference.reachabilityFence(b);
   }
 
   /** Runs the cell over its steps; leaves the tape. */
   private void recur(Weights rw, int time, long batch, boolean training) {
     Quantization quantization = layerConf().getRecurrentActivationQuantization();
-    Steps sums = cell.recurrentSums();
-    if (rw.packed == null || quantization == null) {
-      product.start(rw.values, true);
-    }
     if (quantization == null) {
-      for (int t = 0; t < time; t++) {
-        product.add(cell.hidden, t, sums, t);
-        cell.forward(t);
-      }
+      product.start(rw.values, true);
+      cell.forward(product, time);
       return;
     }
     long units = layerConf().getNOut();
     MultibitMatrix codes = hiddenQuantizer.packed(quantization, time * batch, units);
     hiddenCodes.resize(dataType, time, batch, 1, units);
+    if (rw.packed != null) {
+      hiddenQuantizer.run(
+          layerId(), () -> cell.forward(quantization.quantizer(), rw.packed, codes));
+      if (training) {
+        RowQuantizer.unpack(codes, hiddenCodes.all());
+      }
+      return;
+    }
+    product.start(rw.values, true);
     for (int t = 0; t < time; t++) {
       MultibitMatrix step = codes.rows((int) (t * batch), (int) ((t + 1) * batch));
       hiddenQuantizer.pack(quantization, cell.hidden.floats(t), step, layerId());
-      if (rw.packed != null) {
-        Kernels.get().multiply(rw.packed, step, null, null, sums.floats(t));
-      } else {
-        RowQuantizer.unpack(step, hiddenCodes.step(t));
-        product.add(hiddenCodes, t, sums, t);
-      }
+      RowQuantizer.unpack(step, hiddenCodes.step(t));
+      product.add(hiddenCodes, t, cell.recurrentSums(), t);
       cell.forward(t);
-    }
-    if (training && rw.packed != null) {
-      RowQuantizer.unpack(codes, hiddenCodes.all());
     }
   }
 
@@ -401,12 +404,7 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
     Steps dh = cell.hiddenGradients;
     product.start(tape.rw.values, false);
     dh.all().reshape('c', time, batch, units).assign(epsilon.permute(2, 0, 1));
-    for (int t = time - 1; t >= first; t--) {
-      if (t < time - 1) {
-        product.add(du, t + 1, dh, t);
-      }
-      cell.backward(t);
-    }
+    cell.backward(product, first, time);
     if (first > 0) {
       dz.steps(0, first).assign(0);
       du.steps(0, first).assign(0);

@@ -40,6 +40,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
   private final Scratch logits = new Scratch();
   private final Scratch noBias = new Scratch();
   private final Scratch sums = new Scratch();
+  private final PanelProduct product = new PanelProduct();
   private final DropoutMask dropout = new DropoutMask();
   private final RowQuantizer weightQuantizer = RowQuantizer.ofWeights("weights");
   private final RowQuantizer inputQuantizer = RowQuantizer.ofActivations("input");
@@ -62,6 +63,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
    * @param b [nOut], zeros without a bias
    * @param codes of x before dropout, with coefficients as after it; null unless both operands are
    *     quantized, and so is {@code packed}, of w
+   * @param product with w, where it is not packed
    * @param dropout mask of x
    */
   private record Operands(
@@ -70,6 +72,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
       INDArray b,
       MultibitMatrix codes,
       MultibitMatrix packed,
+      PanelProduct product,
       DropoutMask dropout) {
 
     INDArray x(long from, long to) {
@@ -79,19 +82,18 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
     /** Rows from..to-1 of x W + b. */
     void product(long from, long to, INDArray into) {
       if (packed == null) {
-        TimeMajor.multiply(x(from, to), false, w, true, into, 1, 0);
-        TimeMajor.addToRows(b, into);
-      } else {
-        into.assign(0);
-        TimeMajor.addToRows(b, into);
-        Kernels.get()
-            .multiply(
-                packed,
-                codes.rows((int) from, (int) to),
-                dropout.bits(from, to),
-                null,
-                FloatRows.of(into));
+        product.multiply(x(from, to), b, into);
+        return;
       }
+      Kernels.get()
+          .multiply(
+              packed,
+              codes.rows((int) from, (int) to),
+              dropout.bits(from, to),
+              FloatRows.of(b),
+              FloatRows.of(into));
+      Reference.reachabilityFence(b);
+      Reference.reachabilityFence(into);
     }
   }
 
@@ -129,12 +131,16 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
     }
     dropout.apply(x);
     boolean bothPacked = codes != null && packed != null;
+    if (!bothPacked) {
+      product.start(w, true);
+    }
     return new Operands(
         x,
         w,
         hasBias() ? getParamWithNoise(B, training, workspaceMgr) : zeros(),
         bothPacked ? codes : null,
         bothPacked ? packed : null,
+        product,
         dropout);
   }
 

@@ -1,12 +1,15 @@
 package org.multibit.layers;
 
 import java.util.List;
+import org.multibit.core.Kernels;
+import org.multibit.core.MultibitMatrix;
+import org.multibit.core.Quantizer;
 import org.nd4j.linalg.api.buffer.DataType;
 
 /**
  * The element-wise arithmetic of a recurrent cell's time steps, and what a forward pass keeps for
- * its gradient. In FLOAT a step is one call of {@link org.multibit.core.Kernels}; in DOUBLE
- * (gradient checks) it is ND4J operations. G gates have H units each.
+ * its gradient. In FLOAT a step is one call of {@link Kernels}; in DOUBLE (gradient checks) it is
+ * ND4J operations. G gates have H units each.
  */
 abstract class RecurrentCell {
   /** The sums of the input's product, then the gates, [T*B, G H]. */
@@ -26,6 +29,7 @@ abstract class RecurrentCell {
 
   private final int gateCount;
   DataType type;
+  int batch;
   int units;
 
   RecurrentCell(int gateCount) {
@@ -47,6 +51,7 @@ abstract class RecurrentCell {
   /** Readies the memory of a forward pass. */
   void resize(DataType type, long time, long batch, long units) {
     this.type = type;
+    this.batch = Math.toIntExact(batch);
     this.units = Math.toIntExact(units);
     gates.resize(type, time, batch, gateCount, units);
     hidden.resize(type, time + 1, batch, 1, units);
@@ -57,6 +62,46 @@ abstract class RecurrentCell {
     gateGradients.resize(type, time, batch, gateCount, units);
     hiddenGradients.resize(type, time, batch, 1, units);
     carriedGradient.resize(type, 1, batch, 1, units).all().assign(0);
+  }
+
+  /**
+   * All steps, with the recurrent product before each.
+   *
+   * @param product with the recurrent weights
+   */
+  void forward(PanelProduct product, int time) {
+    for (int t = 0; t < time; t++) {
+      product.add(hidden, t, recurrentSums(), t);
+      forward(t);
+    }
+  }
+
+  /**
+   * All steps with quantized recurrent weights and hidden states; in FLOAT alone.
+   *
+   * @param codes [T*B, H], receives the quantized hidden states
+   */
+  void forward(Quantizer quantizer, MultibitMatrix weights, MultibitMatrix codes) {
+    for (int t = 0; t < codes.rows() / batch; t++) {
+      MultibitMatrix step = codes.rows(t * batch, (t + 1) * batch);
+      Kernels.get().quantize(quantizer, hidden.floats(t), step);
+      Kernels.get().multiply(weights, step, null, null, recurrentSums().floats(t));
+      forward(t);
+    }
+  }
+
+  /**
+   * The gradients of all steps, from the last back to {@code first}.
+   *
+   * @param product with the recurrent weights, transposed
+   */
+  void backward(PanelProduct product, int first, int time) {
+    for (int t = time - 1; t >= first; t--) {
+      if (t < time - 1) {
+        product.add(recurrentGradients(), t + 1, hiddenGradients, t);
+      }
+      backward(t);
+    }
   }
 
   /** Step t, from sums and the states at t to gates and the states at t+1. */

@@ -65,8 +65,13 @@ final class RowQuantizer {
 
   /** As {@link #pack(Quantization, INDArray, String)}, into codes of this quantizer. */
   void pack(Quantization quantization, FloatBuffer from, MultibitMatrix into, String layer) {
+    run(layer, () -> Kernels.get().quantize(quantization.quantizer(), from, into));
+  }
+
+  /** Runs kernels that quantize here. */
+  void run(String layer, Runnable kernels) {
     try {
-      Kernels.get().quantize(quantization.quantizer(), from, into);
+      kernels.run();
     } catch (IllegalArgumentException notFinite) {
       throw new ArithmeticException(
           "%s, %s: %s; training has diverged, use a smaller learning rate"

@@ -20,6 +20,7 @@ final class Steps {
   private INDArray[] parts;
   private INDArray[][] stepParts;
   private FloatBuffer[] stepFloats;
+  private FloatBuffer floats;
 
   /** Gives it a shape; the content is unspecified afterwards if the shape is another. */
   Steps resize(DataType type, long time, long batch, int parts, long columns) {
@@ -35,6 +36,7 @@ final class Steps {
         this.parts = split(all, parts, columns);
         steps = new INDArray[(int) time];
         stepParts = new INDArray[(int) time][];
+        floats = type == DataType.FLOAT ? FloatRows.of(all) : null;
         stepFloats = new FloatBuffer[type == DataType.FLOAT ? (int) time : 0];
         for (int t = 0; t < time; t++) {
           steps[t] = steps(t, t + 1);
@@ -67,6 +69,11 @@ final class Steps {
   /** Step t, [B, parts * C]. */
   INDArray step(int t) {
     return steps[t];
+  }
+
+  /** The memory of all steps, which lives as long as this; in FLOAT alone. */
+  FloatBuffer floats() {
+    return floats;
   }
 
   /** The memory of step t, which lives as long as this; in FLOAT alone. */

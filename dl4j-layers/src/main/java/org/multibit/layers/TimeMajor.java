@@ -38,8 +38,9 @@ final class TimeMajor {
   }
 
   /**
-   * {@code c = alpha op(a) op(b) + beta c} for a 'c'-ordered c, which ND4J's gemm takes only
-   * transposed. None of the arrays is copied.
+   * {@code c = alpha op(a) op(b) + beta c} for a 'c'-ordered c, by {@link Kernels} where they are
+   * faster, else by BLAS, through ND4J's gemm, which takes such a c only transposed. None of the
+   * arrays is copied.
    */
   static void multiply(
       INDArray a,
@@ -49,6 +50,29 @@ final class TimeMajor {
       INDArray c,
       double alpha,
       double beta) {
+    if (!transposeB
+        && (beta == 0 || beta == 1)
+        && Kernels.get().productsPay()
+        && areRows(a)
+        && areRows(b)
+        && areRows(c)) {
+      int inner = (int) b.size(0);
+      Kernels.get()
+          .multiply(
+              FloatRows.of(a),
+              transposeA,
+              FloatRows.of(b),
+              (int) c.size(0),
+              inner,
+              (int) c.size(1),
+              (float) alpha,
+              beta == 1,
+              FloatRows.of(c));
+      Reference.reachabilityFence(a);
+      Reference.reachabilityFence(b);
+      Reference.reachabilityFence(c);
+      return;
+    }
     Nd4j.gemm(b, a, c.transpose(), !transposeB, !transposeA, alpha, beta);
   }
 
@@ -130,6 +154,10 @@ final class TimeMajor {
   static void clear(INDArray array) {
     Pointer.memset(array.data().addressPointer(), 0, array.length() * array.dataType().width());
     Reference.reachabilityFence(array);
+  }
+
+  private static boolean areRows(INDArray matrix) {
+    return areFloats(matrix) && FloatRows.isContiguous(matrix);
   }
 
   private static boolean areFloats(INDArray array) {

@@ -16,6 +16,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.multibit.core.JavaKernels;
 import org.multibit.core.KernelsInUse;
+import org.multibit.core.LstmSteps;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantization;
 import org.multibit.core.Quantizer;
@@ -61,6 +62,20 @@ class TrainingStepTest {
 
     Replaying(Queue<MultibitMatrix> recorded) {
       this.recorded = recorded;
+    }
+
+    /** Step by step, to the same bits, so that codes can be put in between. */
+    @Override
+    public void lstmForwardSteps(
+        Quantizer quantizer,
+        MultibitMatrix weights,
+        MultibitMatrix codes,
+        int batch,
+        FloatBuffer gates,
+        FloatBuffer hidden,
+        FloatBuffer cells,
+        FloatBuffer cellTanh) {
+      LstmSteps.forward(this, quantizer, weights, codes, batch, gates, hidden, cells, cellTanh);
     }
 
     @Override

@@ -403,17 +403,85 @@ final class Bindings {
       @Cast("int64_t") long last,
       FloatPointer panels);
 
+  @Name("multibit::MultiplyDense")
+  static native void multiplyDense(
+      @Cast("const multibit::Kernels*") long kernels,
+      @Cast("const float*") FloatPointer a,
+      @Cast("bool") boolean transposed,
+      @Cast("const float*") FloatPointer b,
+      @Cast("int64_t") long rows,
+      @Cast("int64_t") long inner,
+      @Cast("int64_t") long cols,
+      float alpha,
+      @Cast("bool") boolean add,
+      @Cast("int64_t") long first,
+      @Cast("int64_t") long last,
+      FloatPointer c);
+
   @Name("multibit::MultiplyPanels")
   static native void multiplyPanels(
       @Cast("const multibit::Kernels*") long kernels,
       @Cast("const float*") FloatPointer x,
-      @Cast("int64_t") long batch,
       @Cast("int64_t") long inner,
       @Cast("const float*") FloatPointer panels,
+      @Cast("int64_t") long cols,
+      @Cast("const float*") FloatPointer start,
       @Cast("int64_t") long first,
       @Cast("int64_t") long last,
-      @Cast("int64_t") long cols,
       FloatPointer out);
+
+  @Name("multibit::LstmForwardSteps")
+  static native void lstmForwardSteps(
+      @Cast("const multibit::Kernels*") long kernels,
+      @Cast("int64_t") long steps,
+      @Cast("int64_t") long batch,
+      @Cast("int64_t") long first,
+      @Cast("int64_t") long last,
+      @Cast("int64_t") long units,
+      @Cast("const float*") FloatPointer panels,
+      FloatPointer gates,
+      FloatPointer hidden,
+      FloatPointer cells,
+      FloatPointer cellTanh);
+
+  @Name("multibit::LstmForwardSteps")
+  static native @Cast("int64_t") long lstmForwardSteps(
+      @Cast("const multibit::Kernels*") long kernels,
+      int method,
+      int cycles,
+      float scale,
+      @Cast("const uint64_t*") LongPointer weightPlanes,
+      @Cast("const float*") FloatPointer weightCoefficients,
+      int weightBits,
+      @Cast("uint64_t*") LongPointer planes,
+      FloatPointer coefficients,
+      int bits,
+      @Cast("int64_t") long steps,
+      @Cast("int64_t") long batch,
+      @Cast("int64_t") long first,
+      @Cast("int64_t") long last,
+      @Cast("int64_t") long units,
+      FloatPointer gates,
+      FloatPointer hidden,
+      FloatPointer cells,
+      FloatPointer cellTanh);
+
+  @Name("multibit::LstmBackwardSteps")
+  static native void lstmBackwardSteps(
+      @Cast("const multibit::Kernels*") long kernels,
+      @Cast("int64_t") long firstStep,
+      @Cast("int64_t") long steps,
+      @Cast("int64_t") long batch,
+      @Cast("int64_t") long first,
+      @Cast("int64_t") long last,
+      @Cast("int64_t") long units,
+      @Cast("const float*") FloatPointer panels,
+      @Cast("const float*") FloatPointer gates,
+      @Cast("const float*") FloatPointer cells,
+      @Cast("const float*") FloatPointer cellTanh,
+      FloatPointer hiddenGradients,
+      FloatPointer cellGradient,
+      FloatPointer gateGradients);
 
   @Name("multibit::CallForText")
   static native @Cast("const char*") BytePointer callForText(@Cast("const void*") Pointer function);

@@ -23,6 +23,7 @@ import org.multibit.core.Greedy;
 import org.multibit.core.JavaKernels;
 import org.multibit.core.KernelChecks;
 import org.multibit.core.Kernels;
+import org.multibit.core.LstmSteps;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Optimal;
 import org.multibit.core.Quantizer;
@@ -40,6 +41,9 @@ public class NativeKernels implements Kernels {
 
   /** About as many elements or word products as are worth a thread's start. */
   private static final long LEAST_WORK = 1 << 15;
+
+  /** Rows that full-precision products compute at once, on the widest tiers. */
+  private static final int TILE_ROWS = 12;
 
   /** Elements that are added up by themselves, so that a sum does not depend on the threads. */
   private static final int CHUNK = 1 << 16;
@@ -617,8 +621,37 @@ public class NativeKernels implements Kernels {
   }
 
   @Override
-  public boolean panelsPay() {
+  public boolean productsPay() {
     return true;
+  }
+
+  @Override
+  public void multiply(
+      FloatBuffer a,
+      boolean transposed,
+      FloatBuffer b,
+      int rows,
+      int inner,
+      int cols,
+      float alpha,
+      boolean add,
+      FloatBuffer c) {
+    KernelChecks.multiply(a, b, rows, inner, cols, c);
+    FloatPointer left = pointer(a);
+    FloatPointer right = pointer(b);
+    FloatPointer to = written(c);
+    forParts(
+        rows,
+        TILE_ROWS,
+        (long) inner * cols / 8,
+        (first, last) -> {
+          Bindings.multiplyDense(
+              kernels, left, transposed, right, rows, inner, cols, alpha, add, first, last, to);
+          return -1;
+        });
+    Reference.reachabilityFence(a);
+    Reference.reachabilityFence(b);
+    Reference.reachabilityFence(c);
   }
 
   @Override
@@ -641,22 +674,167 @@ public class NativeKernels implements Kernels {
 
   @Override
   public void multiplyPanels(
-      FloatBuffer x, int batch, int inner, FloatBuffer panels, int cols, FloatBuffer out) {
-    KernelChecks.multiplyPanels(x, batch, inner, panels, cols, out);
+      FloatBuffer x,
+      int batch,
+      int inner,
+      FloatBuffer panels,
+      int cols,
+      FloatBuffer start,
+      FloatBuffer out) {
+    KernelChecks.multiplyPanels(x, batch, inner, panels, cols, start, out);
+    FloatPointer bias = start == null ? null : pointer(start);
     FloatPointer from = pointer(x);
     FloatPointer w = pointer(panels);
     FloatPointer to = written(out);
     forParts(
-        Kernels.panels(cols),
-        1,
-        (long) batch * inner * 2,
+        batch,
+        batch < 4 * TILE_ROWS ? 1 : TILE_ROWS,
+        (long) inner * cols / 8,
         (first, last) -> {
-          Bindings.multiplyPanels(kernels, from, batch, inner, w, first, last, cols, to);
+          Bindings.multiplyPanels(kernels, from, inner, w, cols, bias, first, last, to);
           return -1;
         });
     Reference.reachabilityFence(x);
+    Reference.reachabilityFence(start);
     Reference.reachabilityFence(panels);
     Reference.reachabilityFence(out);
+  }
+
+  @Override
+  public void lstmForwardSteps(
+      FloatBuffer panels,
+      int batch,
+      int units,
+      FloatBuffer gates,
+      FloatBuffer hidden,
+      FloatBuffer cells,
+      FloatBuffer cellTanh) {
+    int steps = KernelChecks.lstmSteps(batch, units, gates, hidden, cells, cellTanh);
+    KernelChecks.lstmPanels(panels, units, 4 * units);
+    FloatPointer w = pointer(panels);
+    FloatPointer z = written(gates);
+    FloatPointer h = written(hidden);
+    FloatPointer c = written(cells);
+    FloatPointer tanh = written(cellTanh);
+    forSequences(
+        batch,
+        (first, last) -> {
+          Bindings.lstmForwardSteps(kernels, steps, batch, first, last, units, w, z, h, c, tanh);
+          return -1;
+        });
+    fence(panels, gates, hidden, cells, cellTanh);
+  }
+
+  @Override
+  public void lstmForwardSteps(
+      Quantizer quantizer,
+      MultibitMatrix weights,
+      MultibitMatrix codes,
+      int batch,
+      FloatBuffer gates,
+      FloatBuffer hidden,
+      FloatBuffer cells,
+      FloatBuffer cellTanh) {
+    int method = method(quantizer);
+    if (method < 0) {
+      LstmSteps.forward(this, quantizer, weights, codes, batch, gates, hidden, cells, cellTanh);
+      return;
+    }
+    int units = codes.cols();
+    int steps = KernelChecks.lstmSteps(batch, units, gates, hidden, cells, cellTanh);
+    KernelChecks.lstmCodes(quantizer, weights, codes, batch, steps);
+    int cycles = quantizer instanceof Alternating a ? a.cycles() : 0;
+    float scale = quantizer instanceof Alternating a ? a.scale() : 1;
+    Operands o = new Operands(weights, codes, null, null);
+    FloatPointer z = written(gates);
+    FloatPointer h = written(hidden);
+    FloatPointer c = written(cells);
+    FloatPointer tanh = written(cellTanh);
+    long bad =
+        forSequences(
+            batch,
+            (first, last) ->
+                Bindings.lstmForwardSteps(
+                    kernels,
+                    method,
+                    cycles,
+                    scale,
+                    o.weightPlanes,
+                    o.weightCoefficients,
+                    weights.bits(),
+                    o.activationPlanes,
+                    o.activationCoefficients,
+                    codes.bits(),
+                    steps,
+                    batch,
+                    first,
+                    last,
+                    units,
+                    z,
+                    h,
+                    c,
+                    tanh));
+    o.fence();
+    if (bad < -1) {
+      throw new OutOfMemoryError("No memory to quantize %d columns".formatted(units));
+    }
+    if (bad >= 0) {
+      float value = hidden.get(hidden.position() + (int) bad);
+      throw JavaKernels.notFinite(value, bad / units, bad % units);
+    }
+    fence(gates, hidden, cells, cellTanh);
+  }
+
+  @Override
+  public void lstmBackwardSteps(
+      FloatBuffer panels,
+      int first,
+      int batch,
+      int units,
+      FloatBuffer gates,
+      FloatBuffer cells,
+      FloatBuffer cellTanh,
+      FloatBuffer hiddenGradients,
+      FloatBuffer cellGradient,
+      FloatBuffer gateGradients) {
+    int steps =
+        KernelChecks.lstmBackwardSteps(
+            first,
+            batch,
+            units,
+            gates,
+            cells,
+            cellTanh,
+            hiddenGradients,
+            cellGradient,
+            gateGradients);
+    KernelChecks.lstmPanels(panels, 4 * units, units);
+    FloatPointer w = pointer(panels);
+    FloatPointer z = pointer(gates);
+    FloatPointer c = pointer(cells);
+    FloatPointer tanh = pointer(cellTanh);
+    FloatPointer dh = written(hiddenGradients);
+    FloatPointer dc = written(cellGradient);
+    FloatPointer dz = written(gateGradients);
+    forSequences(
+        batch,
+        (from, to) -> {
+          Bindings.lstmBackwardSteps(
+              kernels, first, steps, batch, from, to, units, w, z, c, tanh, dh, dc, dz);
+          return -1;
+        });
+    fence(panels, gates, cells, cellTanh, hiddenGradients, cellGradient, gateGradients);
+  }
+
+  private static void fence(FloatBuffer... buffers) {
+    for (FloatBuffer buffer : buffers) {
+      Reference.reachabilityFence(buffer);
+    }
+  }
+
+  /** As many parts as threads: a part reads all weights at every step. */
+  private static long forSequences(int batch, LongBinaryOperator task) {
+    return inParts(batch, 1, Math.min(threads(), batch), task);
   }
 
   private static LongPointer pointer(LongBuffer buffer) {
@@ -695,11 +873,18 @@ public class NativeKernels implements Kernels {
   /** The same with parts that begin at multiples of {@code step}. */
   private static long forParts(int rows, int step, long workPerRow, LongBinaryOperator task) {
     long steps = (rows + step - 1) / step;
-    ForkJoinPool pool = ForkJoinTask.getPool();
-    int threads =
-        pool != null ? pool.getParallelism() : 1 + ForkJoinPool.getCommonPoolParallelism();
+    int threads = threads();
     long wanted = threads == 1 ? 1 : Math.min(4L * threads, rows * workPerRow / LEAST_WORK);
-    int parts = (int) Math.max(1, Math.min(steps, wanted));
+    return inParts(rows, step, (int) Math.max(1, Math.min(steps, wanted)), task);
+  }
+
+  private static int threads() {
+    ForkJoinPool pool = ForkJoinTask.getPool();
+    return pool != null ? pool.getParallelism() : 1 + ForkJoinPool.getCommonPoolParallelism();
+  }
+
+  private static long inParts(int rows, int step, int parts, LongBinaryOperator task) {
+    long steps = (rows + step - 1) / step;
     if (parts == 1) {
       return rows == 0 ? -1 : task.applyAsLong(0, rows);
     }

@@ -15,9 +15,11 @@ import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.multibit.core.Alternating;
 import org.multibit.core.JavaKernels;
 import org.multibit.core.Kernels;
+import org.multibit.core.LstmSteps;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantizer;
 import org.multibit.core.Quantizers;
@@ -383,10 +385,96 @@ class NativeKernelsTest {
       assertSameBits(expectedPanels, panels, "panels");
       FloatBuffer expected = gaussians(batch * cols, 4);
       FloatBuffer actual = copy(expected);
-      JAVA.multiplyPanels(x, batch, inner, panels, cols, expected);
-      kernels.multiplyPanels(x, batch, inner, panels, cols, actual);
-      assertClose(expected, actual, 1e-5, kernels.name());
+      for (FloatBuffer start : new FloatBuffer[] {null, gaussians(cols, 5)}) {
+        JAVA.multiplyPanels(x, batch, inner, panels, cols, start, expected);
+        kernels.multiplyPanels(x, batch, inner, panels, cols, start, actual);
+        assertClose(expected, actual, 1e-5, kernels.name());
+      }
+      for (boolean add : new boolean[] {false, true}) {
+        JAVA.multiply(x, transposed, w, batch, inner, cols, 0.5f, add, expected);
+        kernels.multiply(x, transposed, w, batch, inner, cols, 0.5f, add, actual);
+        assertClose(expected, actual, 1e-5, kernels.name());
+      }
     }
+  }
+
+  /** Whole sequences are those of single steps, to the bit. */
+  @ParameterizedTest
+  @ValueSource(ints = {1, 4, 23})
+  void sequencesAreTheirSteps(int batch) {
+    int units = 70;
+    int steps = 3;
+    int rows = steps * batch;
+    for (String tier : NativeKernels.supportedTiers()) {
+      NativeKernels kernels = new NativeKernels(tier);
+      FloatBuffer weights = gaussians(4 * units * units, 1);
+      FloatBuffer panels = floats(Kernels.panelFloats(units, 4 * units));
+      kernels.makePanels(weights, units, 4 * units, true, panels);
+      MultibitMatrix packed = MultibitMatrix.weights(4 * units, units, 2);
+      kernels.quantize(new Alternating(), weights, packed);
+      FloatBuffer[] gates = twice(gaussians(rows * 4 * units, 2));
+      FloatBuffer[] hidden = twice(gaussians((rows + batch) * units, 3));
+      FloatBuffer[] cells = twice(gaussians((rows + batch) * units, 4));
+      FloatBuffer[] tanh = twice(floats(rows * units));
+      MultibitMatrix[] codes = {
+        MultibitMatrix.activations(rows, units, 3), MultibitMatrix.activations(rows, units, 3)
+      };
+      LstmSteps.forward(
+          kernels,
+          new Alternating(),
+          packed,
+          codes[0],
+          batch,
+          gates[0],
+          hidden[0],
+          cells[0],
+          tanh[0]);
+      kernels.lstmForwardSteps(
+          new Alternating(), packed, codes[1], batch, gates[1], hidden[1], cells[1], tanh[1]);
+      assertEquals(codes[0].planes(), codes[1].planes());
+      assertSameBits(hidden[0], hidden[1], tier);
+      LstmSteps.forward(kernels, panels, batch, units, gates[0], hidden[0], cells[0], tanh[0]);
+      kernels.lstmForwardSteps(panels, batch, units, gates[1], hidden[1], cells[1], tanh[1]);
+      for (FloatBuffer[] pair : new FloatBuffer[][] {gates, hidden, cells, tanh}) {
+        assertSameBits(pair[0], pair[1], tier);
+      }
+      FloatBuffer back = floats(Kernels.panelFloats(4 * units, units));
+      kernels.makePanels(weights, 4 * units, units, false, back);
+      for (int first : new int[] {0, 1}) {
+        FloatBuffer[] dh = twice(gaussians(rows * units, 5));
+        FloatBuffer[] dc = twice(gaussians(batch * units, 6));
+        FloatBuffer[] dz = twice(gaussians(rows * 4 * units, 7));
+        LstmSteps.backward(
+            kernels, back, first, batch, units, gates[0], cells[0], tanh[0], dh[0], dc[0], dz[0]);
+        kernels.lstmBackwardSteps(
+            back, first, batch, units, gates[1], cells[1], tanh[1], dh[1], dc[1], dz[1]);
+        for (FloatBuffer[] pair : new FloatBuffer[][] {dh, dc, dz}) {
+          assertSameBits(pair[0], pair[1], tier);
+        }
+      }
+      hidden[1].put(units + 3, Float.NaN);
+      if (batch > 1) {
+        String message =
+            assertThrows(
+                    IllegalArgumentException.class,
+                    () ->
+                        kernels.lstmForwardSteps(
+                            new Alternating(),
+                            packed,
+                            codes[1],
+                            batch,
+                            gates[1],
+                            hidden[1],
+                            cells[1],
+                            tanh[1]))
+                .getMessage();
+        assertTrue(message.contains("row 1, column 3"), message);
+      }
+    }
+  }
+
+  private static FloatBuffer[] twice(FloatBuffer values) {
+    return new FloatBuffer[] {values, copy(values)};
   }
 
   @Test

@@ -1,0 +1,86 @@
+package org.multibit.layers;
+
+import java.lang.ref.Reference;
+import java.nio.FloatBuffer;
+import org.multibit.core.FloatRows;
+import org.multibit.core.Kernels;
+import org.nd4j.linalg.api.buffer.DataType;
+import org.nd4j.linalg.api.ndarray.INDArray;
+
+/**
+ * Full-precision products with weights that lie transposed or that the time steps of a sequence
+ * share: by BLAS, or where they are faster by {@link Kernels}, which lay out the weights once.
+ */
+final class PanelProduct {
+  private final Scratch memory = new Scratch();
+  private INDArray weights;
+  private boolean transposed;
+  private INDArray panels;
+
+  /**
+   * Takes the weights, which must not change until the last product.
+   *
+   * @param weights [nIn, nOut], or [nOut, nIn] if transposed; 'c' order
+   */
+  void start(INDArray weights, boolean transposed) {
+    this.weights = weights;
+    this.transposed = transposed;
+    panels = null;
+    int in = (int) weights.size(transposed ? 1 : 0);
+    int out = (int) weights.size(transposed ? 0 : 1);
+    if (weights.dataType() == DataType.FLOAT && Kernels.get().productsPay()) {
+      panels = memory.get(DataType.FLOAT, Kernels.panelFloats(in, out));
+      Kernels.get().makePanels(FloatRows.of(weights), in, out, transposed, FloatRows.of(panels));
+      Reference.reachabilityFence(weights);
+    }
+  }
+
+  /** The weights as {@link Kernels} takes them; null if BLAS is to multiply. */
+  FloatBuffer panels() {
+    return panels == null ? null : FloatRows.of(panels);
+  }
+
+  /** {@code into.step(s) += from.step(t) weights}. */
+  void add(Steps from, int t, Steps into, int s) {
+    if (panels == null) {
+      TimeMajor.multiply(from.step(t), false, weights, transposed, into.step(s), 1, 1);
+      return;
+    }
+    int batch = (int) from.step(t).size(0);
+    int in = (int) from.step(t).size(1);
+    int out = (int) into.step(s).size(1);
+    Kernels.get()
+        .multiplyPanels(from.floats(t), batch, in, FloatRows.of(panels), out, null, into.floats(s));
+    Reference.reachabilityFence(panels);
+  }
+
+  /**
+   * {@code into = bias + x weights}.
+   *
+   * @param x [rows, nIn]
+   * @param bias nOut elements
+   * @param into [rows, nOut], 'c' order
+   */
+  void multiply(INDArray x, INDArray bias, INDArray into) {
+    if (panels == null) {
+      TimeMajor.multiply(x, false, weights, transposed, into, 1, 0);
+      TimeMajor.addToRows(bias, into);
+      return;
+    }
+    int in = (int) x.size(1);
+    int out = (int) into.size(1);
+    Kernels.get()
+        .multiplyPanels(
+            FloatRows.of(x),
+            (int) x.size(0),
+            in,
+            FloatRows.of(panels),
+            out,
+            FloatRows.of(bias),
+            FloatRows.of(into));
+    Reference.reachabilityFence(x);
+    Reference.reachabilityFence(panels);
+    Reference.reachabilityFence(bias);
+    Reference.reachabilityFence(into);
+  }
+}
