@@ -74,8 +74,7 @@ public final class LanguageModel {
           "A model of %d layers runs in the native library alone".formatted(file.layers().size()));
     }
     LanguageModelFile.Layer layer = file.layers().get(0);
-    Settings settings = new Settings();
-    settings.hidden = file.hiddenSize();
+    Settings settings = settings(file);
     MultiLayerNetwork network =
         initialized(
             configuration(
@@ -91,6 +90,14 @@ public final class LanguageModel {
                 1));
     PackedExport.unpack(file, network);
     return network;
+  }
+
+  /** The settings that a file tells of: its shape, with nothing quantized. */
+  public static Settings settings(LanguageModelFile file) {
+    Settings settings = new Settings();
+    settings.bits = Bits.FULL_PRECISION.toString();
+    settings.hidden = file.hiddenSize();
+    return settings;
   }
 
   private static Quantization activations(LanguageModelFile file, int bits) {

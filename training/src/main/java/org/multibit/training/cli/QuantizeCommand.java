@@ -11,12 +11,12 @@ import java.util.concurrent.Callable;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.format.LanguageModelFile;
-import org.multibit.datasets.Corpora;
 import org.multibit.datasets.TextCorpus;
 import org.multibit.training.LanguageModel;
 import org.multibit.training.PackedExport;
 import org.multibit.training.Provenance;
 import org.multibit.training.Run;
+import org.multibit.training.SavedModel;
 import org.multibit.training.Settings;
 import org.multibit.training.UsageException;
 import org.nd4j.linalg.api.ndarray.INDArray;
@@ -30,8 +30,7 @@ import picocli.CommandLine.Option;
         "Quantize a trained model without training it on: relative error of each matrix, and perplexity.",
     sortOptions = false)
 public final class QuantizeCommand implements Callable<Integer> {
-  @Option(names = "--model", required = true, paramLabel = "RUN", description = "the run")
-  Path model;
+  @Mixin ModelOptions model;
 
   @Option(
       names = "--method",
@@ -68,8 +67,8 @@ public final class QuantizeCommand implements Callable<Integer> {
           "Cannot write " + out + ": there is no folder " + out.toAbsolutePath().getParent());
     }
     CommonOptions.start(0);
-    Run run = Run.open(model);
-    Settings settings = run.settings();
+    SavedModel saved = model.open();
+    Settings settings = saved.settings();
     settings.bits = bits;
     settings.method = method;
     settings.cycles = cycles;
@@ -78,10 +77,17 @@ public final class QuantizeCommand implements Callable<Integer> {
     if (settings.parsedBits().weights() == 0) {
       throw new UsageException("--bits fp leaves nothing to quantize: write W/A (2/2) or W/fp");
     }
-    TextCorpus corpus = Corpora.open(data == null ? settings.data : data);
-    run.requireVocabulary(corpus);
-    MultiLayerNetwork network =
-        LanguageModel.from(run.model(), settings, corpus.vocabulary().size());
+    if (data != null) {
+      settings.data = data;
+    }
+    UsageException.require(
+        settings.data != null, "--data is missing: an imported model does not tell its text");
+    TextCorpus corpus = saved.text(settings.data);
+    settings.dataSha256 = corpus.sha256();
+    MultiLayerNetwork parent = saved.model();
+    settings.parent = model.model.toString();
+    settings.parentSha256 = Run.weightsSha256(parent);
+    MultiLayerNetwork network = LanguageModel.from(parent, settings, corpus.vocabulary().size());
     PackedExport export = new PackedExport(network);
     LanguageModelFile packed = export.pack(corpus.vocabulary(), Provenance.of(settings));
 
