@@ -138,10 +138,12 @@ public final class PackedExport {
   /** Rows of 4 gates: block g becomes what block order[g] was. */
   private static INDArray gates(INDArray rows, int[] order) {
     long hidden = rows.size(0) / order.length;
+    // A copy, since ND4J's get() finds nothing where a view of a view lies beyond the length of it.
+    INDArray own = rows.dup('c');
     INDArray[] blocks = new INDArray[order.length];
     for (int g = 0; g < order.length; g++) {
       blocks[g] =
-          rows.get(
+          own.get(
               NDArrayIndex.interval(order[g] * hidden, (order[g] + 1) * hidden),
               NDArrayIndex.all());
     }

@@ -17,7 +17,8 @@ record Parameter(String name, INDArray values) {
    * @throws Refusal if an element is NaN or infinite, or rounds to infinity
    */
   Parameter {
-    values = values.castTo(DataType.FLOAT);
+    // A copy in 'c' order: it does not keep a whole network alive, and no view is taken of a view.
+    values = values.castTo(DataType.FLOAT).dup('c');
     if (values.isNaN().any() || values.isInfinite().any()) {
       throw new Refusal(
           name + " holds NaN or infinite values: the model has diverged or is damaged");
