@@ -40,7 +40,7 @@ typedef struct multibit_model_info {
   int32_t weight_bits;     /* of the recurrent product of layer 0; 0: full precision */
   int32_t activation_bits; /* of the recurrent product of layer 0; 0: full precision */
   int64_t file_bytes;
-  const char* cell; /* "lstm" */
+  const char* cell; /* "lstm" or "gru" */
 } multibit_model_info;
 
 /* The message of the last error in this thread; "" if there was none. Valid until the next call in this thread. */

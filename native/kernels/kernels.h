@@ -62,6 +62,11 @@ struct Kernels {
   // c = sigmoid(f)*c + sigmoid(i)*tanh(g); h = sigmoid(o)*tanh(c). Absolute error of each sigmoid/tanh below 1e-6.
   void (*lstm_cell)(const float* z, int64_t hidden, float* c, float* h);
 
+  // input, recurrent: 3H floats each, gates reset, update, candidate, of the two products (biases already added); h: H
+  // floats, updated. r = sigmoid, z = sigmoid of their sums, n = tanh(input_n + r * recurrent_n), h = (1 - z)*n + z*h.
+  // Errors as lstm_cell.
+  void (*gru_cell)(const float* input, const float* recurrent, int64_t hidden, float* h);
+
   // ln(sum exp(logits)), with the maximum taken out. Error below 1e-6 * max(1, |result|).
   double (*log_sum_exp)(const float* logits, int64_t n);
 
@@ -111,6 +116,17 @@ struct Kernels {
   void (*lstm_backward)(int64_t first_row, int64_t last_row, int64_t hidden, const float* gates, const float* before,
                         const float* cell_tanh, const float* hidden_gradient, float* cell_gradient,
                         float* gate_gradients);
+
+  // The same of a GRU. gates [rows, 3H], reset, update, candidate: sums of the input's product with its bias become
+  // what gru_cell makes of them. recurrent [rows, 3H]: the recurrent product with its bias. before: the hidden state of
+  // the step before, [rows, H]. Writes out, [rows, H].
+  void (*gru_forward)(int64_t first_row, int64_t last_row, int64_t hidden, float* gates, const float* recurrent,
+                      const float* before, float* out);
+  // Its gradient. carried_gradient [rows, H]: what of dL/dout comes from the step after other than by its products;
+  // becomes what goes to the step before so. Writes dL/d(sums) of both products, [rows, 3H] each.
+  void (*gru_backward)(int64_t first_row, int64_t last_row, int64_t hidden, const float* gates, const float* recurrent,
+                       const float* before, const float* hidden_gradient, float* carried_gradient,
+                       float* gate_gradients, float* recurrent_gradients);
 
   // out [batch, cols] += x [batch, inner] * w [inner, cols], columns of panels [first_panel, last_panel). Panel p holds
   // columns p * kPanelColumns.. of w, row after row, each filled up with zeros to kPanelColumns.

@@ -308,6 +308,22 @@ void LstmCell(const float* z, int64_t hidden, float* c, float* h) {
   }
 }
 
+// Makes a GRU's sums at one unit its gates, in place of the input's, and returns the next hidden state.
+float GruUnit(float* gates, const float* recurrent, int64_t hidden, float before) {
+  gates[0] = Sigmoid(gates[0] + recurrent[0]);
+  gates[hidden] = Sigmoid(gates[hidden] + recurrent[hidden]);
+  gates[2 * hidden] = std::tanh(gates[2 * hidden] + gates[0] * recurrent[2 * hidden]);
+  return gates[2 * hidden] + gates[hidden] * (before - gates[2 * hidden]);
+}
+
+void GruCell(const float* input, const float* recurrent, int64_t hidden, float* h) {
+  for (int64_t j = 0; j < hidden; ++j) {
+    float gates[3] = {input[j], input[hidden + j], input[2 * hidden + j]};
+    const float sums[3] = {recurrent[j], recurrent[hidden + j], recurrent[2 * hidden + j]};
+    h[j] = GruUnit(gates, sums, 1, h[j]);
+  }
+}
+
 float Max(const float* x, int64_t n) {
   float max = -INFINITY;
   for (int64_t j = 0; j < n; ++j) max = std::fmax(max, x[j]);
@@ -463,6 +479,38 @@ void LstmBackward(int64_t first_row, int64_t last_row, int64_t hidden, const flo
   }
 }
 
+void GruForward(int64_t first_row, int64_t last_row, int64_t hidden, float* gates, const float* recurrent,
+                const float* before, float* out) {
+  for (int64_t r = first_row; r < last_row; ++r) {
+    for (int64_t j = 0; j < hidden; ++j) {
+      const int64_t at = r * 3 * hidden + j;
+      out[r * hidden + j] = GruUnit(gates + at, recurrent + at, hidden, before[r * hidden + j]);
+    }
+  }
+}
+
+void GruBackward(int64_t first_row, int64_t last_row, int64_t hidden, const float* gates, const float* recurrent,
+                 const float* before, const float* hidden_gradient, float* carried_gradient, float* gate_gradients,
+                 float* recurrent_gradients) {
+  for (int64_t r = first_row; r < last_row; ++r) {
+    for (int64_t j = 0; j < hidden; ++j) {
+      const float* z = gates + r * 3 * hidden + j;
+      float* dz = gate_gradients + r * 3 * hidden + j;
+      float* du = recurrent_gradients + r * 3 * hidden + j;
+      const int64_t at = r * hidden + j;
+      const float reset = z[0], update = z[hidden], candidate = z[2 * hidden];
+      const float dh = hidden_gradient[at] + carried_gradient[at];
+      dz[2 * hidden] = dh * (1 - update) * (1 - candidate * candidate);
+      dz[hidden] = dh * (before[at] - candidate) * update * (1 - update);
+      dz[0] = dz[2 * hidden] * recurrent[r * 3 * hidden + 2 * hidden + j] * reset * (1 - reset);
+      du[0] = dz[0];
+      du[hidden] = dz[hidden];
+      du[2 * hidden] = dz[2 * hidden] * reset;
+      carried_gradient[at] = dh * update;
+    }
+  }
+}
+
 void GemmPanels(const float* x, int64_t batch, int64_t inner, const float* panels, int64_t first_panel,
                 int64_t last_panel, int64_t cols, float* out) {
   for (int64_t p = first_panel; p < last_panel; ++p) {
@@ -480,9 +528,9 @@ void GemmPanels(const float* x, int64_t batch, int64_t inner, const float* panel
 
 }  // namespace
 
-const Kernels kScalarKernels = {"scalar",     QuantizeScratch, Quantize,     Dequantize, Gemm,      GemvFloat,
-                                GemvDense,    LstmCell,        LogSumExp,    Softmax,    ReadWords, CountBits,
-                                GemmMasked,   DropoutMasks,    Drop,         Add,        Scale,     Clip,
-                                SumOfSquares, LstmForward,     LstmBackward, GemmPanels};
+const Kernels kScalarKernels = {
+    "scalar",  QuantizeScratch, Quantize,    Dequantize,   Gemm,       GemvFloat,    GemvDense, LstmCell, GruCell,
+    LogSumExp, Softmax,         ReadWords,   CountBits,    GemmMasked, DropoutMasks, Drop,      Add,      Scale,
+    Clip,      SumOfSquares,    LstmForward, LstmBackward, GruForward, GruBackward,  GemmPanels};
 
 }  // namespace multibit

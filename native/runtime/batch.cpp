@@ -201,8 +201,8 @@ Batch::Batch(const Model& model, int32_t streams)
     : model_(model),
       streams_(CheckedStreams(streams)),
       input_(streams, model.embedding_size),
-      input_product_(static_cast<size_t>(streams) * 4 * model.hidden_size),
-      z_(input_product_.size()),
+      input_product_(static_cast<size_t>(streams) * model.gates * model.hidden_size),
+      recurrent_product_(input_product_.size()),
       logits_(static_cast<size_t>(streams) * model.vocabulary_size) {
   Activations* x = &input_;
   hidden_.reserve(model.layers.size());
@@ -210,7 +210,7 @@ Batch::Batch(const Model& model, int32_t streams)
     x->Reserve(*model.kernels, layer.input, &work_);
     x = &hidden_.emplace_back(streams, model.hidden_size);
     x->Reserve(*model.kernels, layer.recurrent, &work_);
-    cell_.emplace_back(static_cast<size_t>(streams) * model.hidden_size);
+    if (model.cell == Cell::kLstm) cell_.emplace_back(static_cast<size_t>(streams) * model.hidden_size);
   }
   x->Reserve(*model.kernels, model.softmax, &work_);
   fed_.reserve(streams);
@@ -244,26 +244,38 @@ void Batch::Step(const int32_t* tokens) {
   try {
     const Streams streams = Fed();
     for (const int32_t stream : fed_) input_.Embed(*model_.kernels, model_.embedding, stream, tokens[stream]);
-    const int64_t size = model_.hidden_size;
     Activations* x = &input_;
     for (size_t l = 0; l < model_.layers.size(); ++l) {
       const Layer& layer = model_.layers[l];
       Activations& h = hidden_[l];
       x->Multiply(model_, layer.input, streams, &work_, input_product_.data());
-      h.Multiply(model_, layer.recurrent, streams, &work_, z_.data());
-      for (int64_t i = 0; i < streams.count; ++i) {
-        float* z = z_.data() + i * 4 * size;
-        const float* from_input = input_product_.data() + i * 4 * size;
-        model_.kernels->add(from_input, 4 * size, z);
-        model_.kernels->add(layer.bias, 4 * size, z);
-        const int64_t stream = streams.list[i];
-        model_.kernels->lstm_cell(z, size, cell_[l].data() + stream * size, h.Change(stream));
-      }
+      h.Multiply(model_, layer.recurrent, streams, &work_, recurrent_product_.data());
+      for (int64_t i = 0; i < streams.count; ++i) Advance(l, i);
       x = &h;
     }
   } catch (...) {
     fed_.clear();
     throw;
+  }
+}
+
+void Batch::Advance(size_t layer, int64_t i) {
+  const Kernels& kernels = *model_.kernels;
+  const Layer& weights = model_.layers[layer];
+  const int64_t size = model_.hidden_size;
+  const int64_t sums = model_.gates * size;
+  float* from_input = input_product_.data() + i * sums;
+  float* from_state = recurrent_product_.data() + i * sums;
+  const int64_t stream = fed_[i];
+  float* h = hidden_[layer].Change(stream);
+  if (model_.cell == Cell::kGru) {
+    kernels.add(weights.bias, sums, from_input);
+    kernels.add(weights.recurrent_bias, sums, from_state);
+    kernels.gru_cell(from_input, from_state, size, h);
+  } else {
+    kernels.add(from_input, sums, from_state);
+    kernels.add(weights.bias, sums, from_state);
+    kernels.lstm_cell(from_state, size, cell_[layer].data() + stream * size, h);
   }
 }
 

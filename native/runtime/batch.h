@@ -88,15 +88,17 @@ class Batch {
   const Activations& hidden() const { return hidden_.back(); }
 
  private:
+  // From the products, the i-th of the fed streams, to the states of a layer.
+  void Advance(size_t layer, int64_t i);
   Streams Fed() const { return {fed_.data(), static_cast<int64_t>(fed_.size())}; }
 
   const Model& model_;
   int32_t streams_;
   Activations input_;
   std::vector<Activations> hidden_;       // h of each layer
-  std::vector<std::vector<float>> cell_;  // c of each layer, [streams, H]
-  std::vector<float> input_product_;      // [streams, 4H]
-  std::vector<float> z_;                  // [streams, 4H]
+  std::vector<std::vector<float>> cell_;  // c of each layer, [streams, H]; of a GRU empty
+  std::vector<float> input_product_;      // [streams, GH]
+  std::vector<float> recurrent_product_;  // [streams, GH]
   std::vector<float> logits_;             // [streams, V]
   std::vector<int32_t> fed_;              // the streams that the last step fed
   bool logits_current_ = false;

@@ -91,7 +91,7 @@ int multibit_model_describe(const multibit_model* model, multibit_model_info* in
     info->weight_bits = m.layers[0].recurrent.weight_bits;
     info->activation_bits = m.layers[0].recurrent.activation_bits;
     info->file_bytes = static_cast<int64_t>(m.file.size());
-    info->cell = "lstm";
+    info->cell = m.CellName();
   });
 }
 

@@ -14,9 +14,10 @@ namespace {
 
 constexpr int64_t kLanes = 8;
 constexpr int kMaxBits = 8;
+constexpr uint32_t kVersion = 2;
 constexpr uint32_t kMaxCycles = 1000;
 constexpr float kMaxScale = 1e6f;
-// Keeps 4H and products of two sizes well inside int64.
+// Keeps GH and products of two sizes well inside int64.
 constexpr uint32_t kMaxSize = 1u << 28;
 
 class Loader {
@@ -26,9 +27,11 @@ class Loader {
   void Load() {
     Expect("general.architecture", "multibit");
     const uint32_t version = file_.U32("multibit.version");
-    if (version != 1) file_.Damaged("it has format version %u, this program reads version 1", version);
+    if (version < 1 || version > kVersion) {
+      file_.Damaged("it has format version %u, this program reads versions 1 to %u", version, kVersion);
+    }
     Expect("multibit.head", "language-model");
-    Expect("multibit.cell", "lstm");
+    LoadCell();
     Expect("tokenizer.ggml.model", "words");
     model_.vocabulary_size = Size("multibit.vocabulary_size");
     model_.embedding_size = Size("multibit.embedding_size");
@@ -66,6 +69,24 @@ class Loader {
     return static_cast<int32_t>(token);
   }
 
+  void LoadCell() {
+    const std::string_view name = file_.String("multibit.cell");
+    if (name != "lstm" && name != "gru") {
+      file_.Damaged("multibit.cell is \"%.*s\", expected \"lstm\" or \"gru\"",
+                    static_cast<int>(std::min<size_t>(name.size(), 80)), name.data());
+    }
+    model_.cell = name == "gru" ? Cell::kGru : Cell::kLstm;
+    model_.gates = model_.cell == Cell::kGru ? 3 : 4;
+  }
+
+  bool Tied() const {
+    const char* key = "multibit.tied_embedding";
+    if (!file_.Has(key)) return false;
+    const uint32_t tied = file_.U32(key);
+    if (tied > 1) file_.Damaged("%s is %u, neither 0 nor 1", key, tied);
+    return tied == 1;
+  }
+
   void LoadVocabulary() {
     std::vector<std::string_view> words = file_.Strings("tokenizer.ggml.tokens");
     if (words.size() != static_cast<size_t>(model_.vocabulary_size)) {
@@ -81,17 +102,29 @@ class Loader {
     const int64_t v = model_.vocabulary_size;
     const int64_t e = model_.embedding_size;
     const int64_t h = model_.hidden_size;
+    const int64_t gates = model_.gates * h;
     const int32_t layers = Size("multibit.layers");
+    const bool tied = Tied();
+    if (tied && e != h) {
+      file_.Damaged("tied weights need multibit.embedding_size = multibit.hidden_size, not %lld and %lld",
+                    static_cast<long long>(e), static_cast<long long>(h));
+    }
     model_.embedding = LoadMatrix("embedding", v, e);
     for (int32_t l = 0; l < layers; ++l) {
       const std::string name = "rnn." + std::to_string(l);
       Layer layer;
-      layer.input = LoadProduct(name + ".input", 4 * h, l == 0 ? e : h);
-      layer.recurrent = LoadProduct(name + ".recurrent", 4 * h, h);
-      layer.bias = Finite(name + ".bias", {4 * h});
+      layer.input = LoadProduct(name + ".input", gates, l == 0 ? e : h);
+      layer.recurrent = LoadProduct(name + ".recurrent", gates, h);
+      layer.bias = Finite(name + ".bias", {gates});
+      layer.recurrent_bias = model_.cell == Cell::kGru ? Finite(name + ".recurrent_bias", {gates}) : nullptr;
       model_.layers.push_back(layer);
     }
-    model_.softmax = LoadProduct("softmax", v, h);
+    if (tied) {
+      model_.softmax = model_.embedding;
+      model_.softmax.activation_bits = ActivationBits("softmax");
+    } else {
+      model_.softmax = LoadProduct("softmax", v, h);
+    }
     model_.softmax_bias = Finite("softmax.bias", {v});
     const int embedded = model_.embedding.weight_bits;
     const int expected = model_.layers[0].input.activation_bits;
@@ -102,9 +135,11 @@ class Loader {
 
   Matrix LoadProduct(const std::string& name, int64_t rows, int64_t cols) const {
     Matrix matrix = LoadMatrix(name, rows, cols);
-    matrix.activation_bits = Bits("multibit." + name + ".activation_bits");
+    matrix.activation_bits = ActivationBits(name);
     return matrix;
   }
+
+  int ActivationBits(const std::string& name) const { return Bits("multibit." + name + ".activation_bits"); }
 
   Matrix LoadMatrix(const std::string& name, int64_t rows, int64_t cols) const {
     Matrix matrix = {rows, cols, Bits("multibit." + name + ".weight_bits"), 0, nullptr, nullptr, nullptr};

@@ -43,10 +43,14 @@ class Vocabulary {
   std::vector<int32_t> table_;  // tokens by the hash of their word, open addressing; -1: free
 };
 
+enum class Cell { kLstm, kGru };
+
+// G gates of H units each.
 struct Layer {
-  Matrix input;       // 4H x E or H
-  Matrix recurrent;   // 4H x H
-  const float* bias;  // 4H
+  Matrix input;                 // GH x E or H
+  Matrix recurrent;             // GH x H
+  const float* bias;            // GH
+  const float* recurrent_bias;  // GH; of a GRU only
 };
 
 // Not changed after it is loaded, so threads may share it.
@@ -58,6 +62,8 @@ struct Model {
   int32_t vocabulary_size;
   int32_t embedding_size;
   int32_t hidden_size;
+  Cell cell;
+  int32_t gates;  // of the cell
   int32_t eos;
   int32_t unknown;  // -1: none
   Vocabulary words;
@@ -65,10 +71,11 @@ struct Model {
   Quantizer quantizer;                                       // of activations; used only where a product quantizes them
   Matrix embedding;                                          // V x E
   std::vector<Layer> layers;
-  Matrix softmax;             // V x H
+  Matrix softmax;             // V x H; where weights are tied, the embedding's
   const float* softmax_bias;  // V
   mutable ThreadPool pool;    // helps whoever runs the model
 
+  const char* CellName() const { return cell == Cell::kGru ? "gru" : "lstm"; }
   // Throws an Error if there is no such token.
   void CheckToken(int32_t token) const;
 };

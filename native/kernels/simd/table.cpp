@@ -5,9 +5,9 @@ namespace multibit {
 
 using namespace MULTIBIT_TIER_SPACE;
 
-const Kernels MULTIBIT_KERNELS = {MULTIBIT_TIER, QuantizeScratch, Quantize,     Dequantize, Gemm,      GemvFloat,
-                                  GemvDense,     LstmCell,        LogSumExp,    Softmax,    ReadWords, CountBits,
-                                  GemmMasked,    DropoutMasks,    Drop,         Add,        Scale,     Clip,
-                                  SumOfSquares,  LstmForward,     LstmBackward, GemmPanels};
+const Kernels MULTIBIT_KERNELS = {
+    MULTIBIT_TIER, QuantizeScratch, Quantize,    Dequantize,   Gemm,       GemvFloat,    GemvDense, LstmCell, GruCell,
+    LogSumExp,     Softmax,         ReadWords,   CountBits,    GemmMasked, DropoutMasks, Drop,      Add,      Scale,
+    Clip,          SumOfSquares,    LstmForward, LstmBackward, GruForward, GruBackward,  GemmPanels};
 
 }  // namespace multibit

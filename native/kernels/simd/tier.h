@@ -32,6 +32,12 @@ void LstmForward(int64_t first_row, int64_t last_row, int64_t hidden, float* gat
 void LstmBackward(int64_t first_row, int64_t last_row, int64_t hidden, const float* gates, const float* before,
                   const float* cell_tanh, const float* hidden_gradient, float* cell_gradient, float* gate_gradients);
 void LstmCell(const float* z, int64_t hidden, float* c, float* h);
+void GruForward(int64_t first_row, int64_t last_row, int64_t hidden, float* gates, const float* recurrent,
+                const float* before, float* out);
+void GruBackward(int64_t first_row, int64_t last_row, int64_t hidden, const float* gates, const float* recurrent,
+                 const float* before, const float* hidden_gradient, float* carried_gradient, float* gate_gradients,
+                 float* recurrent_gradients);
+void GruCell(const float* input, const float* recurrent, int64_t hidden, float* h);
 
 // softmax.cpp
 double LogSumExp(const float* logits, int64_t n);

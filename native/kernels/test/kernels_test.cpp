@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -770,6 +771,46 @@ TEST(Update, NanStaysNan) {
   }
 }
 
+TEST(Gru, StepAndGradientMatchDouble) {
+  const auto sigmoid = [](double x) { return 1 / (1 + std::exp(-x)); };
+  for (int64_t hidden : {1, 7, 16, 17, 300}) {
+    const int64_t rows = 3;
+    const std::vector<float> sums = GaussianRows(rows * 3 * hidden, 1), u = GaussianRows(rows * 3 * hidden, 2);
+    const std::vector<float> before = GaussianRows(rows * hidden, 3), dh = GaussianRows(rows * hidden, 4);
+    const std::vector<float> flows_back = GaussianRows(rows * hidden, 5);
+    std::vector<float> gates = sums, out(rows * hidden);
+    std::vector<float> carried = flows_back, dz(rows * 3 * hidden), du(rows * 3 * hidden);
+    Tier().gru_forward(0, 1, hidden, gates.data(), u.data(), before.data(), out.data());
+    Tier().gru_forward(1, rows, hidden, gates.data(), u.data(), before.data(), out.data());
+    Tier().gru_backward(0, rows, hidden, gates.data(), u.data(), before.data(), dh.data(), carried.data(), dz.data(),
+                        du.data());
+    for (int64_t i = 0; i < rows * hidden; ++i) {
+      const int64_t at = i / hidden * 3 * hidden + i % hidden;
+      // The sums of the input's product, those of the recurrent one, the hidden state before.
+      std::array<double, 7> x;
+      for (int gate = 0; gate < 3; ++gate) {
+        x[gate] = sums[at + gate * hidden];
+        x[3 + gate] = u[at + gate * hidden];
+      }
+      x[6] = before[i];
+      const auto next = [&](const std::array<double, 7>& v) {
+        const double z = sigmoid(v[1] + v[4]);
+        return (1 - z) * std::tanh(v[2] + sigmoid(v[0] + v[3]) * v[5]) + z * v[6];
+      };
+      ASSERT_NEAR(next(x), out[i], 1e-5);
+      for (int v = 0; v < 7; ++v) {
+        const double step = 1e-6;
+        std::array<double, 7> high = x, low = x;
+        high[v] += step;
+        low[v] -= step;
+        const double expected = (next(high) - next(low)) / (2 * step) * (static_cast<double>(dh[i]) + flows_back[i]);
+        const float actual = v < 3 ? dz[at + v * hidden] : v < 6 ? du[at + (v - 3) * hidden] : carried[i];
+        ASSERT_NEAR(expected, actual, 2e-5 * std::max(1.0, std::fabs(expected))) << v;
+      }
+    }
+  }
+}
+
 // Against double and, for the gradient, finite differences of double.
 TEST(Lstm, StepAndGradientMatchDouble) {
   const auto sigmoid = [](double x) { return 1 / (1 + std::exp(-x)); };
@@ -868,6 +909,13 @@ TEST(Memory, TrainingTouchesNothingOutside) {
                           h.as<float>());
       Tier().lstm_backward(0, batch, cols, gates.as<float>(), x.as<float>(), tanh.as<float>(), h.as<float>(),
                            c.as<float>(), gradients.as<float>());
+      Guarded three(batch * 3 * cols * 4, side), sums(batch * 3 * cols * 4, side), d_three(batch * 3 * cols * 4, side),
+          d_sums(batch * 3 * cols * 4, side);
+      Copy(&three, GaussianRows(batch * 3 * cols, 5));
+      Copy(&sums, GaussianRows(batch * 3 * cols, 6));
+      Tier().gru_forward(0, batch, cols, three.as<float>(), sums.as<float>(), x.as<float>(), h.as<float>());
+      Tier().gru_backward(0, batch, cols, three.as<float>(), sums.as<float>(), x.as<float>(), h.as<float>(),
+                          c.as<float>(), d_three.as<float>(), d_sums.as<float>());
       Tier().scale(2, batch * cols, x.as<float>());
       Tier().clip(0.1f, batch * cols, x.as<float>());
       Tier().add(x.as<float>(), batch * cols, h.as<float>());
@@ -928,6 +976,10 @@ TEST(Memory, NothingIsTouchedOutside) {
       Copy(&z, GaussianRows(4 * cols, 4));
       Copy(&c, x);
       Tier().lstm_cell(z.as<float>(), cols, c.as<float>(), h.as<float>());
+      Guarded of_input(3 * cols * 4, side), of_state(3 * cols * 4, side);
+      Copy(&of_input, GaussianRows(3 * cols, 5));
+      Copy(&of_state, GaussianRows(3 * cols, 6));
+      Tier().gru_cell(of_input.as<float>(), of_state.as<float>(), cols, h.as<float>());
       Tier().log_sum_exp(guarded_x.as<float>(), cols);
       Copy(&labels, std::vector<int32_t>(rows, static_cast<int32_t>(cols - 1)));
       Tier().softmax(guarded_w.as<float>(), rows, cols, labels.as<int32_t>(), losses.as<float>());
@@ -1016,6 +1068,39 @@ TEST(Cell, NanStaysNan) {
     std::vector<float> z(4 * hidden, 0.5f), c(hidden, 0.5f), h(hidden);
     z[gate * hidden + 16] = NAN;
     Tier().lstm_cell(z.data(), hidden, c.data(), h.data());
+    EXPECT_TRUE(std::isnan(h[16]));
+    EXPECT_FALSE(std::isnan(h[15]));
+  }
+}
+
+TEST(Cell, GruMatchesDouble) {
+  for (int64_t hidden : {1, 15, 16, 17, 300, 4001}) {
+    std::vector<float> z(3 * hidden), u(3 * hidden), h(hidden);
+    for (int64_t j = 0; j < hidden; ++j) {
+      const double t = hidden == 1 ? 0.3 : 2.0 * j / (hidden - 1) - 1;
+      z[j] = static_cast<float>(t * 20);
+      z[hidden + j] = static_cast<float>(-t * 200);
+      z[2 * hidden + j] = static_cast<float>(t * t * t * 120);
+      for (int gate = 0; gate < 3; ++gate) u[gate * hidden + j] = static_cast<float>(std::sin(9 * t + gate) * 3);
+      h[j] = static_cast<float>(std::cos(7 * t));
+    }
+    const std::vector<float> before = h;
+    Tier().gru_cell(z.data(), u.data(), hidden, h.data());
+    for (int64_t j = 0; j < hidden; ++j) {
+      const double reset = Sigmoid(static_cast<double>(z[j]) + u[j]);
+      const double update = Sigmoid(static_cast<double>(z[hidden + j]) + u[hidden + j]);
+      const double candidate = std::tanh(z[2 * hidden + j] + reset * u[2 * hidden + j]);
+      ASSERT_NEAR((1 - update) * candidate + update * before[j], h[j], 1e-5) << j;
+    }
+  }
+}
+
+TEST(Cell, NanStaysNanInAGru) {
+  const int64_t hidden = 17;
+  for (int sum = 0; sum < 6; ++sum) {
+    std::vector<float> sums(6 * hidden, 0.5f), h(hidden, 0.25f);
+    sums[sum * hidden + 16] = NAN;
+    Tier().gru_cell(sums.data(), sums.data() + 3 * hidden, hidden, h.data());
     EXPECT_TRUE(std::isnan(h[16]));
     EXPECT_FALSE(std::isnan(h[15]));
   }

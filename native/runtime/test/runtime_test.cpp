@@ -262,11 +262,24 @@ TEST(CApiTest, DescribesTheModel) {
   EXPECT_EQ("(null)", metadata("no such key"));
 }
 
+TEST(CApiTest, DescribesAGru) {
+  TestModel test(FindShape("gru_w3a2_two_layers"));
+  const TemporaryFile file(test.file.Bytes());
+  const ModelPointer model = Open(file.path());
+  multibit_model_info info;
+  ASSERT_EQ(MULTIBIT_OK, multibit_model_describe(model.get(), &info));
+  EXPECT_STREQ("gru", info.cell);
+  EXPECT_EQ(2, info.layers);
+  EXPECT_EQ(40, info.embedding_size);
+  EXPECT_EQ(67, info.hidden_size);
+}
+
 // One code and one message for each file that docs/format.md forbids.
 TEST(FormatTest, RefusesWhatTheFormatForbids) {
   struct Case {
     std::function<void(GgufWriter*)> damage;
     const char* message;
+    Shape shape = kShapes[0];
   };
   const auto u32 = [](const char* key, uint32_t value) { return [=](GgufWriter* file) { file->U32(key, value); }; };
   const auto text = [](const char* key, const char* value) {
@@ -278,12 +291,29 @@ TEST(FormatTest, RefusesWhatTheFormatForbids) {
   const auto set_float = [](size_t index, float value) {
     return [=](GgufWriter::Tensor* t) { std::memcpy(&t->data[index * sizeof(float)], &value, sizeof(float)); };
   };
+  const Shape gru = FindShape("gru_w3a2_two_layers"), tied = FindShape("gru_tied_two_layers");
   const std::vector<Case> cases = {
       {text("general.architecture", "llama"), "general.architecture is \"llama\""},
       {u32("general.alignment", 32), "general.alignment is 32"},
-      {u32("multibit.version", 2), "format version 2"},
+      {u32("multibit.version", 3), "format version 3"},
+      {u32("multibit.version", 0), "format version 0"},
       {text("multibit.head", "classifier"), "multibit.head"},
-      {text("multibit.cell", "gru"), "multibit.cell is \"gru\""},
+      {text("multibit.cell", "rnn"), "multibit.cell is \"rnn\", expected \"lstm\" or \"gru\""},
+      {text("multibit.cell", "gru"), "tensor rnn.0.input.planes has the dims 8 2 2 25, expected 8 2 2 19"},
+      {u32("multibit.tied_embedding", 1), "need multibit.embedding_size = multibit.hidden_size, not 65 and 50"},
+      {u32("multibit.tied_embedding", 2), "multibit.tied_embedding is 2"},
+      {text("multibit.cell", "lstm"), "tensor rnn.0.input.planes has the dims", gru},
+      {u32("multibit.layers", 3), "multibit.rnn.2.input.weight_bits", gru},
+      {u32("multibit.hidden_size", 66), "dims", gru},
+      {u32("multibit.rnn.1.input.weight_bits", 2), "tensor rnn.1.input.planes has the dims", gru},
+      {tensor("rnn.1.input.planes", [](auto* t) { std::swap(t->dims[2], t->dims[3]); }), "rnn.1.input.planes", gru},
+      {tensor("rnn.1.recurrent_bias", [](auto* t) { t->dims = {200}; }), "rnn.1.recurrent_bias has the dims 200", gru},
+      {tensor("rnn.1.recurrent_bias", set_float(200, NAN)), "rnn.1.recurrent_bias is not finite", gru},
+      {tensor("rnn.0.recurrent_bias", [](auto* t) { t->name = "other"; }), "lacks the tensor rnn.0.recurrent_bias",
+       gru},
+      {u32("multibit.embedding_size", 49), "embedding_size = multibit.hidden_size, not 49 and 50", tied},
+      {u32("multibit.tied_embedding", 0), "multibit.softmax.weight_bits", tied},
+      {[](GgufWriter* f) { f->Remove("multibit.softmax.activation_bits"); }, "multibit.softmax.activation_bits", tied},
       {text("tokenizer.ggml.model", "bpe"), "tokenizer.ggml.model"},
       {u32("multibit.layers", 0), "multibit.layers is 0"},
       {u32("multibit.layers", 3), "multibit.rnn.1.input.weight_bits"},
@@ -344,7 +374,7 @@ TEST(FormatTest, RefusesWhatTheFormatForbids) {
       {tensor("softmax.coefficients", set_float(4 * 2 * 8 + 5, 1)), "padding of softmax"},
   };
   for (const Case& damaged : cases) {
-    TestModel test(kShapes[0]);
+    TestModel test(damaged.shape);
     damaged.damage(&test.file);
     const TemporaryFile file(test.file.Bytes());
     multibit_model* model = nullptr;
@@ -398,10 +428,13 @@ TEST(FormatTest, EveryRequiredKeyAndTensorIsMissed) {
     reduced.Remove(key);
     EXPECT_TRUE(opens(reduced)) << key;
   }
-  for (size_t i = 0; i < test.file.tensors.size(); ++i) {
-    GgufWriter damaged = test.file;
-    damaged.tensors.erase(damaged.tensors.begin() + static_cast<std::ptrdiff_t>(i));
-    EXPECT_EQ(test.file.tensors[i].name == "x.unknown", opens(damaged)) << test.file.tensors[i].name;
+  for (const Shape& shape : {kShapes[0], FindShape("gru_w3a2_two_layers"), FindShape("gru_tied_two_layers")}) {
+    const GgufWriter whole = TestModel(shape).file;
+    for (size_t i = 0; i < whole.tensors.size(); ++i) {
+      GgufWriter damaged = whole;
+      damaged.tensors.erase(damaged.tensors.begin() + static_cast<std::ptrdiff_t>(i));
+      EXPECT_EQ(whole.tensors[i].name == "x.unknown", opens(damaged)) << whole.tensors[i].name;
+    }
   }
 }
 
@@ -424,10 +457,18 @@ int Try(const char* path) {
   return code;
 }
 
-const Shape kTiny = {"tiny", 3, 2, 2, 1, 2, 2, 2, 2, 2, multibit::kAlternating, 2, 1};
+const Shape kTiny[] = {
+    {"tiny", 3, 2, 2, 1, 2, 2, 2, 2, 2, multibit::kAlternating, 2, 1},
+    {"tiny_gru_tied", 3, 2, 2, 2, 2, 2, 2, 2, 2, multibit::kAlternating, 2, 1, true, true},
+};
 
-TEST(DamageTest, FilesCutAtAnyByteAreRefused) {
-  const TestModel test(kTiny);
+class DamageTest : public testing::TestWithParam<Shape> {};
+
+INSTANTIATE_TEST_SUITE_P(Shapes, DamageTest, testing::ValuesIn(kTiny),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+TEST_P(DamageTest, FilesCutAtAnyByteAreRefused) {
+  const TestModel test(GetParam());
   const std::string bytes = test.file.Bytes();
   const TemporaryFile file(bytes);
   ASSERT_EQ(MULTIBIT_OK, Try(file.path()));
@@ -438,8 +479,8 @@ TEST(DamageTest, FilesCutAtAnyByteAreRefused) {
 }
 
 // Each byte of the header with each bit flipped, and set to the extremes: an error or a model that runs.
-TEST(DamageTest, NoByteOfTheHeaderCrashes) {
-  const TestModel test(kTiny);
+TEST_P(DamageTest, NoByteOfTheHeaderCrashes) {
+  const TestModel test(GetParam());
   size_t header = 0;
   const std::string bytes = test.file.Bytes(&header);
   const TemporaryFile file(bytes);
@@ -459,7 +500,7 @@ TEST(DamageTest, NoByteOfTheHeaderCrashes) {
 }
 
 // Weights of any bits, as long as they are finite, run to numbers or to an error.
-TEST(DamageTest, WildWeightsAreSurvived) {
+TEST(WildTest, WildWeightsAreSurvived) {
   for (const Shape& shape : kShapes) {
     for (unsigned seed = 1; seed <= 20; ++seed) {
       TestModel test(shape, seed);
@@ -479,7 +520,7 @@ TEST(DamageTest, WildWeightsAreSurvived) {
   }
 }
 
-TEST(DamageTest, WhatIsNoFileIsRefused) {
+TEST(FileTest, WhatIsNoFileIsRefused) {
   multibit_model* model = nullptr;
   EXPECT_EQ(MULTIBIT_ERROR_IO, multibit_model_open("/no/such/file", &model));
   EXPECT_EQ(MULTIBIT_ERROR_IO, multibit_model_open("/tmp", &model));

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 #include <ostream>
 #include <random>
 #include <string>
@@ -51,6 +52,9 @@ struct Shape {
   int embedding_bits, weight_bits, activation_bits, softmax_weight_bits, softmax_activation_bits;
   int method, cycles;
   float scale;
+  bool gru = false, tied = false;
+
+  int Gates() const { return gru ? 3 : 4; }
 };
 
 inline std::ostream& operator<<(std::ostream& out, const Shape& shape) { return out << shape.name; }
@@ -63,9 +67,10 @@ class TestModel {
   explicit TestModel(const Shape& s, unsigned seed = 1) : shape(s), random_(seed) {
     file.String("general.architecture", "multibit");
     file.U32("general.alignment", 64);
-    file.U32("multibit.version", 1);
+    file.U32("multibit.version", s.gru || s.tied ? 2 : 1);
     file.String("multibit.head", "language-model");
-    file.String("multibit.cell", "lstm");
+    file.String("multibit.cell", s.gru ? "gru" : "lstm");
+    if (s.tied) file.U32("multibit.tied_embedding", 1);
     file.U32("multibit.layers", s.layers);
     file.U32("multibit.vocabulary_size", s.vocabulary);
     file.U32("multibit.embedding_size", s.embedding);
@@ -90,12 +95,20 @@ class TestModel {
     for (int l = 0; l < s.layers; ++l) {
       const std::string name = "rnn." + std::to_string(l);
       const bool codes = l == 0 && s.embedding_bits > 0;
-      inputs_.push_back(AddMatrix(name + ".input", 4 * s.hidden, l == 0 ? s.embedding : s.hidden, s.weight_bits,
+      const int rows = s.Gates() * s.hidden;
+      inputs_.push_back(AddMatrix(name + ".input", rows, l == 0 ? s.embedding : s.hidden, s.weight_bits,
                                   codes ? s.embedding_bits : s.activation_bits));
-      recurrents_.push_back(AddMatrix(name + ".recurrent", 4 * s.hidden, s.hidden, s.weight_bits, s.activation_bits));
-      biases_.push_back(AddBias(name + ".bias", 4 * s.hidden));
+      recurrents_.push_back(AddMatrix(name + ".recurrent", rows, s.hidden, s.weight_bits, s.activation_bits));
+      biases_.push_back(AddBias(name + ".bias", rows));
+      if (s.gru) recurrent_biases_.push_back(AddBias(name + ".recurrent_bias", rows));
     }
-    softmax_ = AddMatrix("softmax", s.vocabulary, s.hidden, s.softmax_weight_bits, s.softmax_activation_bits);
+    if (s.tied) {
+      softmax_ = embedding_;
+      softmax_.activation_bits = s.softmax_activation_bits;
+      file.U32("multibit.softmax.activation_bits", s.softmax_activation_bits);
+    } else {
+      softmax_ = AddMatrix("softmax", s.vocabulary, s.hidden, s.softmax_weight_bits, s.softmax_activation_bits);
+    }
     softmax_bias_ = AddBias("softmax.bias", s.vocabulary);
     Reset();
   }
@@ -116,11 +129,19 @@ class TestModel {
           Product(inputs_[l], codes ? embedded : Quantized(x, inputs_[l].activation_bits));
       const std::vector<double> from_state = Product(recurrents_[l], Quantized(h_[l], recurrents_[l].activation_bits));
       for (int j = 0; j < shape.hidden; ++j) {
-        double z[4];
-        for (int gate = 0; gate < 4; ++gate) {
+        double z[4], u[4];
+        for (int gate = 0; gate < shape.Gates(); ++gate) {
           const int row = gate * shape.hidden + j;
-          z[gate] = from_input[row] + from_state[row] + biases_[l][row];
+          z[gate] = from_input[row] + biases_[l][row];
+          u[gate] = from_state[row] + (shape.gru ? recurrent_biases_[l][row] : 0);
         }
+        if (shape.gru) {
+          const double update = Sigmoid(z[1] + u[1]);
+          const double candidate = std::tanh(z[2] + Sigmoid(z[0] + u[0]) * u[2]);
+          h_[l][j] = static_cast<float>((1 - update) * candidate + update * h_[l][j]);
+          continue;
+        }
+        for (int gate = 0; gate < 4; ++gate) z[gate] += u[gate];
         c_[l][j] = Sigmoid(z[1]) * c_[l][j] + Sigmoid(z[0]) * std::tanh(z[2]);
         h_[l][j] = static_cast<float>(Sigmoid(z[3]) * std::tanh(c_[l][j]));
       }
@@ -213,7 +234,7 @@ class TestModel {
   std::normal_distribution<float> normal_;
   TestMatrix embedding_, softmax_;
   std::vector<TestMatrix> inputs_, recurrents_;
-  std::vector<std::vector<float>> biases_;
+  std::vector<std::vector<float>> biases_, recurrent_biases_;
   std::vector<float> softmax_bias_;
   std::vector<std::vector<double>> c_;
   std::vector<std::vector<float>> h_;
@@ -232,7 +253,19 @@ inline const Shape kShapes[] = {
     {"codes_into_fp_weights", 37, 66, 50, 1, 2, 0, 0, 3, 2, multibit::kBalanced, 0, 1},
     {"fp_embedding_w2a2", 37, 66, 50, 1, 0, 2, 2, 2, 2, multibit::kAlternating, 2, 1},
     {"one_of_each", 2, 1, 1, 1, 2, 2, 2, 2, 2, multibit::kAlternating, 2, 1},
+    {"gru_w2a2", 37, 65, 50, 1, 2, 2, 2, 2, 2, multibit::kAlternating, 2, 1, true},
+    {"gru_w3a2_two_layers", 21, 40, 67, 2, 3, 3, 2, 2, 3, multibit::kAlternating, 2, 1, true},
+    {"gru_fp_two_layers", 37, 66, 50, 2, 0, 0, 0, 0, 0, multibit::kGreedy, 0, 1, true},
+    {"gru_one_of_each", 2, 1, 1, 1, 2, 2, 2, 2, 2, multibit::kAlternating, 2, 1, true},
+    {"four_layers", 21, 90, 33, 4, 2, 2, 2, 2, 2, multibit::kAlternating, 2, 1},
+    {"tied_w2a3", 37, 70, 70, 1, 2, 2, 3, 2, 3, multibit::kAlternating, 2, 1, false, true},
+    {"tied_fp", 37, 50, 50, 1, 0, 2, 2, 0, 0, multibit::kGreedy, 0, 1, false, true},
+    {"gru_tied_two_layers", 37, 50, 50, 2, 3, 3, 3, 3, 3, multibit::kAlternating, 2, 1, true, true},
 };
+
+inline Shape FindShape(const std::string& name) {
+  return *std::find_if(std::begin(kShapes), std::end(kShapes), [&](const Shape& shape) { return shape.name == name; });
+}
 
 // A model of one layer that says little but is large: random planes of 2 or 3 bits everywhere.
 inline GgufWriter LargeModel(int vocabulary, int hidden, int bits) {

@@ -165,6 +165,18 @@ inline void LstmBackward(const Kernels* kernels, int64_t first_row, int64_t last
                          gate_gradients);
 }
 
+inline void GruForward(const Kernels* kernels, int64_t first_row, int64_t last_row, int64_t units, float* gates,
+                       const float* recurrent, const float* before, float* hidden) {
+  kernels->gru_forward(first_row, last_row, units, gates, recurrent, before, hidden);
+}
+
+inline void GruBackward(const Kernels* kernels, int64_t first_row, int64_t last_row, int64_t units, const float* gates,
+                        const float* recurrent, const float* before, const float* hidden_gradient,
+                        float* carried_gradient, float* gate_gradients, float* recurrent_gradients) {
+  kernels->gru_backward(first_row, last_row, units, gates, recurrent, before, hidden_gradient, carried_gradient,
+                        gate_gradients, recurrent_gradients);
+}
+
 // Calls a function of another library, whose address the caller found by its name.
 inline const char* CallForText(const void* function) {
   const char* (*call)();

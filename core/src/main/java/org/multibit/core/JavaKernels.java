@@ -471,6 +471,65 @@ public class JavaKernels implements Kernels {
   }
 
   @Override
+  public void gruForward(
+      FloatBuffer gates, FloatBuffer recurrent, FloatBuffer before, int units, FloatBuffer hidden) {
+    int rows = KernelChecks.gru(units, new FloatBuffer[] {gates, recurrent}, before, hidden);
+    for (int i = 0; i < rows * units; i++) {
+      int part = i / units * 3 * units + i % units;
+      int z = gates.position() + part;
+      int u = recurrent.position() + part;
+      float reset = sigmoid(gates.get(z) + recurrent.get(u));
+      float update = sigmoid(gates.get(z + units) + recurrent.get(u + units));
+      float candidate =
+          (float) Math.tanh(gates.get(z + 2 * units) + reset * recurrent.get(u + 2 * units));
+      gates.put(z, reset);
+      gates.put(z + units, update);
+      gates.put(z + 2 * units, candidate);
+      float h = before.get(before.position() + i);
+      hidden.put(hidden.position() + i, candidate + update * (h - candidate));
+    }
+  }
+
+  @Override
+  public void gruBackward(
+      FloatBuffer gates,
+      FloatBuffer recurrent,
+      FloatBuffer before,
+      int units,
+      FloatBuffer hiddenGradient,
+      FloatBuffer carriedGradient,
+      FloatBuffer gateGradients,
+      FloatBuffer recurrentGradients) {
+    int rows =
+        KernelChecks.gru(
+            units,
+            new FloatBuffer[] {gates, recurrent, gateGradients, recurrentGradients},
+            before,
+            hiddenGradient,
+            carriedGradient);
+    for (int i = 0; i < rows * units; i++) {
+      int part = i / units * 3 * units + i % units;
+      int z = gates.position() + part;
+      float reset = gates.get(z);
+      float update = gates.get(z + units);
+      float candidate = gates.get(z + 2 * units);
+      int carried = carriedGradient.position() + i;
+      float dh = hiddenGradient.get(hiddenGradient.position() + i) + carriedGradient.get(carried);
+      float dn = dh * (1 - update) * (1 - candidate * candidate);
+      float dz = dh * (before.get(before.position() + i) - candidate) * update * (1 - update);
+      float product = recurrent.get(recurrent.position() + part + 2 * units);
+      float dr = dn * product * reset * (1 - reset);
+      for (FloatBuffer gradients : new FloatBuffer[] {gateGradients, recurrentGradients}) {
+        gradients.put(gradients.position() + part, dr);
+        gradients.put(gradients.position() + part + units, dz);
+      }
+      gateGradients.put(gateGradients.position() + part + 2 * units, dn);
+      recurrentGradients.put(recurrentGradients.position() + part + 2 * units, dn * reset);
+      carriedGradient.put(carried, dh * update);
+    }
+  }
+
+  @Override
   public void makePanels(
       FloatBuffer w, int inner, int cols, boolean transposed, FloatBuffer panels) {
     KernelChecks.makePanels(w, inner, cols, panels);

@@ -144,15 +144,24 @@ public final class KernelChecks {
 
   /** Returns the number of rows of a step: of {@code states}, [B, units]. */
   public static int lstm(int units, FloatBuffer[] gates, FloatBuffer... states) {
+    return cell(units, 4, gates, states);
+  }
+
+  /** As {@link #lstm}. */
+  public static int gru(int units, FloatBuffer[] gates, FloatBuffer... states) {
+    return cell(units, 3, gates, states);
+  }
+
+  private static int cell(int units, int gatesPerUnit, FloatBuffer[] gates, FloatBuffer[] states) {
     if (units < 1) {
-      throw new IllegalArgumentException("An LSTM has at least one unit, not " + units);
+      throw new IllegalArgumentException("A cell has at least one unit, not " + units);
     }
     int rows = states[0].remaining() / units;
     for (FloatBuffer state : states) {
       size("The states", state, rows, units);
     }
     for (FloatBuffer gate : gates) {
-      size("The gates", gate, rows, Math.multiplyExact(4, units));
+      size("The gates", gate, rows, Math.multiplyExact(gatesPerUnit, units));
     }
     return rows;
   }

@@ -211,6 +211,38 @@ public interface Kernels {
       FloatBuffer cellGradient,
       FloatBuffer gateGradients);
 
+  /**
+   * One time step of a GRU without its products, reset after the product. B = {@code
+   * before.remaining() / units} rows.
+   *
+   * @param gates [B, 3 units], reset, update, candidate: sums of the input's product with its bias,
+   *     which become r = sigmoid(gates + recurrent), z likewise, n = tanh(gates + r recurrent)
+   * @param recurrent [B, 3 units], the product of {@code before} with its bias
+   * @param before the hidden state of the step before, [B, units]
+   * @param hidden [B, units], receives (1 - z) n + z before
+   */
+  void gruForward(
+      FloatBuffer gates, FloatBuffer recurrent, FloatBuffer before, int units, FloatBuffer hidden);
+
+  /**
+   * The gradient of {@link #gruForward}, from what it left.
+   *
+   * @param hiddenGradient dL/dhidden [B, units], but for what carriedGradient holds
+   * @param carriedGradient [B, units], what of it comes from the step after other than by its
+   *     products; becomes what goes to the step before so
+   * @param gateGradients [B, 3 units], receives dL/dsums of the input's product
+   * @param recurrentGradients [B, 3 units], receives dL/dsums of the recurrent product
+   */
+  void gruBackward(
+      FloatBuffer gates,
+      FloatBuffer recurrent,
+      FloatBuffer before,
+      int units,
+      FloatBuffer hiddenGradient,
+      FloatBuffer carriedGradient,
+      FloatBuffer gateGradients,
+      FloatBuffer recurrentGradients);
+
   /** Columns of a panel, see {@link #multiplyPanels}. */
   int PANEL_COLUMNS = 32;
 

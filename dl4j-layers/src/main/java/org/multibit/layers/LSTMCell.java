@@ -1,5 +1,6 @@
 package org.multibit.layers;
 
+import java.util.List;
 import org.multibit.core.Kernels;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
@@ -7,55 +8,49 @@ import org.nd4j.linalg.api.ops.impl.transforms.strict.Sigmoid;
 import org.nd4j.linalg.api.ops.impl.transforms.strict.Tanh;
 import org.nd4j.linalg.factory.Nd4j;
 
-/**
- * The element-wise arithmetic of an LSTM's time steps, and what a forward pass keeps for its
- * gradient. In FLOAT a step is one call of {@link Kernels}; in DOUBLE (gradient checks) it is ND4J
- * operations.
- */
-final class LSTMCell {
+/** An LSTM's arithmetic. One array of sums takes both products. */
+final class LSTMCell extends RecurrentCell {
   // DL4J's order of the columns; it calls the last one "input modulation".
-  private static final int CANDIDATE = 0;
-  private static final int FORGET = 1;
-  private static final int OUTPUT = 2;
-  private static final int INPUT = 3;
+  static final int CANDIDATE = 0;
+  static final int FORGET = 1;
+  static final int OUTPUT = 2;
+  static final int INPUT = 3;
 
-  /** The sums that enter the gates, then the gates, [T*B, 4H]. */
-  final Steps gates = new Steps();
-
-  /** h_0 .. h_T, [(T+1)*B, H]. */
-  final Steps hidden = new Steps();
-
-  /** c_0 .. c_T, [(T+1)*B, H]. */
-  final Steps cells = new Steps();
-
-  /** dL/d(sums), [T*B, 4H]. */
-  final Steps gateGradients = new Steps();
-
-  /** dL/dh_1 .. dL/dh_T, [T*B, H]. */
-  final Steps hiddenGradients = new Steps();
-
+  private final Steps cells = new Steps(); // c_0 .. c_T, [(T+1)*B, H]
   private final Steps cellTanh = new Steps(); // of c_1 .. c_T, [T*B, H]
-  private final Steps cellGradient = new Steps(); // what flows back, [B, H]
-  private DataType type;
-  private int units;
 
+  LSTMCell() {
+    super(4);
+  }
+
+  @Override
+  int floatsPerUnit() {
+    return 2 * 4 + 4; // gates and their gradients; cell, its tanh, hidden state and its gradient
+  }
+
+  @Override
+  Steps recurrentSums() {
+    return gates;
+  }
+
+  @Override
+  Steps recurrentGradients() {
+    return gateGradients;
+  }
+
+  @Override
+  List<Steps> states() {
+    return List.of(hidden, cells);
+  }
+
+  @Override
   void resize(DataType type, long time, long batch, long units) {
-    this.type = type;
-    this.units = Math.toIntExact(units);
-    gates.resize(type, time, batch, 4, units);
-    hidden.resize(type, time + 1, batch, 1, units);
+    super.resize(type, time, batch, units);
     cells.resize(type, time + 1, batch, 1, units);
     cellTanh.resize(type, time, batch, 1, units);
   }
 
-  /** Readies the memory of a backward pass of the same shape. */
-  void startBackward(long time, long batch) {
-    gateGradients.resize(type, time, batch, 4, units);
-    hiddenGradients.resize(type, time, batch, 1, units);
-    cellGradient.resize(type, 1, batch, 1, units).all().assign(0);
-  }
-
-  /** Step t, from sums, h_t and c_t to gates, h_t+1 and c_t+1. */
+  @Override
   void forward(int t) {
     if (type == DataType.FLOAT) {
       Kernels.get()
@@ -80,7 +75,7 @@ final class LSTMCell {
     cellTanh.step(t).muli(gates.part(t, OUTPUT), hidden.step(t + 1));
   }
 
-  /** The gradient of step t, from dL/dh_t+1 and what flows back into c_t+1. */
+  @Override
   void backward(int t) {
     if (type == DataType.FLOAT) {
       Kernels.get()
@@ -90,7 +85,7 @@ final class LSTMCell {
               cellTanh.floats(t),
               units,
               hiddenGradients.floats(t),
-              cellGradient.floats(0),
+              carriedGradient.floats(0),
               gateGradients.floats(t));
       return;
     }
@@ -100,11 +95,11 @@ final class LSTMCell {
     INDArray in = gates.part(t, INPUT);
     INDArray tanh = cellTanh.step(t);
     INDArray dh = hiddenGradients.step(t);
-    INDArray dc = tanh.mul(tanh).rsubi(1).muli(output).muli(dh).addi(cellGradient.step(0));
+    INDArray dc = tanh.mul(tanh).rsubi(1).muli(output).muli(dh).addi(carriedGradient.step(0));
     candidate.mul(candidate).rsubi(1).muli(in).muli(dc, gateGradients.part(t, CANDIDATE));
     forget.rsub(1).muli(forget).muli(cells.step(t)).muli(dc, gateGradients.part(t, FORGET));
     output.rsub(1).muli(output).muli(tanh).muli(dh, gateGradients.part(t, OUTPUT));
     in.rsub(1).muli(in).muli(candidate).muli(dc, gateGradients.part(t, INPUT));
-    dc.muli(forget, cellGradient.step(0));
+    dc.muli(forget, carriedGradient.step(0));
   }
 }

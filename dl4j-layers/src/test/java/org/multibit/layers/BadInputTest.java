@@ -18,7 +18,10 @@ import org.deeplearning4j.nn.conf.layers.Layer;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.function.Executable;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.multibit.core.Quantization;
+import org.multibit.layers.Networks.Cell;
 import org.nd4j.linalg.activations.Activation;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.dataset.DataSet;
@@ -83,7 +86,11 @@ class BadInputTest {
   void quantizingIsDoneInFloat() {
     Quantization q = Quantization.alternating(2);
     for (Layer[] layers :
-        new Layer[][] {Networks.quantized(q, null), Networks.quantized(null, q)}) {
+        new Layer[][] {
+          Networks.quantized(q, null),
+          Networks.quantized(null, q),
+          Networks.quantized(Cell.GRU, q, null)
+        }) {
       assertSays(
           DL4JInvalidConfigException.class,
           () -> network(b -> b.dataType(DataType.DOUBLE), l -> l, layers),
@@ -100,6 +107,17 @@ class BadInputTest {
         () -> new QuantizedLSTM.Builder().activation(Activation.RELU).build(),
         "relu",
         "tanh");
+    assertSays(
+        DL4JInvalidConfigException.class,
+        () -> new QuantizedGRU.Builder().activation(Activation.RELU).build(),
+        "QuantizedGRU",
+        "relu",
+        "tanh");
+    assertSays(
+        DL4JInvalidConfigException.class,
+        () -> new QuantizedGRU.Builder().nIn(E).nOut(H).dataFormat(RNNFormat.NWC).build(),
+        "QuantizedGRU",
+        "NCW");
     assertSays(
         DL4JInvalidConfigException.class,
         () -> new QuantizedEmbedding.Builder().activation(Activation.TANH).build(),
@@ -131,10 +149,11 @@ class BadInputTest {
   }
 
   /** Not a quantizer's row and column alone: which layer, which of its inputs, and why. */
-  @Test
-  void divergence() {
+  @ParameterizedTest
+  @EnumSource(Cell.class)
+  void divergence(Cell cell) {
     Quantization q = Quantization.alternating(2);
-    MultiLayerNetwork network = Networks.network(Networks.quantized(q, q));
+    MultiLayerNetwork network = Networks.network(Networks.quantized(cell, q, q));
     network.getParam("1_b").putScalar(2, Float.NaN);
     assertSays(
         ArithmeticException.class,

@@ -64,14 +64,27 @@ final class Networks {
     return network(b -> b, l -> l, layers);
   }
 
+  enum Cell {
+    LSTM,
+    GRU;
+
+    QuantizedRecurrent.Builder<?> builder() {
+      return this == LSTM ? new QuantizedLSTM.Builder() : new QuantizedGRU.Builder();
+    }
+  }
+
   /** Embedding, LSTMs and softmax of ours, in full precision. */
   static Layer[] ours(int lstms) {
-    Layer[] layers = new Layer[lstms + 2];
+    return ours(Cell.LSTM, lstms);
+  }
+
+  static Layer[] ours(Cell cell, int count) {
+    Layer[] layers = new Layer[count + 2];
     layers[0] = new QuantizedEmbedding.Builder().nIn(V).nOut(E).build();
-    for (int i = 1; i <= lstms; i++) {
-      layers[i] = new QuantizedLSTM.Builder().nIn(i == 1 ? E : H).nOut(H).build();
+    for (int i = 1; i <= count; i++) {
+      layers[i] = cell.builder().nIn(i == 1 ? E : H).nOut(H).build();
     }
-    layers[lstms + 1] = new QuantizedSoftmaxOutput.Builder().nIn(H).nOut(V).build();
+    layers[count + 1] = new QuantizedSoftmaxOutput.Builder().nIn(H).nOut(V).build();
     return layers;
   }
 
@@ -89,9 +102,13 @@ final class Networks {
 
   /** The paper's model in small: quantized everywhere, stateful, with dropout. */
   static Layer[] quantized(Quantization weights, Quantization activations) {
+    return quantized(Cell.LSTM, weights, activations);
+  }
+
+  static Layer[] quantized(Cell cell, Quantization weights, Quantization activations) {
     return new Layer[] {
       new QuantizedEmbedding.Builder().nIn(V).nOut(E).weights(weights).build(),
-      new QuantizedLSTM.Builder()
+      cell.builder()
           .nIn(E)
           .nOut(H)
           .weights(weights)

@@ -179,7 +179,7 @@ class OrdinaryLayersTest {
     MultiLayerNetwork plain = network(withoutDropout(quantization));
     Map<String, INDArray> once = gradient(plain, data);
     double score = plain.score();
-    ((QuantizedLSTMLayer) plain.getLayer(1)).clearCarriedState();
+    ((QuantizedRecurrentLayer) plain.getLayer(1)).clearCarriedState();
     Map<String, INDArray> doubled = gradient(plain, twice);
     assertEquals(score, plain.score(), 1e-5 * score);
     once.forEach(

@@ -23,6 +23,7 @@ import org.deeplearning4j.nn.conf.memory.MemoryReport;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.multibit.core.Alternating;
 import org.multibit.core.Balanced;
@@ -30,8 +31,10 @@ import org.multibit.core.Greedy;
 import org.multibit.core.Optimal;
 import org.multibit.core.Quantization;
 import org.multibit.core.Quantizer;
+import org.multibit.core.Quantizers;
 import org.multibit.core.RefinedGreedy;
 import org.multibit.core.Uniform;
+import org.multibit.layers.Networks.Cell;
 
 /** JSON, DL4J's zip, and the same bits in every workspace mode. */
 class SerializationTest {
@@ -113,6 +116,34 @@ class SerializationTest {
     assertEquals(0.6, DropoutMask.retain(softmax.getIDropout()));
   }
 
+  @Test
+  void jsonOfAGru() {
+    Quantization q = new Quantization(Quantizers.of("alternating", 3, 0.5f), 3);
+    MultiLayerConfiguration conf =
+        network(
+                new QuantizedEmbedding.Builder().nIn(V).nOut(E).build(),
+                new QuantizedGRU.Builder()
+                    .nIn(E)
+                    .nOut(H)
+                    .weights(q)
+                    .inputActivations(Q2)
+                    .latentWeightBound(2.5)
+                    .stateful(true)
+                    .dropOut(0.7)
+                    .build(),
+                new QuantizedSoftmaxOutput.Builder().nIn(H).nOut(V).build())
+            .getLayerWiseConfigurations();
+    MultiLayerConfiguration read = MultiLayerConfiguration.fromJson(conf.toJson());
+    assertEquals(conf, read);
+    QuantizedGRU gru = (QuantizedGRU) read.getConf(1).getLayer();
+    assertEquals(q, gru.getWeightQuantization());
+    assertEquals(Q2, gru.getInputActivationQuantization());
+    assertEquals(null, gru.getRecurrentActivationQuantization());
+    assertEquals(2.5, bound(gru));
+    assertTrue(gru.isStateful());
+    assertEquals(0.7, DropoutMask.retain(gru.getIDropout()));
+  }
+
   private static double bound(Layer layer) {
     LatentWeightClip clip = (LatentWeightClip) layer.getConstraints().get(0);
     assertEquals(java.util.Set.copyOf(layer.initializer().weightKeys(layer)), clip.getParams());
@@ -122,8 +153,8 @@ class SerializationTest {
   /** Two configurations that differ in one field are not equal, also once cloned. */
   @Test
   void equalityAndClones() {
-    List<QuantizedLSTM> lstms =
-        Stream.of(
+    List<QuantizedRecurrent> layers =
+        Stream.<QuantizedRecurrent.Builder<?>>of(
                 new QuantizedLSTM.Builder(),
                 new QuantizedLSTM.Builder().weights(Q2),
                 new QuantizedLSTM.Builder().weights(Q2).latentWeightBound(2),
@@ -131,11 +162,15 @@ class SerializationTest {
                 new QuantizedLSTM.Builder().recurrentActivations(Q2),
                 new QuantizedLSTM.Builder().recurrentActivations(Quantization.alternating(3)),
                 new QuantizedLSTM.Builder().forgetGateBiasInit(2),
-                new QuantizedLSTM.Builder().stateful(true))
-            .map(b -> b.nIn(E).nOut(H).build())
+                new QuantizedLSTM.Builder().stateful(true),
+                new QuantizedGRU.Builder(),
+                new QuantizedGRU.Builder().weights(Q2),
+                new QuantizedGRU.Builder().recurrentActivations(Q2),
+                new QuantizedGRU.Builder().stateful(true))
+            .map(b -> b.nIn(E).nOut(H).<QuantizedRecurrent>build())
             .toList();
-    for (QuantizedLSTM one : lstms) {
-      for (QuantizedLSTM other : lstms) {
+    for (QuantizedRecurrent one : layers) {
+      for (QuantizedRecurrent other : layers) {
         assertEquals(one == other, one.equals(other.clone()));
       }
       assertNotSame(one, one.clone());
@@ -157,10 +192,11 @@ class SerializationTest {
   }
 
   /** A saved network computes the same and trains on to the same bits. */
-  @Test
-  void modelSerializer() throws IOException {
+  @ParameterizedTest
+  @EnumSource(Cell.class)
+  void modelSerializer(Cell cell) throws IOException {
     MultiLayerNetwork network =
-        network(b -> b.updater(new ClippedSgd(2, 0.25)), l -> l, twoLstmsWithDropout());
+        network(b -> b.updater(new ClippedSgd(2, 0.25)), l -> l, twoWithDropout(cell));
     network.fit(data(1));
     network.setLearningRate(0.7);
     MultiLayerNetwork read = saved(network);
@@ -177,17 +213,11 @@ class SerializationTest {
     assertIdentical(network.params(), network.clone().params());
   }
 
-  private static Layer[] twoLstmsWithDropout() {
+  private static Layer[] twoWithDropout(Cell cell) {
     return new Layer[] {
       new QuantizedEmbedding.Builder().nIn(V).nOut(E).weights(Q2).build(),
-      new QuantizedLSTM.Builder()
-          .nIn(E)
-          .nOut(H)
-          .weights(Q2)
-          .recurrentActivations(Q2)
-          .dropOut(0.5)
-          .build(),
-      new QuantizedLSTM.Builder().nIn(H).nOut(H).weights(Q2).activations(Q2).dropOut(0.5).build(),
+      cell.builder().nIn(E).nOut(H).weights(Q2).recurrentActivations(Q2).dropOut(0.5).build(),
+      cell.builder().nIn(H).nOut(H).weights(Q2).activations(Q2).dropOut(0.5).build(),
       new QuantizedSoftmaxOutput.Builder()
           .nIn(H)
           .nOut(V)
@@ -205,7 +235,8 @@ class SerializationTest {
     for (Layer[][] pair :
         new Layer[][][] {
           {Networks.ours(2), Networks.ours(2)},
-          {twoLstmsWithDropout(), twoLstmsWithDropout()},
+          {twoWithDropout(Cell.LSTM), twoWithDropout(Cell.LSTM)},
+          {twoWithDropout(Cell.GRU), twoWithDropout(Cell.GRU)},
           {Networks.quantized(Q2, Q2), Networks.quantized(Q2, Q2)}
         }) {
       MultiLayerNetwork with = inMode(WorkspaceMode.ENABLED, pair[0]);
@@ -230,7 +261,7 @@ class SerializationTest {
   @Test
   void summaryAndMemoryReport() {
     MultiLayerNetwork network = network(Networks.quantized(Q2, Q2));
-    assertTrue(network.summary().contains("QuantizedLSTM"));
+    assertTrue(network.summary().contains("QuantizedRecurrentLayer"), network.summary());
     MemoryReport report =
         network.getLayerWiseConfigurations().getMemoryReport(InputType.recurrent(V, Networks.T));
     assertTrue(report.toString().contains("PARAMETERS"), report.toString());

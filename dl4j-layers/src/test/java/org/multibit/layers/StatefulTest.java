@@ -2,7 +2,6 @@ package org.multibit.layers;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
-import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -17,14 +16,16 @@ import static org.multibit.layers.Networks.network;
 import static org.multibit.layers.Networks.saved;
 
 import java.io.IOException;
+import java.util.Arrays;
 import org.deeplearning4j.nn.conf.BackpropType;
 import org.deeplearning4j.nn.conf.WorkspaceMode;
 import org.deeplearning4j.nn.conf.layers.Layer;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.multibit.core.Quantization;
+import org.multibit.layers.Networks.Cell;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.dataset.DataSet;
@@ -36,14 +37,25 @@ import org.nd4j.linalg.learning.config.Sgd;
 class StatefulTest {
   private static final Quantization TWO_BITS = Quantization.alternating(2);
 
-  private static QuantizedLSTMLayer lstm(MultiLayerNetwork network, int layer) {
-    return (QuantizedLSTMLayer) network.getLayer(layer);
+  private static QuantizedRecurrentLayer recurrent(MultiLayerNetwork network, int layer) {
+    return (QuantizedRecurrentLayer) network.getLayer(layer);
   }
 
-  private static Layer[] twoLstms(boolean stateful) {
+  private static void assertSameStates(INDArray[] expected, INDArray[] actual) {
+    assertEquals(expected.length, actual.length);
+    for (int i = 0; i < expected.length; i++) {
+      assertIdentical(expected[i], actual[i]);
+    }
+  }
+
+  private static INDArray[] copies(INDArray[] states) {
+    return Arrays.stream(states).map(INDArray::dup).toArray(INDArray[]::new);
+  }
+
+  private static Layer[] two(Cell cell, boolean stateful) {
     return new Layer[] {
       new QuantizedEmbedding.Builder().nIn(V).nOut(E).weights(TWO_BITS).build(),
-      new QuantizedLSTM.Builder()
+      cell.builder()
           .nIn(E)
           .nOut(H)
           .weights(TWO_BITS)
@@ -51,7 +63,7 @@ class StatefulTest {
           .stateful(stateful)
           .dropOut(0.7)
           .build(),
-      new QuantizedLSTM.Builder()
+      cell.builder()
           .nIn(H)
           .nOut(H)
           .weights(TWO_BITS)
@@ -79,18 +91,15 @@ class StatefulTest {
 
   /** Fits of T, 2T and 3T are one fit of 3T by truncated BPTT in segments of T, bit for bit. */
   @ParameterizedTest
-  @EnumSource(WorkspaceMode.class)
-  void fitsOfSegmentsAreOneTruncatedFit(WorkspaceMode mode) {
-    if (mode != WorkspaceMode.NONE && mode != WorkspaceMode.ENABLED) {
-      return;
-    }
+  @CsvSource({"LSTM, NONE", "LSTM, ENABLED", "GRU, NONE", "GRU, ENABLED"})
+  void fitsOfSegmentsAreOneTruncatedFit(Cell cell, WorkspaceMode mode) {
     MultiLayerNetwork stateful =
-        network(b -> b.trainingWorkspaceMode(mode).updater(new Sgd(0.5)), l -> l, twoLstms(true));
+        network(b -> b.trainingWorkspaceMode(mode).updater(new Sgd(0.5)), l -> l, two(cell, true));
     MultiLayerNetwork truncated =
         network(
             b -> b.trainingWorkspaceMode(mode).updater(new Sgd(0.5)),
             l -> l.backpropType(BackpropType.TruncatedBPTT).tBPTTLength(T),
-            twoLstms(false));
+            two(cell, false));
     assertIdentical(truncated.params(), stateful.params());
     DataSet data = data(DataType.FLOAT, 1, B, 3 * T);
     truncated.fit(data);
@@ -101,43 +110,42 @@ class StatefulTest {
     assertIdentical(truncated.params(), stateful.params());
   }
 
-  @Test
-  void trainingAloneMovesTheState() {
-    MultiLayerNetwork network = network(twoLstms(true));
-    assertNull(lstm(network, 1).getCarriedHidden());
+  @ParameterizedTest
+  @EnumSource(Cell.class)
+  void trainingAloneMovesTheState(Cell cell) {
+    MultiLayerNetwork network = network(two(cell, true));
+    assertNull(recurrent(network, 1).getCarriedState());
     network.fit(data(1));
-    INDArray h = lstm(network, 1).getCarriedHidden().dup();
-    INDArray c = lstm(network, 1).getCarriedCell().dup();
-    assertTrue(h.norm2Number().doubleValue() > 0);
+    INDArray[] states = copies(recurrent(network, 1).getCarriedState());
+    assertEquals(cell == Cell.LSTM ? 2 : 1, states.length);
+    assertTrue(states[0].norm2Number().doubleValue() > 0);
     INDArray x = data(2).getFeatures();
     INDArray fromZeros = network.output(x);
     network.rnnTimeStep(x);
     network.score(data(3));
     network.feedForward(x, true);
     network.rnnClearPreviousState();
-    assertIdentical(h, lstm(network, 1).getCarriedHidden());
-    assertIdentical(c, lstm(network, 1).getCarriedCell());
+    assertSameStates(states, recurrent(network, 1).getCarriedState());
     assertIdentical(fromZeros, network.output(x));
-    lstm(network, 1).clearCarriedState();
-    lstm(network, 2).clearCarriedState();
+    recurrent(network, 1).clearCarriedState();
+    recurrent(network, 2).clearCarriedState();
     assertIdentical(fromZeros, network.output(x));
   }
 
   /** A checkpoint of zip and state, taken between two fits, continues to the same bits. */
-  @Test
-  void checkpointContinuesBitForBit() throws IOException {
+  @ParameterizedTest
+  @EnumSource(Cell.class)
+  void checkpointContinuesBitForBit(Cell cell) throws IOException {
     MultiLayerNetwork whole =
         network(
             b -> b.updater(new ClippedSgd(2, 0.25)),
             l -> l,
-            Networks.quantized(TWO_BITS, TWO_BITS));
+            Networks.quantized(cell, TWO_BITS, TWO_BITS));
     for (int i = 0; i < 3; i++) {
       whole.fit(data(i));
     }
     MultiLayerNetwork resumed = saved(whole);
-    lstm(resumed, 1)
-        .setCarriedState(
-            lstm(whole, 1).getCarriedHidden().dup(), lstm(whole, 1).getCarriedCell().dup());
+    recurrent(resumed, 1).setCarriedState(recurrent(whole, 1).getCarriedState());
     MultiLayerNetwork forgetful = saved(whole);
     // What others draw from ND4J's generator has no part in it.
     Nd4j.rand(3, 3);
@@ -148,58 +156,68 @@ class StatefulTest {
       assertEquals(whole.score(), resumed.score(), 0);
     }
     assertIdentical(whole.params(), resumed.params());
-    assertIdentical(lstm(whole, 1).getCarriedHidden(), lstm(resumed, 1).getCarriedHidden());
-    assertIdentical(lstm(whole, 1).getCarriedCell(), lstm(resumed, 1).getCarriedCell());
+    assertSameStates(
+        recurrent(whole, 1).getCarriedState(), recurrent(resumed, 1).getCarriedState());
     assertNotEquals(whole.params(), forgetful.params());
   }
 
-  @Test
-  void anotherBatchNeedsAClearedState() {
-    MultiLayerNetwork network = network(twoLstms(true));
+  @ParameterizedTest
+  @EnumSource(Cell.class)
+  void anotherBatchNeedsAClearedState(Cell cell) {
+    MultiLayerNetwork network = network(two(cell, true));
     network.fit(data(1));
     DataSet smaller = data(DataType.FLOAT, 2, B - 1, T);
     Exception e = assertThrows(IllegalStateException.class, () -> network.fit(smaller));
     assertTrue(e.getMessage().contains("batch of " + B), e.getMessage());
     assertTrue(e.getMessage().contains("batch of " + (B - 1)), e.getMessage());
-    lstm(network, 1).clearCarriedState();
-    lstm(network, 2).clearCarriedState();
+    recurrent(network, 1).clearCarriedState();
+    recurrent(network, 2).clearCarriedState();
     network.fit(smaller);
-    assertEquals(B - 1, lstm(network, 2).getCarriedHidden().size(0));
+    assertEquals(B - 1, recurrent(network, 2).getCarriedState()[0].size(0));
   }
 
-  @Test
-  void stateOfAnotherShapeIsRefused() {
-    MultiLayerNetwork network = network(twoLstms(true));
+  @ParameterizedTest
+  @EnumSource(Cell.class)
+  void stateOfAnotherShapeIsRefused(Cell cell) {
+    MultiLayerNetwork network = network(two(cell, true));
     INDArray wide = Nd4j.zeros(B, H + 1);
-    assertThrows(
-        IllegalArgumentException.class, () -> lstm(network, 1).setCarriedState(wide, wide));
     INDArray right = Nd4j.ones(B, H);
+    INDArray[] ones = cell == Cell.LSTM ? new INDArray[] {right, right} : new INDArray[] {right};
+    INDArray[] others = cell == Cell.LSTM ? new INDArray[] {right} : new INDArray[] {right, right};
+    INDArray[] wides = Arrays.stream(ones).map(one -> wide).toArray(INDArray[]::new);
+    assertThrows(
+        IllegalArgumentException.class, () -> recurrent(network, 1).setCarriedState(wides));
+    assertThrows(
+        IllegalArgumentException.class, () -> recurrent(network, 1).setCarriedState(others));
     assertThrows(
         IllegalStateException.class,
-        () -> lstm(network(twoLstms(false)), 1).setCarriedState(right, right));
-    lstm(network, 1).setCarriedState(right, right);
+        () -> recurrent(network(two(cell, false)), 1).setCarriedState(ones));
+    recurrent(network, 1).setCarriedState(ones);
     right.assign(5);
-    assertEquals(Nd4j.ones(B, H), lstm(network, 1).getCarriedHidden(), "a copy is kept");
+    assertEquals(Nd4j.ones(B, H), recurrent(network, 1).getCarriedState()[0], "a copy is kept");
   }
 
-  @Test
-  void truncatedBpttOfAStatefulLayerIsRefused() {
+  @ParameterizedTest
+  @EnumSource(Cell.class)
+  void truncatedBpttOfAStatefulLayerIsRefused(Cell cell) {
     MultiLayerNetwork network =
         network(
-            b -> b, l -> l.backpropType(BackpropType.TruncatedBPTT).tBPTTLength(2), twoLstms(true));
+            b -> b,
+            l -> l.backpropType(BackpropType.TruncatedBPTT).tBPTTLength(2),
+            two(cell, true));
     Exception e = assertThrows(IllegalStateException.class, () -> network.fit(data(1)));
     assertTrue(e.getMessage().contains("stateful"), e.getMessage());
   }
 
-  @Test
-  void failedStepLeavesTheState() {
-    MultiLayerNetwork network = network(twoLstms(true));
+  @ParameterizedTest
+  @EnumSource(Cell.class)
+  void failedStepLeavesTheState(Cell cell) {
+    MultiLayerNetwork network = network(two(cell, true));
     network.fit(data(1));
-    INDArray h = lstm(network, 2).getCarriedHidden().dup();
+    INDArray[] states = copies(recurrent(network, 2).getCarriedState());
     DataSet bad = data(2);
     bad.getLabels().putScalar(1, 0, 2, V);
     assertThrows(IllegalArgumentException.class, () -> network.fit(bad));
-    assertIdentical(h, lstm(network, 2).getCarriedHidden());
-    assertNotNull(lstm(network, 2).getCarriedCell());
+    assertSameStates(states, recurrent(network, 2).getCarriedState());
   }
 }

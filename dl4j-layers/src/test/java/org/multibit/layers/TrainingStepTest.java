@@ -19,6 +19,7 @@ import org.multibit.core.KernelsInUse;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantization;
 import org.multibit.core.Quantizer;
+import org.multibit.layers.Networks.Cell;
 import org.multibit.runtime.NativeKernels;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
@@ -90,7 +91,7 @@ class TrainingStepTest {
   }
 
   private static MultiLayerNetwork network(
-      Quantization weights, Quantization inputs, Quantization activations) {
+      Cell cell, Quantization weights, Quantization inputs, Quantization activations) {
     MultiLayerNetwork network =
         new MultiLayerNetwork(
             new NeuralNetConfiguration.Builder()
@@ -105,7 +106,7 @@ class TrainingStepTest {
                         .nOut(UNITS)
                         .weights(weights)
                         .build(),
-                    new QuantizedLSTM.Builder()
+                    cell.builder()
                         .nIn(UNITS)
                         .nOut(UNITS)
                         .weights(weights)
@@ -146,28 +147,41 @@ class TrainingStepTest {
   }
 
   @ParameterizedTest
-  @CsvSource({"0, 0, 0", "2, 0, 2", "3, 0, 3", "2, 2, 3", "2, 0, 0", "0, 2, 2"})
-  void gradientsAreThoseOfTheJavaKernels(int weightBits, int inputBits, int activationBits) {
+  @CsvSource({
+    "LSTM, 0, 0, 0",
+    "LSTM, 2, 0, 2",
+    "LSTM, 3, 0, 3",
+    "LSTM, 2, 2, 3",
+    "LSTM, 2, 0, 0",
+    "LSTM, 0, 2, 2",
+    "GRU, 0, 0, 0",
+    "GRU, 2, 0, 2",
+    "GRU, 3, 0, 3",
+    "GRU, 2, 2, 3",
+    "GRU, 2, 0, 0",
+    "GRU, 0, 2, 2"
+  })
+  void gradientsAreThoseOfTheJavaKernels(
+      Cell cell, int weightBits, int inputBits, int activationBits) {
     MultiLayerNetwork network =
-        network(alternating(weightBits), alternating(inputBits), alternating(activationBits));
-    QuantizedLSTMLayer lstm = (QuantizedLSTMLayer) network.getLayer(1);
+        network(cell, alternating(weightBits), alternating(inputBits), alternating(activationBits));
+    QuantizedRecurrentLayer recurrent = (QuantizedRecurrentLayer) network.getLayer(1);
     Random random = new Random(5);
     Recording java = new Recording();
     Replaying fast = new Replaying(java.activations);
     for (int step = 0; step < 10; step++) {
       DataSet data = segment(random);
-      INDArray h = lstm.getCarriedHidden();
-      INDArray c = lstm.getCarriedCell();
+      INDArray[] states = recurrent.getCarriedState();
       Map<String, INDArray> expected;
       double expectedScore;
       try (KernelsInUse ignored = new KernelsInUse(java)) {
         expected = Networks.gradient(network, data);
         expectedScore = network.score();
       }
-      if (h == null) {
-        lstm.clearCarriedState();
+      if (states == null) {
+        recurrent.clearCarriedState();
       } else {
-        lstm.setCarriedState(h, c);
+        recurrent.setCarriedState(states);
       }
       // The layer's tape must not answer for the native kernels.
       network.clear();
@@ -177,10 +191,10 @@ class TrainingStepTest {
         assertClose(expected, actual, step);
       }
       assertTrue(java.activations.isEmpty());
-      if (h == null) {
-        lstm.clearCarriedState();
+      if (states == null) {
+        recurrent.clearCarriedState();
       } else {
-        lstm.setCarriedState(h, c);
+        recurrent.setCarriedState(states);
       }
       network.fit(data);
     }

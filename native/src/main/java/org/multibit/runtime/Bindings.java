@@ -71,6 +71,9 @@ final class Bindings {
 
     @MemberGetter
     native @Cast("jlong") long file_bytes();
+
+    @MemberGetter
+    native @Cast("const char*") BytePointer cell();
   }
 
   static native @Cast("const char*") BytePointer multibit_last_error();
@@ -364,6 +367,31 @@ final class Bindings {
       @Cast("const float*") FloatPointer hiddenGradient,
       FloatPointer cellGradient,
       FloatPointer gateGradients);
+
+  @Name("multibit::GruForward")
+  static native void gruForward(
+      @Cast("const multibit::Kernels*") long kernels,
+      @Cast("int64_t") long firstRow,
+      @Cast("int64_t") long lastRow,
+      @Cast("int64_t") long units,
+      FloatPointer gates,
+      @Cast("const float*") FloatPointer recurrent,
+      @Cast("const float*") FloatPointer before,
+      FloatPointer hidden);
+
+  @Name("multibit::GruBackward")
+  static native void gruBackward(
+      @Cast("const multibit::Kernels*") long kernels,
+      @Cast("int64_t") long firstRow,
+      @Cast("int64_t") long lastRow,
+      @Cast("int64_t") long units,
+      @Cast("const float*") FloatPointer gates,
+      @Cast("const float*") FloatPointer recurrent,
+      @Cast("const float*") FloatPointer before,
+      @Cast("const float*") FloatPointer hiddenGradient,
+      FloatPointer carriedGradient,
+      FloatPointer gateGradients,
+      FloatPointer recurrentGradients);
 
   @Name("multibit::MakePanels")
   static native void makePanels(

@@ -551,6 +551,58 @@ public class NativeKernels implements Kernels {
   }
 
   @Override
+  public void gruForward(
+      FloatBuffer gates, FloatBuffer recurrent, FloatBuffer before, int units, FloatBuffer hidden) {
+    FloatBuffer[] sums = {gates, recurrent};
+    int rows = KernelChecks.gru(units, sums, before, hidden);
+    FloatPointer z = pointer(gates);
+    FloatPointer u = pointer(recurrent);
+    FloatPointer h0 = pointer(before);
+    FloatPointer h = pointer(hidden);
+    forRows(
+        rows,
+        3L * units,
+        (first, last) -> {
+          Bindings.gruForward(kernels, first, last, units, z, u, h0, h);
+          return -1;
+        });
+    Reference.reachabilityFence(sums);
+    Reference.reachabilityFence(before);
+    Reference.reachabilityFence(hidden);
+  }
+
+  @Override
+  public void gruBackward(
+      FloatBuffer gates,
+      FloatBuffer recurrent,
+      FloatBuffer before,
+      int units,
+      FloatBuffer hiddenGradient,
+      FloatBuffer carriedGradient,
+      FloatBuffer gateGradients,
+      FloatBuffer recurrentGradients) {
+    FloatBuffer[] sums = {gates, recurrent, gateGradients, recurrentGradients};
+    FloatBuffer[] states = {before, hiddenGradient, carriedGradient};
+    int rows = KernelChecks.gru(units, sums, states);
+    FloatPointer z = pointer(gates);
+    FloatPointer u = pointer(recurrent);
+    FloatPointer h0 = pointer(before);
+    FloatPointer dh = pointer(hiddenGradient);
+    FloatPointer carried = pointer(carriedGradient);
+    FloatPointer dz = pointer(gateGradients);
+    FloatPointer du = pointer(recurrentGradients);
+    forRows(
+        rows,
+        3L * units,
+        (first, last) -> {
+          Bindings.gruBackward(kernels, first, last, units, z, u, h0, dh, carried, dz, du);
+          return -1;
+        });
+    Reference.reachabilityFence(sums);
+    Reference.reachabilityFence(states);
+  }
+
+  @Override
   public String blas() {
     Pointer config = Loader.addressof("openblas_get_config");
     Pointer threads = Loader.addressof("openblas_get_num_threads");

@@ -28,6 +28,7 @@ public final class PackedLanguageModel implements AutoCloseable {
   private final int weightBits;
   private final int activationBits;
   private final long fileBytes;
+  private final String cell;
   private final List<String> words;
   private final Map<String, Integer> tokens = new HashMap<>();
 
@@ -52,6 +53,7 @@ public final class PackedLanguageModel implements AutoCloseable {
       weightBits = info.weight_bits();
       activationBits = info.activation_bits();
       fileBytes = info.file_bytes();
+      cell = NativeLibrary.string(info.cell());
     }
     words = readWords();
     for (int token = 0; token < words.size(); token++) {
@@ -187,7 +189,12 @@ public final class PackedLanguageModel implements AutoCloseable {
     return hiddenSize;
   }
 
-  /** LSTM layers. */
+  /** The recurrent layers' cell: "lstm" or "gru". */
+  public String cell() {
+    return cell;
+  }
+
+  /** Recurrent layers. */
   public int layers() {
     return layers;
   }

@@ -200,6 +200,7 @@ class NativeKernelsTest {
       assertMultipliesMaskedAsJava(kernels, 70, cols);
       assertUpdatesAsJava(kernels, 90, cols);
       assertStepsAsJava(kernels, 24, cols);
+      assertGruStepsAsJava(kernels, 24, cols);
       assertMultipliesPanelsAsJava(kernels, cols);
     }
   }
@@ -319,6 +320,37 @@ class NativeKernelsTest {
     assertThrows(
         IllegalArgumentException.class,
         () -> kernels.lstmForward(floats(3), before, units, cells[1], tanhs[1], hiddens[1]));
+  }
+
+  private static void assertGruStepsAsJava(Kernels kernels, int batch, int units) {
+    String what = "%s, %d units".formatted(kernels.name(), units);
+    FloatBuffer before = gaussians(batch * units, 2);
+    FloatBuffer recurrent = gaussians(batch * 3 * units, 5);
+    FloatBuffer[] gates = {gaussians(batch * 3 * units, 1), gaussians(batch * 3 * units, 1)};
+    FloatBuffer[] hiddens = {floats(batch * units), floats(batch * units)};
+    FloatBuffer[] carried = {gaussians(batch * units, 3), gaussians(batch * units, 3)};
+    FloatBuffer[] gateGradients = {floats(batch * 3 * units), floats(batch * 3 * units)};
+    FloatBuffer[] recurrentGradients = {floats(batch * 3 * units), floats(batch * 3 * units)};
+    Kernels[] both = {JAVA, kernels};
+    for (int k = 0; k < 2; k++) {
+      both[k].gruForward(gates[k], recurrent, before, units, hiddens[k]);
+      both[k].gruBackward(
+          gates[k],
+          recurrent,
+          before,
+          units,
+          gaussians(batch * units, 4),
+          carried[k],
+          gateGradients[k],
+          recurrentGradients[k]);
+    }
+    for (FloatBuffer[] pair :
+        new FloatBuffer[][] {gates, hiddens, carried, gateGradients, recurrentGradients}) {
+      assertClose(pair[0], pair[1], 1e-5, what);
+    }
+    assertThrows(
+        IllegalArgumentException.class,
+        () -> kernels.gruForward(floats(3), recurrent, before, units, hiddens[1]));
   }
 
   private static void assertMultipliesPanelsAsJava(Kernels kernels, int cols) {

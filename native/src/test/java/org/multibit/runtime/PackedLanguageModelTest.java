@@ -81,6 +81,7 @@ class PackedLanguageModelTest {
       assertEquals(V, model.vocabularySize());
       assertEquals(E, model.embeddingSize());
       assertEquals(H, model.hiddenSize());
+      assertEquals("lstm", model.cell());
       assertEquals(1, model.layers());
       assertEquals(0, model.eos());
       assertEquals(1, model.unknown());
@@ -96,6 +97,45 @@ class PackedLanguageModelTest {
       assertEquals("12.5", model.metadata("multibit.provenance.test_perplexity"));
       assertNull(model.metadata("no such key"));
       assertThrows(IllegalArgumentException.class, () -> model.word(V));
+    }
+  }
+
+  /** Two GRUs whose softmax is the embedding; single and batch sessions agree. */
+  @Test
+  void gruWithTiedWeights() throws IOException {
+    Path gru = folder.resolve("gru.gguf");
+    LanguageModelFile lstm = LanguageModelFile.read(file);
+    LanguageModelFile.Matrix words = matrix(V, H, 0);
+    List<LanguageModelFile.Layer> layers = new ArrayList<>();
+    for (int l = 0; l < 2; l++) {
+      layers.add(
+          new LanguageModelFile.Layer(
+              matrix(3 * H, H, 2), matrix(3 * H, H, 2), floats(3 * H), floats(3 * H)));
+    }
+    new LanguageModelFile(
+            lstm.words(),
+            0,
+            1,
+            words,
+            layers,
+            words.withActivations(3),
+            floats(V),
+            new Alternating(),
+            new Alternating(),
+            Map.of())
+        .write(gru);
+    try (PackedLanguageModel model = PackedLanguageModel.open(gru);
+        Session session = model.newSession();
+        BatchSession batch = model.newBatch(2)) {
+      assertEquals("gru", model.cell());
+      assertEquals(2, model.layers());
+      assertEquals(H, model.embeddingSize());
+      assertEquals("1", model.metadata("multibit.tied_embedding"));
+      for (int token : new int[] {3, 9, 0, 20, 1}) {
+        session.step(token);
+        batch.step(new int[] {token, 5});
+        assertArrayEquals(session.logits(), batch.logits(0));
+      }
     }
   }
 

@@ -1,5 +1,7 @@
 package org.multibit.training;
 
+import java.util.ArrayList;
+import java.util.List;
 import org.deeplearning4j.nn.conf.MultiLayerConfiguration;
 import org.deeplearning4j.nn.conf.NeuralNetConfiguration;
 import org.deeplearning4j.nn.conf.distribution.UniformDistribution;
@@ -9,24 +11,27 @@ import org.multibit.core.Quantization;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.layers.ClippedSgd;
 import org.multibit.layers.QuantizedEmbedding;
+import org.multibit.layers.QuantizedGRU;
 import org.multibit.layers.QuantizedLSTM;
+import org.multibit.layers.QuantizedRecurrent;
 import org.multibit.layers.QuantizedSoftmaxOutput;
 import org.nd4j.linalg.api.buffer.DataType;
 
 /**
- * The paper's language model as a DL4J network: embedding, LSTM, softmax. Token ids [B, 1, T] go
- * in, word probabilities [B, V, T] come out.
+ * The paper's language model as a DL4J network: embedding, one LSTM or GRU or a stack of them,
+ * softmax. Token ids [B, 1, T] go in, word probabilities [B, V, T] come out.
  */
 public final class LanguageModel {
   static final int EMBEDDING = 0;
-  static final int LSTM = 1;
-  static final int SOFTMAX = 2;
+
+  /** The first recurrent layer; the softmax follows the last. */
+  static final int RECURRENT = 1;
 
   private LanguageModel() {}
 
   /**
-   * A new network with the paper's initialization: embedding and softmax uniform in +-0.1, LSTM in
-   * +-1/sqrt(H), biases 0.
+   * A new network with the paper's initialization: embedding and softmax uniform in +-0.1,
+   * recurrent layers in +-1/sqrt(H), biases 0.
    *
    * @param vocabulary V
    */
@@ -65,27 +70,25 @@ public final class LanguageModel {
   /**
    * A network that computes what a packed file says, with its weights as full-precision values: the
    * file's runtime where there is no native library.
-   *
-   * @throws IllegalArgumentException if the file has more than one layer
    */
   public static MultiLayerNetwork of(LanguageModelFile file) {
-    if (file.layers().size() != 1) {
-      throw new IllegalArgumentException(
-          "A model of %d layers runs in the native library alone".formatted(file.layers().size()));
-    }
-    LanguageModelFile.Layer layer = file.layers().get(0);
     Settings settings = settings(file);
+    List<Activations> activations = new ArrayList<>();
+    for (LanguageModelFile.Layer layer : file.layers()) {
+      // The rows of a multi-bit embedding are codes already.
+      boolean codes = activations.isEmpty() && file.embedding().packed() != null;
+      activations.add(
+          new Activations(
+              codes ? null : activations(file, layer.input().activationBits()),
+              activations(file, layer.recurrent().activationBits())));
+    }
     MultiLayerNetwork network =
         initialized(
             configuration(
                 settings,
                 file.words().size(),
-                file.embeddingSize(),
                 null,
-                file.embedding().packed() == null
-                    ? activations(file, layer.input().activationBits())
-                    : null,
-                activations(file, layer.recurrent().activationBits()),
+                activations,
                 activations(file, file.softmax().activationBits()),
                 1));
     PackedExport.unpack(file, network);
@@ -96,9 +99,15 @@ public final class LanguageModel {
   public static Settings settings(LanguageModelFile file) {
     Settings settings = new Settings();
     settings.bits = Bits.FULL_PRECISION.toString();
+    settings.cell = file.cell().toString();
     settings.hidden = file.hiddenSize();
+    settings.layers = file.layers().size();
+    settings.embedding = file.embeddingSize();
     return settings;
   }
+
+  /** How a recurrent layer quantizes its input and its hidden state; null = not. */
+  private record Activations(Quantization input, Quantization recurrent) {}
 
   private static Quantization activations(LanguageModelFile file, int bits) {
     return bits == 0 ? null : new Quantization(file.activations(), bits);
@@ -112,58 +121,61 @@ public final class LanguageModel {
 
   private static MultiLayerConfiguration configuration(
       Settings settings, int vocabulary, double latentWeightBound) {
-    Quantization activations = settings.parsedBits().activationsBy(settings.activationQuantizer());
+    Quantization quantization = settings.parsedBits().activationsBy(settings.activationQuantizer());
+    List<Activations> activations = new ArrayList<>();
+    for (int l = 0; l < settings.layers; l++) {
+      // Rows of a quantized embedding are codes already: they are not quantized again.
+      activations.add(new Activations(l == 0 ? null : quantization, quantization));
+    }
     return configuration(
         settings,
         vocabulary,
-        settings.hidden,
         settings.parsedBits().weightsBy(settings.weightQuantizer()),
-        // Rows of a quantized embedding are codes already: the input is not quantized again.
-        null,
         activations,
-        activations,
+        quantization,
         latentWeightBound);
   }
 
   private static MultiLayerConfiguration configuration(
       Settings settings,
       int vocabulary,
-      int embeddingSize,
       Quantization weights,
-      Quantization inputActivations,
-      Quantization recurrentActivations,
+      List<Activations> activations,
       Quantization softmaxActivations,
       double latentWeightBound) {
     int hidden = settings.hidden;
     double range = 1 / Math.sqrt(hidden);
     double retain = 1 - settings.dropout;
-    return new NeuralNetConfiguration.Builder()
-        .seed(settings.seed)
-        .dataType(DataType.FLOAT)
-        .miniBatch(false)
-        .updater(new ClippedSgd(settings.learningRate, settings.clip))
-        .list()
-        .layer(
-            new QuantizedEmbedding.Builder()
-                .nIn(vocabulary)
-                .nOut(embeddingSize)
-                .weights(weights)
-                .latentWeightBound(latentWeightBound)
-                .dist(new UniformDistribution(-0.1, 0.1))
-                .build())
-        .layer(
-            new QuantizedLSTM.Builder()
-                .nIn(embeddingSize)
-                .nOut(hidden)
-                .weights(weights)
-                .inputActivations(inputActivations)
-                .recurrentActivations(recurrentActivations)
-                .latentWeightBound(latentWeightBound)
-                .stateful(true)
-                .dropOut(retain)
-                .forgetGateBiasInit(0)
-                .dist(new UniformDistribution(-range, range))
-                .build())
+    NeuralNetConfiguration.ListBuilder network =
+        new NeuralNetConfiguration.Builder()
+            .seed(settings.seed)
+            .dataType(DataType.FLOAT)
+            .miniBatch(false)
+            .updater(new ClippedSgd(settings.learningRate, settings.clip))
+            .list()
+            .layer(
+                new QuantizedEmbedding.Builder()
+                    .nIn(vocabulary)
+                    .nOut(settings.embeddingSize())
+                    .weights(weights)
+                    .latentWeightBound(latentWeightBound)
+                    .dist(new UniformDistribution(-0.1, 0.1))
+                    .build());
+    for (int l = 0; l < settings.layers; l++) {
+      network.layer(
+          cell(settings.cell)
+              .nIn(l == 0 ? settings.embeddingSize() : hidden)
+              .nOut(hidden)
+              .weights(weights)
+              .inputActivations(activations.get(l).input)
+              .recurrentActivations(activations.get(l).recurrent)
+              .latentWeightBound(latentWeightBound)
+              .stateful(true)
+              .dropOut(retain)
+              .dist(new UniformDistribution(-range, range))
+              .build());
+    }
+    return network
         .layer(
             new QuantizedSoftmaxOutput.Builder()
                 .nIn(hidden)
@@ -178,5 +190,11 @@ public final class LanguageModel {
                 .build())
         .setInputType(InputType.recurrent(vocabulary, settings.unroll))
         .build();
+  }
+
+  private static QuantizedRecurrent.Builder<?> cell(String cell) {
+    return cell.equals("gru")
+        ? new QuantizedGRU.Builder()
+        : new QuantizedLSTM.Builder().forgetGateBiasInit(0);
   }
 }

@@ -94,17 +94,27 @@ public class Settings {
       description = "stop after so many training tokens")
   public long maxTokens = Long.MAX_VALUE;
 
-  /** lstm. */
+  /** lstm or gru. */
   public String cell = "lstm";
 
-  /** Units of the layer, and size of the embedding. */
+  /** Units of each recurrent layer. */
   public int hidden = 300;
+
+  /** Recurrent layers. */
+  public int layers = 1;
+
+  /** Size of the embedding; 0: as {@link #hidden}. */
+  public int embedding;
 
   /** Where a fine-tuned run started: the parent's model, as given. */
   public String parent;
 
   /** SHA-256 of the parent's weights. */
   public String parentSha256;
+
+  public int embeddingSize() {
+    return embedding == 0 ? hidden : embedding;
+  }
 
   public Bits parsedBits() {
     return Bits.parse(bits);
@@ -129,8 +139,14 @@ public class Settings {
     } catch (IllegalArgumentException e) {
       throw new UsageException(e.getMessage());
     }
-    require(cell.equals("lstm"), "--cell", cell, "lstm");
+    require(cell.equals("lstm") || cell.equals("gru"), "--cell", cell, "lstm or gru");
     require(hidden >= 1 && hidden <= 1 << 16, "--hidden", hidden, "1 to 65536");
+    require(layers >= 1 && layers <= 4, "--layers", layers, "1 to 4");
+    require(
+        embedding >= 0 && embedding <= 1 << 16,
+        "--embedding",
+        embedding,
+        "1 to 65536, or 0 for the size of --hidden");
     require(batch >= 1 && batch <= 1 << 16, "--batch", batch, "1 to 65536");
     require(unroll >= 1 && unroll <= 1 << 16, "--unroll", unroll, "1 to 65536");
     require(epochs >= 1, "--epochs", epochs, "at least 1");

@@ -2,12 +2,14 @@ package org.multibit.training;
 
 import java.io.IOException;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.datasets.TextCorpus;
 import org.multibit.datasets.TokenIterator;
-import org.multibit.layers.QuantizedLSTMLayer;
+import org.multibit.layers.QuantizedRecurrentLayer;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.dataset.DataSet;
 import org.nd4j.linalg.factory.Nd4j;
@@ -146,7 +148,7 @@ public final class Trainer {
     ledger.append(entry);
     state.epochs++;
     state.startEpoch();
-    lstm().clearCarriedState();
+    recurrentLayers().forEach(QuantizedRecurrentLayer::clearCarriedState);
     network.incrementEpochCount();
     run.saveCheckpoint(network, state);
     savedAt = System.nanoTime();
@@ -228,26 +230,46 @@ public final class Trainer {
     return state.seconds;
   }
 
-  private QuantizedLSTMLayer lstm() {
-    return (QuantizedLSTMLayer) network.getLayer(LanguageModel.LSTM);
+  private List<QuantizedRecurrentLayer> recurrentLayers() {
+    return Arrays.stream(network.getLayers())
+        .filter(QuantizedRecurrentLayer.class::isInstance)
+        .map(QuantizedRecurrentLayer.class::cast)
+        .toList();
   }
 
   private TrainingState withHiddenState() {
-    INDArray h = lstm().getCarriedHidden();
-    INDArray c = lstm().getCarriedCell();
-    state.hidden = h == null ? null : h.dup('c').data().asFloat();
-    state.cell = c == null ? null : c.dup('c').data().asFloat();
+    List<INDArray[]> states =
+        recurrentLayers().stream().map(QuantizedRecurrentLayer::getCarriedState).toList();
+    state.hidden = floats(states, 0);
+    state.cell = floats(states, 1);
     return state;
   }
 
-  private void restoreHiddenState() {
-    if (state.hidden == null) {
-      lstm().clearCarriedState();
-    } else {
-      long[] shape = {settings.batch, settings.hidden};
-      lstm()
-          .setCarriedState(
-              Nd4j.create(state.hidden, shape, 'c'), Nd4j.create(state.cell, shape, 'c'));
+  /** One state of all layers; null if there is none. */
+  private static float[] floats(List<INDArray[]> states, int which) {
+    if (states.get(0) == null || states.get(0).length <= which) {
+      return null;
     }
+    INDArray[] all = states.stream().map(s -> s[which]).toArray(INDArray[]::new);
+    return Nd4j.concat(0, all).dup('c').data().asFloat();
+  }
+
+  private void restoreHiddenState() {
+    List<QuantizedRecurrentLayer> layers = recurrentLayers();
+    for (int l = 0; l < layers.size(); l++) {
+      if (state.hidden == null) {
+        layers.get(l).clearCarriedState();
+      } else if (state.cell == null) {
+        layers.get(l).setCarriedState(array(state.hidden, l));
+      } else {
+        layers.get(l).setCarriedState(array(state.hidden, l), array(state.cell, l));
+      }
+    }
+  }
+
+  private INDArray array(float[] ofAllLayers, int layer) {
+    int length = settings.batch * settings.hidden;
+    float[] values = Arrays.copyOfRange(ofAllLayers, layer * length, (layer + 1) * length);
+    return Nd4j.create(values, new long[] {settings.batch, settings.hidden}, 'c');
   }
 }

@@ -37,7 +37,8 @@ final class TrainingState implements Serializable {
   double savedValidation = Double.POSITIVE_INFINITY;
 
   /**
-   * h and c of the LSTM after the last segment, [B, H] row-major; null at the start of an epoch.
+   * h and, of LSTMs, c after the last segment, [layers, B, H] row-major; null at the start of an
+   * epoch.
    */
   float[] hidden;
 

@@ -29,7 +29,7 @@ class CommandLineTest {
     List<String> args =
         new ArrayList<>(
             List.of(
-                "train --cell lstm --hidden 24 --batch 4 --unroll 10 --dropout 0.1 --lr 5 --epochs 3 --json"
+                "train --hidden 24 --batch 4 --unroll 10 --dropout 0.1 --lr 5 --epochs 3 --json"
                     .split(" ")));
     args.addAll(List.of("--data", text.toString(), "--bits", bits, "--out", out.toString()));
     args.addAll(List.of(more));
@@ -108,6 +108,42 @@ class CommandLineTest {
     assertEquals(first.out(), second.out());
   }
 
+  /** Two GRUs and an embedding of its own size: train, fine-tune, pack, evaluate, generate. */
+  @Test
+  void stackOfGrus() throws IOException {
+    Path run = folder.resolve("gru");
+    Path tuned = folder.resolve("gru-tuned");
+    Path file = folder.resolve("gru.gguf");
+    succeed(train("fp", run, "--cell", "gru", "--layers", "2", "--embedding", "20"));
+    succeed(
+        ("finetune --epochs 1 --batch 4 --unroll 10 --dropout 0.1 --lr 2 --bits 2/2 --model %s"
+                + " --data %s --out %s")
+            .formatted(run, text, tuned)
+            .split(" "));
+    succeed("export", "--model", tuned.toString(), "--out", file.toString());
+    double layers = perplexity(tuned);
+    assertEquals(layers, perplexity(file), layers * 5e-4);
+    assertEquals(
+        "gru",
+        succeed("info", "--json", file.toString())
+            .json()
+            .get("metadata")
+            .get("multibit.cell")
+            .asText());
+    Outcome generated = succeed("generate", "--model", file.toString(), "--prompt", "the old");
+    assertTrue(generated.out().startsWith("the old "), generated.out());
+    JsonNode quantized =
+        succeed("quantize", "--json", "--model", run.toString(), "--bits", "3/3").json();
+    assertEquals(6, quantized.get("matrices").size());
+  }
+
+  private static double perplexity(Path model) throws IOException {
+    return succeed("evaluate", "--json", "--model", model.toString(), "--data", text.toString())
+        .json()
+        .get("perplexity")
+        .asDouble();
+  }
+
   @ParameterizedTest
   @CsvSource({
     "uniform,3/fp",
@@ -178,6 +214,9 @@ class CommandLineTest {
             "no quantization method",
             "train --method best --hidden 8 --out " + out + " --data " + data + " --bits 2/2"),
         List.of("2", "--lr", base + data + " --lr -1"),
+        List.of("2", "--cell rnn .* lstm or gru", base + data + " --cell rnn"),
+        List.of("2", "--layers 5 .* 1 to 4", base + data + " --layers 5"),
+        List.of("2", "--embedding -1", base + data + " --embedding -1"),
         List.of(
             "1", "exists already", "train --hidden 8 --bits fp --data " + data + " --out " + model),
         List.of(

@@ -25,20 +25,24 @@ final class KerasFile {
   private final Map<String, Map<String, float[]>> weights = new LinkedHashMap<>();
   private final Map<String, Map<String, long[]>> shapes = new LinkedHashMap<>();
 
-  /** Adds a layer; its config may be changed by what is returned. */
-  Map<String, Object> layer(String kind, String name, Map<String, ?> config) {
+  private void layer(String kind, String name, Map<String, ?> config) {
     Map<String, Object> all =
         new LinkedHashMap<>(Map.of("name", name, "trainable", true, "dtype", "float32"));
     all.putAll(config);
     layers.add(new LinkedHashMap<>(Map.of("class_name", kind, "config", all)));
     weights.put(name, new LinkedHashMap<>());
     shapes.put(name, new LinkedHashMap<>());
-    return all;
   }
 
   /** The layer as it stands in the configuration. */
   Map<String, Object> entry(int layer) {
     return layers.get(layer);
+  }
+
+  /** The configuration of a layer. */
+  @SuppressWarnings("unchecked")
+  Map<String, Object> config(int layer) {
+    return (Map<String, Object>) layers.get(layer).get("config");
   }
 
   void array(String layer, String key, float[] values, long... shape) {
@@ -156,7 +160,7 @@ final class KerasFile {
       config.put("stateful", false);
       config.put("unroll", false);
       config.put("time_major", false);
-      config.put("recurrent_initializer", initializer("Orthogonal"));
+      config.put("recurrent_initializer", initializer("GlorotUniform"));
       putDefaults(config);
       if (!lstm) {
         config.put("reset_after", true);
@@ -211,7 +215,8 @@ final class KerasFile {
   }
 
   private static Map<String, Object> initializer(String name) {
-    return Map.of("class_name", name, "config", Map.of("minval", -0.05, "maxval", 0.05, "gain", 1.0));
+    return Map.of(
+        "class_name", name, "config", Map.of("minval", -0.05, "maxval", 0.05, "gain", 1.0));
   }
 
   private static void putDefaults(Map<String, Object> config) {

@@ -10,8 +10,9 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * A run that is killed outright, again and again, ends with the same weights as one that was left
@@ -20,11 +21,12 @@ import org.junit.jupiter.api.io.TempDir;
 class ResumeTest {
   @TempDir Path folder;
 
-  @Test
-  void killedRunEndsWithTheSameWeights() throws Exception {
+  @ParameterizedTest
+  @ValueSource(strings = {"--cell lstm", "--cell gru --layers 2 --embedding 20"})
+  void killedRunEndsWithTheSameWeights(String shape) throws Exception {
     Path text = TinyText.write(folder.resolve("text"), 3000);
     Path whole = folder.resolve("whole");
-    Process process = start(text, whole, 0.05);
+    Process process = start(shape, text, whole, 0.05);
     process.waitFor(120, TimeUnit.SECONDS);
     assertEquals(0, process.exitValue(), Files.readString(folder.resolve("whole.log")));
 
@@ -32,7 +34,7 @@ class ResumeTest {
     Random random = new Random(20180430);
     int kills = 0;
     while (true) {
-      process = start(text, killed, 0);
+      process = start(shape, text, killed, 0);
       boolean running = kills < 4;
       if (running && !process.waitFor(2500 + random.nextInt(3000), TimeUnit.MILLISECONDS)) {
         process.destroyForcibly().waitFor();
@@ -68,7 +70,8 @@ class ResumeTest {
   /**
    * @param checkpointMinutes 0: after each segment
    */
-  private Process start(Path text, Path run, double checkpointMinutes) throws IOException {
+  private Process start(String shape, Path text, Path run, double checkpointMinutes)
+      throws IOException {
     List<String> command =
         new ArrayList<>(
             List.of(
@@ -81,7 +84,9 @@ class ResumeTest {
         List.of(
             ("train --resume --bits 2/2 --hidden 32 --batch 5 --unroll 10 --lr 5 --epochs 20"
                     + " --max-tokens 50000 --checkpoint-minutes "
-                    + checkpointMinutes)
+                    + checkpointMinutes
+                    + " "
+                    + shape)
                 .split(" ")));
     command.addAll(List.of("--data", text.toString(), "--out", run.toString()));
     return new ProcessBuilder(command)

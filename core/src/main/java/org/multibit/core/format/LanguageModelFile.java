@@ -23,8 +23,8 @@ import org.multibit.core.Quantizers;
  * @param eos id of the end-of-line token
  * @param unknown id of the unknown-word token, or -1
  * @param embedding V x E
- * @param layers from the input on
- * @param softmax V x H
+ * @param layers from the input on, all of one cell
+ * @param softmax V x H; where weights are tied, {@link Matrix#withActivations} of the embedding
  * @param softmaxBias V floats
  * @param activations how hidden states are quantized; null only if no product quantizes them
  * @param weights how weights were quantized, as provenance; null if they were not
@@ -43,8 +43,49 @@ public record LanguageModelFile(
     Quantizer weights,
     Map<String, Object> provenance) {
 
-  private static final int VERSION = 1;
+  /** What readers of version 1 refuse, a GRU or tied weights, makes a file one of version 2. */
+  private static final int VERSION = 2;
+
   private static final String PROVENANCE = "multibit.provenance.";
+  private static final String TIED = "multibit.tied_embedding";
+
+  /** A recurrent cell. */
+  public enum Cell {
+    /** Gates input, forget, candidate, output. */
+    LSTM("lstm", 4),
+    /** Gates reset, update, candidate. */
+    GRU("gru", 3);
+
+    private final String key;
+    private final int gates;
+
+    Cell(String key, int gates) {
+      this.key = key;
+      this.gates = gates;
+    }
+
+    /** As files and settings name it. */
+    @Override
+    public String toString() {
+      return key;
+    }
+
+    public int gates() {
+      return gates;
+    }
+
+    /**
+     * @throws IllegalArgumentException if there is no such cell
+     */
+    public static Cell of(String key) {
+      for (Cell cell : values()) {
+        if (cell.key.equals(key)) {
+          return cell;
+        }
+      }
+      throw new IllegalArgumentException("there is no cell \"" + key + "\"");
+    }
+  }
 
   /**
    * @throws IllegalArgumentException if the parts do not fit together
@@ -55,11 +96,18 @@ public record LanguageModelFile(
     int h = softmax.cols;
     check(!layers.isEmpty(), "a language model needs a layer");
     checkShape("embedding", embedding, v, e);
+    Cell cell = layers.get(0).cell();
     for (int l = 0; l < layers.size(); l++) {
       Layer layer = layers.get(l);
-      checkShape("rnn." + l + ".input", layer.input, 4L * h, l == 0 ? e : h);
-      checkShape("rnn." + l + ".recurrent", layer.recurrent, 4L * h, h);
-      check(layer.bias.remaining() == 4L * h, "rnn." + l + ".bias does not have 4 x " + h);
+      String name = "rnn." + l;
+      check(layer.cell() == cell, name + " is " + layer.cell() + ", rnn.0 " + cell);
+      long sums = (long) cell.gates * h;
+      checkShape(name + ".input", layer.input, sums, l == 0 ? e : h);
+      checkShape(name + ".recurrent", layer.recurrent, sums, h);
+      checkBias(name + ".bias", layer.bias, cell.gates, h);
+      if (layer.recurrentBias != null) {
+        checkBias(name + ".recurrent_bias", layer.recurrentBias, cell.gates, h);
+      }
     }
     checkShape("softmax", softmax, v, h);
     check(softmaxBias.remaining() == v, "softmax.bias does not have " + v + " elements");
@@ -100,6 +148,12 @@ public record LanguageModelFile(
         "%s is %d x %d, expected %d x %d".formatted(name, matrix.rows, matrix.cols, rows, cols));
   }
 
+  private static void checkBias(String name, FloatBuffer bias, int gates, int units) {
+    check(
+        bias.remaining() == (long) gates * units,
+        "%s does not have %d x %d elements".formatted(name, gates, units));
+  }
+
   private static void check(boolean holds, String otherwise) {
     if (!holds) {
       throw new IllegalArgumentException(otherwise);
@@ -136,6 +190,11 @@ public record LanguageModelFile(
       return new Matrix(rows, cols, null, dense, activationBits);
     }
 
+    /** The same weights for another product: where the softmax is tied to the embedding. */
+    public Matrix withActivations(int bits) {
+      return new Matrix(rows, cols, packed, dense, bits);
+    }
+
     /** 0 = full precision. */
     public int weightBits() {
       return packed == null ? 0 : packed.bits();
@@ -148,13 +207,32 @@ public record LanguageModelFile(
   }
 
   /**
-   * An LSTM layer; rows by gate: input, forget, candidate, output.
+   * A layer of a cell with G gates; rows by gate, in the order of {@link Cell}.
    *
-   * @param input 4H x (E or H)
-   * @param recurrent 4H x H
-   * @param bias 4H floats
+   * @param input GH x (E or H)
+   * @param recurrent GH x H
+   * @param bias GH floats
+   * @param recurrentBias GH floats, of the recurrent product of a GRU; null makes it an LSTM
    */
-  public record Layer(Matrix input, Matrix recurrent, FloatBuffer bias) {}
+  public record Layer(Matrix input, Matrix recurrent, FloatBuffer bias, FloatBuffer recurrentBias) {
+    /** Of an LSTM. */
+    public Layer(Matrix input, Matrix recurrent, FloatBuffer bias) {
+      this(input, recurrent, bias, null);
+    }
+
+    public Cell cell() {
+      return recurrentBias == null ? Cell.LSTM : Cell.GRU;
+    }
+  }
+
+  public Cell cell() {
+    return layers.get(0).cell();
+  }
+
+  /** Whether one matrix is both the embedding and the softmax's. */
+  public boolean tied() {
+    return softmax.packed == embedding.packed && softmax.dense == embedding.dense;
+  }
 
   public int embeddingSize() {
     return embedding.cols();
@@ -164,7 +242,7 @@ public record LanguageModelFile(
     return softmax.cols();
   }
 
-  /** All weight matrices by their names in the file. */
+  /** All weight matrices by their names in the file; tied weights are the embedding's alone. */
   public Map<String, Matrix> matrices() {
     Map<String, Matrix> matrices = new LinkedHashMap<>();
     matrices.put("embedding", embedding);
@@ -172,7 +250,9 @@ public record LanguageModelFile(
       matrices.put("rnn." + l + ".input", layers.get(l).input);
       matrices.put("rnn." + l + ".recurrent", layers.get(l).recurrent);
     }
-    matrices.put("softmax", softmax);
+    if (!tied()) {
+      matrices.put("softmax", softmax);
+    }
     return matrices;
   }
 
@@ -182,14 +262,17 @@ public record LanguageModelFile(
         new GgufWriter()
             .put("general.architecture", "multibit")
             .put("general.alignment", Gguf.ALIGNMENT)
-            .put("multibit.version", VERSION)
+            .put("multibit.version", tied() || cell() != Cell.LSTM ? VERSION : 1)
             .put("multibit.head", "language-model")
-            .put("multibit.cell", "lstm")
+            .put("multibit.cell", cell().toString())
             .put("multibit.layers", layers.size())
             .put("multibit.vocabulary_size", words.size())
             .put("multibit.embedding_size", embeddingSize())
             .put("multibit.hidden_size", hiddenSize());
     matrices().forEach((name, matrix) -> putBits(out, name, matrix));
+    if (tied()) {
+      out.put(TIED, 1).put("multibit.softmax.activation_bits", softmax.activationBits);
+    }
     if (activations != null) {
       putQuantizer(out, "multibit.activation.", activations);
     }
@@ -205,7 +288,11 @@ public record LanguageModelFile(
     }
     matrices().forEach((name, matrix) -> putWeights(out, name, matrix));
     for (int l = 0; l < layers.size(); l++) {
-      out.put("rnn." + l + ".bias", layers.get(l).bias, 4L * hiddenSize());
+      Layer layer = layers.get(l);
+      out.put("rnn." + l + ".bias", layer.bias, layer.bias.remaining());
+      if (layer.recurrentBias != null) {
+        out.put("rnn." + l + ".recurrent_bias", layer.recurrentBias, layer.bias.remaining());
+      }
     }
     out.put("softmax.bias", softmaxBias, words.size());
     out.write(path);
@@ -245,12 +332,13 @@ public record LanguageModelFile(
   public static LanguageModelFile read(Path path) throws IOException {
     GgufReader in = new GgufReader(path);
     int version = in.get("multibit.version", Integer.class);
-    if (version != VERSION) {
+    if (version < 1 || version > VERSION) {
       throw in.damaged(
-          "it has format version %d, this program reads version %d".formatted(version, VERSION));
+          "it has format version %s, this program reads versions 1 to %d"
+              .formatted(Integer.toUnsignedString(version), VERSION));
     }
     expect(in, "multibit.head", "language-model");
-    expect(in, "multibit.cell", "lstm");
+    Cell cell = cell(in);
     expect(in, "tokenizer.ggml.model", "words");
     int layerCount = positive(in, "multibit.layers");
     int v = positive(in, "multibit.vocabulary_size");
@@ -266,13 +354,22 @@ public record LanguageModelFile(
     if (words.size() != v) {
       throw in.damaged("its vocabulary has %d words, not %d".formatted(words.size(), v));
     }
+    boolean tied = tied(in);
+    if (tied && e != h) {
+      throw in.damaged(
+          "tied weights need multibit.embedding_size = multibit.hidden_size, not %d and %d"
+              .formatted(e, h));
+    }
+    int sums = cell.gates * h;
     List<Layer> layers = new ArrayList<>();
     for (int l = 0; l < layerCount; l++) {
+      String name = "rnn." + l;
       layers.add(
           new Layer(
-              matrix(in, "rnn." + l + ".input", 4 * h, l == 0 ? e : h),
-              matrix(in, "rnn." + l + ".recurrent", 4 * h, h),
-              in.floats("rnn." + l + ".bias", 4L * h)));
+              matrix(in, name + ".input", sums, l == 0 ? e : h),
+              matrix(in, name + ".recurrent", sums, h),
+              in.floats(name + ".bias", sums),
+              cell == Cell.GRU ? in.floats(name + ".recurrent_bias", sums) : null));
     }
     Map<String, Object> provenance = new LinkedHashMap<>();
     in.metadata()
@@ -283,7 +380,10 @@ public record LanguageModelFile(
               }
             });
     Matrix embedding = matrix(in, "embedding", v, e);
-    Matrix softmax = matrix(in, "softmax", v, h);
+    Matrix softmax =
+        tied
+            ? embedding.withActivations(bits(in, "multibit.softmax.activation_bits"))
+            : matrix(in, "softmax", v, h);
     try {
       return new LanguageModelFile(
           words,
@@ -308,6 +408,22 @@ public record LanguageModelFile(
     if (!value.equals(expected)) {
       throw in.damaged("%s is \"%s\", expected \"%s\"".formatted(key, value, expected));
     }
+  }
+
+  private static Cell cell(GgufReader in) throws IOException {
+    try {
+      return Cell.of(in.get("multibit.cell", String.class));
+    } catch (IllegalArgumentException e) {
+      throw in.damaged("multibit.cell: " + e.getMessage());
+    }
+  }
+
+  private static boolean tied(GgufReader in) throws IOException {
+    int tied = in.metadata().containsKey(TIED) ? nonNegative(in, TIED) : 0;
+    if (tied > 1) {
+      throw in.damaged("%s is %d, neither 0 nor 1".formatted(TIED, tied));
+    }
+    return tied == 1;
   }
 
   private static int positive(GgufReader in, String key) throws IOException {

@@ -30,6 +30,7 @@ import org.multibit.core.JavaKernels;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Optimal;
 import org.multibit.core.Quantizer;
+import org.multibit.core.format.LanguageModelFile.Cell;
 import org.multibit.core.format.LanguageModelFile.Layer;
 import org.multibit.core.format.LanguageModelFile.Matrix;
 
@@ -59,13 +60,20 @@ class LanguageModelFileTest {
 
   private LanguageModelFile model(
       int v, int e, int h, int layerCount, int bits, int activationBits) {
+    return model(Cell.LSTM, false, v, e, h, layerCount, bits, activationBits);
+  }
+
+  private LanguageModelFile model(
+      Cell cell, boolean tied, int v, int e, int h, int layerCount, int bits, int activationBits) {
+    int sums = cell.gates() * h;
     List<Layer> layers = new ArrayList<>();
     for (int l = 0; l < layerCount; l++) {
       layers.add(
           new Layer(
-              matrix(4 * h, l == 0 ? e : h, bits, l == 0 && bits > 0 ? bits : activationBits),
-              matrix(4 * h, h, bits, activationBits),
-              floats(4 * h)));
+              matrix(sums, l == 0 ? e : h, bits, l == 0 && bits > 0 ? bits : activationBits),
+              matrix(sums, h, bits, activationBits),
+              floats(sums),
+              cell == Cell.GRU ? floats(sums) : null));
     }
     List<String> words = new ArrayList<>();
     for (int t = 0; t < v; t++) {
@@ -77,13 +85,14 @@ class LanguageModelFileTest {
     provenance.put("seed", -3L);
     provenance.put("epochs", 40);
     provenance.put("test_perplexity", 95.75);
+    Matrix embedding = matrix(v, e, bits, 0);
     return new LanguageModelFile(
         words,
         0,
         v > 1 ? v - 1 : -1,
-        matrix(v, e, bits, 0),
+        embedding,
         layers,
-        matrix(v, h, bits, activationBits),
+        tied ? embedding.withActivations(activationBits) : matrix(v, h, bits, activationBits),
         floats(v),
         activationBits > 0 ? new Alternating(3, 0.5f) : null,
         bits > 0 ? new Greedy() : null,
@@ -93,16 +102,24 @@ class LanguageModelFileTest {
   @ParameterizedTest
   @CsvSource({
     // V, E, H, layers, weight bits, activation bits
-    "1, 1, 1, 1, 1, 1",
-    "11, 5, 7, 1, 2, 2",
-    "64, 64, 64, 2, 2, 3",
-    "65, 70, 66, 2, 3, 0",
-    "9, 8, 16, 1, 0, 0",
-    "9, 8, 16, 2, 0, 2",
-    "30, 300, 20, 1, 8, 8",
+    "LSTM, false, 1, 1, 1, 1, 1, 1",
+    "LSTM, false, 11, 5, 7, 1, 2, 2",
+    "LSTM, false, 64, 64, 64, 2, 2, 3",
+    "LSTM, false, 65, 70, 66, 2, 3, 0",
+    "LSTM, false, 9, 8, 16, 1, 0, 0",
+    "LSTM, false, 9, 8, 16, 2, 0, 2",
+    "LSTM, false, 30, 300, 20, 1, 8, 8",
+    "LSTM, true, 30, 20, 20, 4, 2, 3",
+    "GRU, false, 1, 1, 1, 1, 1, 1",
+    "GRU, false, 65, 70, 66, 2, 3, 2",
+    "GRU, false, 9, 8, 16, 2, 0, 0",
+    "GRU, true, 30, 20, 20, 1, 2, 2",
+    "GRU, true, 30, 20, 20, 2, 0, 0",
   })
-  void roundTrip(int v, int e, int h, int layers, int bits, int activationBits) throws IOException {
-    LanguageModelFile model = model(v, e, h, layers, bits, activationBits);
+  void roundTrip(
+      Cell cell, boolean tied, int v, int e, int h, int layers, int bits, int activationBits)
+      throws IOException {
+    LanguageModelFile model = model(cell, tied, v, e, h, layers, bits, activationBits);
     Path file = directory.resolve("model.gguf");
     model.write(file);
     assertSame(model, LanguageModelFile.read(file));
@@ -119,6 +136,9 @@ class LanguageModelFileTest {
     assertEquals(expected.words(), actual.words());
     assertEquals(expected.eos(), actual.eos());
     assertEquals(expected.unknown(), actual.unknown());
+    assertEquals(expected.cell(), actual.cell());
+    assertEquals(expected.tied(), actual.tied());
+    assertEquals(expected.softmax().activationBits(), actual.softmax().activationBits());
     assertEquals(expected.embeddingSize(), actual.embeddingSize());
     assertEquals(expected.hiddenSize(), actual.hiddenSize());
     assertEquals(expected.activations(), actual.activations());
@@ -128,6 +148,8 @@ class LanguageModelFileTest {
     assertEquals(expected.layers().size(), actual.layers().size());
     for (int l = 0; l < expected.layers().size(); l++) {
       assertEquals(expected.layers().get(l).bias(), actual.layers().get(l).bias());
+      assertEquals(
+          expected.layers().get(l).recurrentBias(), actual.layers().get(l).recurrentBias());
     }
     Map<String, Matrix> read = actual.matrices();
     assertEquals(expected.matrices().keySet(), read.keySet());
@@ -223,10 +245,27 @@ class LanguageModelFileTest {
     assertArrayEquals(expected, Files.readAllBytes(file));
   }
 
+  /** What readers of version 1 would refuse, and only that, is marked as version 2. */
   @Test
-  void aFileCutAnywhereIsRefused() throws IOException {
+  void theVersionIsTheLeastThatReadsIt() throws IOException {
+    Path file = directory.resolve("model.gguf");
+    for (Cell cell : Cell.values()) {
+      for (boolean tied : new boolean[] {false, true}) {
+        model(cell, tied, 9, 4, 4, 2, 2, 2).write(file);
+        GgufReader in = new GgufReader(file);
+        assertEquals(cell == Cell.LSTM && !tied ? 1 : 2, in.get("multibit.version", Integer.class));
+        assertEquals(tied, !in.tensors().containsKey("softmax.planes"));
+        assertEquals(tied, in.metadata().containsKey("multibit.tied_embedding"));
+        assertEquals(cell == Cell.GRU, in.tensors().containsKey("rnn.1.recurrent_bias"));
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({"LSTM, false, 1", "GRU, true, 2"})
+  void aFileCutAnywhereIsRefused(Cell cell, boolean tied, int layers) throws IOException {
     Path file = directory.resolve("cut.gguf");
-    model(2, 1, 1, 1, 2, 2).write(file);
+    model(cell, tied, 2, 1, 1, layers, 2, 2).write(file);
     try (FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
       // The last tensor is softmax.bias, 2 floats; the padding after it may be missing.
       long whole = channel.size() - 64 + 2 * Float.BYTES;
@@ -240,10 +279,11 @@ class LanguageModelFileTest {
   }
 
   /** Each byte before the data in turn: a clear refusal, or a model that can be read. */
-  @Test
-  void aFileAlteredAnywhereIsRefusedOrRead() throws IOException {
+  @ParameterizedTest
+  @CsvSource({"LSTM, false, 1", "GRU, true, 2"})
+  void aFileAlteredAnywhereIsRefusedOrRead(Cell cell, boolean tied, int layers) throws IOException {
     Path file = directory.resolve("altered.gguf");
-    model(2, 1, 1, 1, 2, 2).write(file);
+    model(cell, tied, 2, 1, 1, layers, 2, 2).write(file);
     byte[] bytes = Files.readAllBytes(file);
     long header =
         new GgufReader(file)
@@ -291,10 +331,13 @@ class LanguageModelFileTest {
         "tokenizer.ggml.t | tokenizer.ggml.u | lacks the key tokenizer.ggml.tokens",
         "multibit.activation.method | multibit.activation.mothod | no method to quantize",
         "multibit.cell    | multibit.call    | lacks the key multibit.cell",
+        "gru              | grv              | no cell \"grv\"",
+        "rnn.1.recurrent_bias | rnn.1.recurrent_boas | lacks the tensor rnn.1.recurrent_bias",
+        "multibit.rnn.1.input.w | multibit.rnm.1.input.w | lacks the key multibit.rnn.1.input.weight",
       })
   void aPartThatIsMissingOrOtherIsNamed(String part, String other, String why) throws IOException {
     Path file = directory.resolve("altered.gguf");
-    model(9, 3, 2, 1, 2, 2).write(file);
+    model(Cell.GRU, false, 9, 3, 2, 2, 2, 2).write(file);
     String latin = Files.readString(file, StandardCharsets.ISO_8859_1);
     assertTrue(latin.contains(part));
     assertEquals(part.length(), other.length());
@@ -349,6 +392,43 @@ class LanguageModelFileTest {
                 0,
                 List.of(new Layer(layer.input(), layer.recurrent(), floats(7))),
                 optimal));
+    Layer gru = new Layer(matrix(6, 3, 2, 2), matrix(6, 2, 2, 2), floats(6), floats(6));
+    Layer second = new Layer(matrix(8, 2, 2, 2), matrix(8, 2, 2, 2), floats(8));
+    assertRefused(
+        "rnn.1 is lstm, rnn.0 gru",
+        () -> with(m, m.words(), 0, List.of(gru, second), m.activations()));
+    assertRefused(
+        "rnn.0.input is 8 x 3, expected 6 x 3",
+        () ->
+            with(
+                m,
+                m.words(),
+                0,
+                List.of(new Layer(layer.input(), gru.recurrent(), gru.bias(), gru.recurrentBias())),
+                optimal));
+    assertRefused(
+        "rnn.0.recurrent_bias does not have 3 x 2 elements",
+        () ->
+            with(
+                m,
+                m.words(),
+                0,
+                List.of(new Layer(gru.input(), gru.recurrent(), gru.bias(), floats(8))),
+                optimal));
+    assertRefused(
+        "rnn.0.input is 8 x 3, expected 12 x 3",
+        () ->
+            new LanguageModelFile(
+                m.words(),
+                0,
+                -1,
+                m.embedding(),
+                m.layers(),
+                m.embedding().withActivations(2),
+                m.softmaxBias(),
+                m.activations(),
+                m.weights(),
+                Map.of()));
     assertRefused("layout", () -> Matrix.of(MultibitMatrix.activations(8, 3, 2), 2));
     assertRefused("activations cannot have 9 bits", () -> matrix(8, 3, 2, 9));
     assertRefused("not 8 x 3", () -> Matrix.of(floats(23), 8, 3, 2));

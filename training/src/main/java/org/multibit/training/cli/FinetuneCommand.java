@@ -28,8 +28,11 @@ public final class FinetuneCommand implements Callable<Integer> {
     CommonOptions.start(runOptions.threads);
     SavedModel parent = model.open();
     MultiLayerNetwork network = parent.model();
-    settings.cell = parent.settings().cell;
-    settings.hidden = parent.settings().hidden;
+    Settings shape = parent.settings();
+    settings.cell = shape.cell;
+    settings.hidden = shape.hidden;
+    settings.layers = shape.layers;
+    settings.embedding = shape.embedding;
     settings.parent = model.model.toString();
     settings.parentSha256 = Run.weightsSha256(network);
     TextCorpus corpus = parent.text(settings.data);

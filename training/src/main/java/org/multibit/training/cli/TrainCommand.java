@@ -19,14 +19,29 @@ public final class TrainCommand implements Callable<Integer> {
   @Mixin Settings settings;
   @Mixin RunOptions runOptions;
 
-  @Option(names = "--cell", paramLabel = "lstm", description = "recurrent cell (default lstm)")
+  @Option(
+      names = "--cell",
+      paramLabel = "lstm|gru",
+      description = "recurrent cell (default ${DEFAULT-VALUE})")
   String cell = "lstm";
 
   @Option(
       names = "--hidden",
       paramLabel = "N",
-      description = "units of the layer (default ${DEFAULT-VALUE})")
+      description = "units of each layer (default ${DEFAULT-VALUE})")
   int hidden = 300;
+
+  @Option(
+      names = "--layers",
+      paramLabel = "N",
+      description = "recurrent layers, 1 to 4, with dropout between (default ${DEFAULT-VALUE})")
+  int layers = 1;
+
+  @Option(
+      names = "--embedding",
+      paramLabel = "N",
+      description = "size of the embedding (default: as --hidden)")
+  int embedding;
 
   @Mixin CommonOptions common;
 
@@ -34,6 +49,8 @@ public final class TrainCommand implements Callable<Integer> {
   public Integer call() throws IOException {
     settings.cell = cell;
     settings.hidden = hidden;
+    settings.layers = layers;
+    settings.embedding = embedding;
     settings.check();
     CommonOptions.start(runOptions.threads);
     TextCorpus corpus = Corpora.open(settings.data);

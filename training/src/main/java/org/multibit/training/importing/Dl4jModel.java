@@ -21,6 +21,7 @@ import org.deeplearning4j.nn.graph.ComputationGraph;
 import org.deeplearning4j.nn.graph.vertex.GraphVertex;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.deeplearning4j.util.ModelSerializer;
+import org.multibit.core.format.LanguageModelFile.Cell;
 import org.multibit.training.Json;
 import org.nd4j.linalg.activations.IActivation;
 import org.nd4j.linalg.activations.impl.ActivationIdentity;
@@ -176,8 +177,7 @@ final class Dl4jModel {
       }
     }
     unless(softmax != null, "it has no RnnOutputLayer at its end");
-    return new FullPrecisionModel(
-        FullPrecisionModel.LSTM, embedding, layers, softmax[0], softmax[1]);
+    return new FullPrecisionModel(Cell.LSTM, embedding, layers, softmax[0], softmax[1]);
   }
 
   private static Parameter parameter(String name, INDArray values) {

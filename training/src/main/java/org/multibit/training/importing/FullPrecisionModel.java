@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Map;
 import org.multibit.core.FloatRows;
 import org.multibit.core.format.LanguageModelFile;
+import org.multibit.core.format.LanguageModelFile.Cell;
 import org.multibit.core.format.LanguageModelFile.Matrix;
 import org.multibit.datasets.Vocabulary;
 import org.nd4j.linalg.api.ndarray.INDArray;
@@ -20,14 +21,7 @@ import org.nd4j.linalg.api.ndarray.INDArray;
  * @param softmaxBias [V]
  */
 record FullPrecisionModel(
-    String cell,
-    Parameter embedding,
-    List<Layer> layers,
-    Parameter softmax,
-    Parameter softmaxBias) {
-  static final String LSTM = "lstm";
-  static final String GRU = "gru";
-
+    Cell cell, Parameter embedding, List<Layer> layers, Parameter softmax, Parameter softmaxBias) {
   /**
    * @param input [G H, E or H]
    * @param recurrent [G H, H]
@@ -41,7 +35,7 @@ record FullPrecisionModel(
    * @throws Refusal if the shapes do not fit together, naming the first that does not
    */
   FullPrecisionModel {
-    long gates = gates(cell);
+    long gates = cell.gates();
     long v = embedding.values().size(0);
     long h = layers.get(0).recurrent.values().size(0) / gates;
     long in = embedding.values().size(1);
@@ -57,10 +51,6 @@ record FullPrecisionModel(
     softmaxBias.require(v);
   }
 
-  static int gates(String cell) {
-    return cell.equals(LSTM) ? 4 : 3;
-  }
-
   /**
    * The model as a file of full-precision matrices.
    *
@@ -74,19 +64,24 @@ record FullPrecisionModel(
     }
     List<LanguageModelFile.Layer> filed = new ArrayList<>();
     for (Layer layer : layers) {
+      INDArray input = layer.inputBias.values();
+      INDArray recurrent = layer.recurrentBias.values();
       filed.add(
           new LanguageModelFile.Layer(
               matrix(layer.input),
               matrix(layer.recurrent),
-              floats(layer.inputBias.values().add(layer.recurrentBias.values()))));
+              floats(cell == Cell.LSTM ? input.add(recurrent) : input),
+              cell == Cell.LSTM ? null : floats(recurrent)));
     }
+    Matrix words = matrix(embedding);
+    boolean tied = softmax.values().equals(embedding.values());
     return new LanguageModelFile(
         vocabulary.words(),
         vocabulary.eos(),
         vocabulary.unk(),
-        matrix(embedding),
+        words,
         filed,
-        matrix(softmax),
+        tied ? words : matrix(softmax),
         floats(softmaxBias.values()),
         null,
         null,

@@ -14,6 +14,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.multibit.core.format.LanguageModelFile.Cell;
 import org.multibit.training.Json;
 import org.nd4j.shade.jackson.databind.JsonNode;
 
@@ -32,7 +33,7 @@ final class KerasModel {
   private final List<JsonNode> chain;
 
   private Parameter embedding;
-  private String cell;
+  private Cell cell;
   private final List<FullPrecisionModel.Layer> layers = new ArrayList<>();
   private Parameter softmax;
   private Parameter softmaxBias;
@@ -151,7 +152,7 @@ final class KerasModel {
       case "LSTM", "GRU" -> {
         place(embedding != null && softmax == null, name);
         unless(
-            cell == null || cell.equals(cell(kind)),
+            cell == null || cell == cell(kind),
             "%s follows layers of another cell: all must be alike",
             name);
         cell = cell(kind);
@@ -181,8 +182,8 @@ final class KerasModel {
     }
   }
 
-  private static String cell(String kind) {
-    return kind.equals("LSTM") ? FullPrecisionModel.LSTM : FullPrecisionModel.GRU;
+  private static Cell cell(String kind) {
+    return kind.equals("LSTM") ? Cell.LSTM : Cell.GRU;
   }
 
   private void place(boolean right, String name) {
@@ -203,7 +204,7 @@ final class KerasModel {
         config.path("return_sequences").asBoolean(),
         "%s has return_sequences=False: a language model predicts after every token",
         name);
-    boolean gru = cell.equals(FullPrecisionModel.GRU);
+    boolean gru = cell == Cell.GRU;
     unless(
         !gru || config.path("reset_after").asBoolean(),
         "%s has reset_after=False, which cannot be kept: the reset gate must come after the product",

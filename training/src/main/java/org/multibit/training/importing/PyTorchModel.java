@@ -12,6 +12,7 @@ import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.multibit.core.format.LanguageModelFile.Cell;
 import org.multibit.training.importing.FullPrecisionModel.Layer;
 
 /**
@@ -53,7 +54,7 @@ final class PyTorchModel {
         prefix,
         Arrays.toString(input));
     long hidden = recurrent[1];
-    String cell = cell(prefix, recurrent);
+    Cell cell = cell(prefix, recurrent);
     List<Layer> layers = new ArrayList<>();
     for (int l = 0; l == 0 || left.keySet().stream().anyMatch(ofLayer(prefix, l)); l++) {
       layers.add(layer(prefix, l, cell, l == 0 ? input[1] : hidden, hidden));
@@ -96,12 +97,12 @@ final class PyTorchModel {
     return prefixes.first();
   }
 
-  private static String cell(String prefix, long[] recurrent) {
+  private static Cell cell(String prefix, long[] recurrent) {
     if (recurrent[0] == 4 * recurrent[1]) {
-      return FullPrecisionModel.LSTM;
+      return Cell.LSTM;
     }
     if (recurrent[0] == 3 * recurrent[1]) {
-      return FullPrecisionModel.GRU;
+      return Cell.GRU;
     }
     unless(
         recurrent[0] != recurrent[1],
@@ -113,8 +114,8 @@ final class PyTorchModel {
             .formatted(prefix, Arrays.toString(recurrent)));
   }
 
-  private Layer layer(String prefix, int l, String cell, long in, long hidden) throws IOException {
-    long rows = FullPrecisionModel.gates(cell) * hidden;
+  private Layer layer(String prefix, int l, Cell cell, long in, long hidden) throws IOException {
+    long rows = cell.gates() * hidden;
     String suffix = "_l" + l;
     Parameter input = take(prefix + "weight_ih" + suffix, rows, in);
     Parameter recurrent = take(prefix + "weight_hh" + suffix, rows, hidden);
@@ -129,7 +130,7 @@ final class PyTorchModel {
   }
 
   private FullPrecisionModel withEmbeddingAndSoftmax(
-      String cell, List<Layer> layers, long embeddingSize, long hidden) throws IOException {
+      Cell cell, List<Layer> layers, long embeddingSize, long hidden) throws IOException {
     List<String> matrices =
         left.keySet().stream().filter(name -> left.get(name).length == 2).toList();
     unless(

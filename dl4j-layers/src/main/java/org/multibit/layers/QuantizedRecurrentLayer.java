@@ -21,17 +21,16 @@ import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.linalg.indexing.NDArrayIndex;
 
 /**
- * Computes {@link QuantizedLSTM}.
+ * Computes {@link QuantizedRecurrent}, whatever its cell.
  *
  * <p>Inside, sequences are time-major rows [T*B, .]. The input product, both weight gradients and
  * the input's gradient are one matrix product each over all time steps. A forward pass in training
  * keeps what the backward pass needs (the tape) in memory that is reused from one iteration to the
  * next.
  */
-public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> {
-  // The keys of DL4J's LSTM.
-  private static final String HIDDEN = "prevAct";
-  private static final String CELL = "prevMem";
+public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedRecurrent> {
+  /** The keys that DL4J's LSTM keeps its states by; the hidden state comes first. */
+  private static final String[] STATES = {"prevAct", "prevMem"};
 
   /** Rows of a sequence that inference computes at a time, so that its memory is bounded. */
   private static final long INFERENCE_ROWS = 4096;
@@ -46,96 +45,89 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
   // The tape, with H = nOut.
   private final Steps x = new Steps(); // quantized input after dropout [T*B, nIn]
   private final DropoutMask dropout = new DropoutMask(); // of x
-  private final LSTMCell cell = new LSTMCell();
+  private final RecurrentCell cell;
   private final RecurrentProduct product = new RecurrentProduct();
   private final Steps hiddenCodes = new Steps(); // quantized h_0 .. h_{T-1} [T*B, H]
 
   private Pass tape;
-  private INDArray carriedHidden;
-  private INDArray carriedCell;
+  private INDArray[] carried;
 
   /**
    * One forward pass, and whether the tape is still of it.
    *
    * @param input [B, nIn, T] that it belongs to
-   * @param w quantized W, of [4H, nIn]
-   * @param rw quantized RW, of [4H, H]
-   * @param lastHidden h_T, [B, H], a copy outside all workspaces
-   * @param lastCell c_T, [B, H], a copy outside all workspaces
+   * @param w quantized W, of [G H, nIn]
+   * @param rw quantized RW, of [G H, H]
+   * @param last the states after step T, each [B, H], copies outside all workspaces
    */
   private record Pass(
-      INDArray input,
-      boolean training,
-      int iteration,
-      Weights w,
-      Weights rw,
-      INDArray lastHidden,
-      INDArray lastCell) {}
+      INDArray input, boolean training, int iteration, Weights w, Weights rw, INDArray[] last) {}
 
   /**
-   * A parameter matrix [n, 4H] as quantized rows [4H, n].
+   * A parameter matrix [n, G H] as quantized rows [G H, n].
    *
    * @param packed null in full precision
    */
   private record Weights(INDArray values, MultibitMatrix packed) {}
 
-  public QuantizedLSTMLayer(NeuralNetConfiguration conf, DataType dataType) {
+  public QuantizedRecurrentLayer(NeuralNetConfiguration conf, DataType dataType) {
     super(conf, dataType);
+    cell = layerConf().newCell();
   }
 
-  /** h that the next {@code fit} of a stateful layer starts from, [B, H]; null = zeros. */
-  public INDArray getCarriedHidden() {
-    return carriedHidden;
-  }
-
-  /** c that the next {@code fit} of a stateful layer starts from, [B, H]; null = zeros. */
-  public INDArray getCarriedCell() {
-    return carriedCell;
+  /**
+   * What the next {@code fit} of a stateful layer starts from: the hidden state [B, H] and, of an
+   * LSTM, the cell [B, H]; null = zeros.
+   */
+  public INDArray[] getCarriedState() {
+    return carried;
   }
 
   /**
    * Sets what the next {@code fit} of a stateful layer starts from. It has no part in inference
    * ({@code rnnTimeStep} has a state of its own).
    *
-   * @param hidden [B, H], copied
-   * @param cell [B, H], copied
+   * @param states as {@link #getCarriedState} gives them, copied
    */
-  public void setCarriedState(INDArray hidden, INDArray cell) {
+  public void setCarriedState(INDArray... states) {
     if (!layerConf().isStateful()) {
       throw new IllegalStateException(layerId() + " is not stateful: it carries no state");
     }
-    if (hidden.rank() != 2
-        || hidden.size(1) != layerConf().getNOut()
-        || !hidden.equalShapes(cell)) {
+    int count = cell.states().size();
+    boolean fit = states.length == count;
+    for (INDArray state : states) {
+      fit &= state.rank() == 2 && state.size(1) == layerConf().getNOut();
+      fit &= state.equalShapes(states[0]);
+    }
+    if (!fit) {
       throw new IllegalArgumentException(
-          "%s carries two states [batch, %d], got %s and %s"
+          "%s carries %s [batch, %d], got %s"
               .formatted(
                   layerId(),
+                  count == 1 ? "one state" : count + " states",
                   layerConf().getNOut(),
-                  Arrays.toString(hidden.shape()),
-                  Arrays.toString(cell.shape())));
+                  Arrays.stream(states).map(s -> Arrays.toString(s.shape())).toList()));
     }
-    carriedHidden = detachedCopy(hidden.castTo(dataType));
-    carriedCell = detachedCopy(cell.castTo(dataType));
+    carried =
+        Arrays.stream(states)
+            .map(state -> detachedCopy(state.castTo(dataType)))
+            .toArray(INDArray[]::new);
   }
 
   /** The next {@code fit} starts from zeros. */
   public void clearCarriedState() {
-    carriedHidden = null;
-    carriedCell = null;
+    carried = null;
   }
 
   @Override
   public INDArray activate(boolean training, LayerWorkspaceMgr workspaceMgr) {
-    boolean carried = training && layerConf().isStateful();
-    return forward(
-        training, carried ? carriedHidden : null, carried ? carriedCell : null, workspaceMgr);
+    return forward(training, training && layerConf().isStateful() ? carried : null, workspaceMgr);
   }
 
   @Override
   public INDArray rnnTimeStep(INDArray input, LayerWorkspaceMgr workspaceMgr) {
     setInput(input, workspaceMgr);
-    INDArray out = forward(false, stateMap.get(HIDDEN), stateMap.get(CELL), workspaceMgr);
+    INDArray out = forward(false, kept(stateMap), workspaceMgr);
     keepLast(stateMap);
     return out;
   }
@@ -145,8 +137,7 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
       INDArray input, boolean training, boolean storeLastForTBPTT, LayerWorkspaceMgr workspaceMgr) {
     refuseStatefulTruncatedBptt(training);
     setInput(input, workspaceMgr);
-    INDArray out =
-        forward(training, tBpttStateMap.get(HIDDEN), tBpttStateMap.get(CELL), workspaceMgr);
+    INDArray out = forward(training, kept(tBpttStateMap), workspaceMgr);
     if (storeLastForTBPTT) {
       keepLast(tBpttStateMap);
     }
@@ -162,54 +153,82 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
   }
 
   private void keepLast(Map<String, INDArray> states) {
-    states.put(HIDDEN, tape.lastHidden);
-    states.put(CELL, tape.lastCell);
+    for (int i = 0; i < tape.last.length; i++) {
+      states.put(STATES[i], tape.last[i]);
+    }
+  }
+
+  /** The states of a map; null if it is empty. */
+  private INDArray[] kept(Map<String, INDArray> states) {
+    if (!states.containsKey(STATES[0])) {
+      return null;
+    }
+    return Arrays.stream(STATES, 0, cell.states().size()).map(states::get).toArray(INDArray[]::new);
   }
 
   /** Output [B, H, T] in the ACTIVATIONS workspace. */
-  private INDArray forward(
-      boolean training, INDArray startHidden, INDArray startCell, LayerWorkspaceMgr workspaceMgr) {
+  private INDArray forward(boolean training, INDArray[] start, LayerWorkspaceMgr workspaceMgr) {
     assertInputSet(false);
     tape = null;
-    check(startHidden);
+    check(start);
     long batch = input.size(0);
     long time = input.size(2);
     Weights w =
         weights(
-            LSTMParams.INPUT_WEIGHTS, inputWeights, inputWeightQuantizer, training, workspaceMgr);
+            RecurrentParams.INPUT_WEIGHTS,
+            inputWeights,
+            inputWeightQuantizer,
+            training,
+            workspaceMgr);
     Weights rw =
         weights(
-            LSTMParams.RECURRENT_WEIGHTS,
+            RecurrentParams.RECURRENT_WEIGHTS,
             recurrentWeights,
             recurrentWeightQuantizer,
             training,
             workspaceMgr);
-    INDArray b = getParamWithNoise(LSTMParams.BIAS, training, workspaceMgr);
+    INDArray b = getParamWithNoise(RecurrentParams.BIAS, training, workspaceMgr);
+    INDArray rb =
+        hasRecurrentBias()
+            ? getParamWithNoise(RecurrentParams.RECURRENT_BIAS, training, workspaceMgr)
+            : null;
     INDArray out =
         workspaceMgr.createUninitialized(
             ArrayType.ACTIVATIONS, dataType, new long[] {time, batch, layerConf().getNOut()}, 'c');
     INDArray timeMajor = input.permute(2, 0, 1);
 
-    INDArray h = startHidden;
-    INDArray c = startCell;
+    INDArray[] states = start;
     long chunk = training ? time : Math.min(time, Math.max(1, INFERENCE_ROWS / batch));
     for (long from = 0; from < time; from += chunk) {
       long to = Math.min(time, from + chunk);
       cell.resize(dataType, to - from, batch, layerConf().getNOut());
       consume(steps(timeMajor, from, to), w, training);
       TimeMajor.addToRows(b, cell.gates.all());
-      start(cell.hidden.step(0), h);
-      start(cell.cells.step(0), c);
+      if (rb != null) {
+        TimeMajor.clear(cell.recurrentSums().all());
+        TimeMajor.addToRows(rb, cell.recurrentSums().all());
+      }
+      for (int i = 0; i < cell.states().size(); i++) {
+        INDArray first = cell.states().get(i).step(0);
+        if (states == null) {
+          first.assign(0);
+        } else {
+          first.assign(states[i]);
+        }
+      }
       recur(rw, (int) (to - from), batch, training);
       steps(out, from, to)
           .assign(
               cell.hidden
                   .steps(1, to - from + 1)
                   .reshape('c', to - from, batch, layerConf().getNOut()));
-      h = detachedCopy(cell.hidden.step((int) (to - from)));
-      c = detachedCopy(cell.cells.step((int) (to - from)));
+      int last = (int) (to - from);
+      states =
+          cell.states().stream()
+              .map(state -> detachedCopy(state.step(last)))
+              .toArray(INDArray[]::new);
     }
-    tape = new Pass(input, training, getIterationCount(), w, rw, h, c);
+    tape = new Pass(input, training, getIterationCount(), w, rw, states);
     return out.permute(1, 2, 0);
   }
 
@@ -254,12 +273,13 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
   /** Runs the cell over its steps; leaves the tape. */
   private void recur(Weights rw, int time, long batch, boolean training) {
     Quantization quantization = layerConf().getRecurrentActivationQuantization();
+    Steps sums = cell.recurrentSums();
     if (rw.packed == null || quantization == null) {
       product.start(rw.values, true);
     }
     if (quantization == null) {
       for (int t = 0; t < time; t++) {
-        product.add(cell.hidden, t, cell.gates, t);
+        product.add(cell.hidden, t, sums, t);
         cell.forward(t);
       }
       return;
@@ -271,10 +291,10 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
       MultibitMatrix step = codes.rows((int) (t * batch), (int) ((t + 1) * batch));
       hiddenQuantizer.pack(quantization, cell.hidden.floats(t), step, layerId());
       if (rw.packed != null) {
-        Kernels.get().multiply(rw.packed, step, null, null, cell.gates.floats(t));
+        Kernels.get().multiply(rw.packed, step, null, null, sums.floats(t));
       } else {
         RowQuantizer.unpack(step, hiddenCodes.step(t));
-        product.add(hiddenCodes, t, cell.gates, t);
+        product.add(hiddenCodes, t, sums, t);
       }
       cell.forward(t);
     }
@@ -283,12 +303,8 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
     }
   }
 
-  private static void start(INDArray into, INDArray state) {
-    if (state == null) {
-      into.assign(0);
-    } else {
-      into.assign(state);
-    }
+  private boolean hasRecurrentBias() {
+    return layerConf().initializer().hasRecurrentBias();
   }
 
   private static INDArray detachedCopy(INDArray array) {
@@ -297,7 +313,7 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
     }
   }
 
-  private void check(INDArray state) {
+  private void check(INDArray[] states) {
     if (input.rank() != 3 || input.size(1) != layerConf().getNIn()) {
       throw new IllegalArgumentException(
           "%s takes input [batch, %d, time], got %s"
@@ -307,10 +323,10 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
       throw new UnsupportedOperationException(
           layerId() + " takes no mask of its own (as in Bidirectional): mask the labels");
     }
-    if (state != null && state.size(0) != input.size(0)) {
+    if (states != null && states[0].size(0) != input.size(0)) {
       throw new IllegalStateException(
           "%s carries the state of a batch of %d, the input has a batch of %d: clear the state first"
-              .formatted(layerId(), state.size(0), input.size(0)));
+              .formatted(layerId(), states[0].size(0), input.size(0)));
     }
   }
 
@@ -346,8 +362,7 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
     }
     Pair<Gradient, INDArray> result = backward(epsilon, 0, workspaceMgr);
     if (layerConf().isStateful()) {
-      carriedHidden = tape.lastHidden;
-      carriedCell = tape.lastCell;
+      carried = tape.last;
     }
     return result;
   }
@@ -358,7 +373,7 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
     assertInputSet(true);
     refuseStatefulTruncatedBptt(true);
     if (!tapeIsOfThisInput()) {
-      forward(true, stateMap.get(HIDDEN), stateMap.get(CELL), workspaceMgr);
+      forward(true, kept(stateMap), workspaceMgr);
     }
     keepLast(tBpttStateMap);
     return backward(epsilon, (int) Math.max(0, input.size(2) - tbpttBackLength), workspaceMgr);
@@ -377,33 +392,40 @@ public final class QuantizedLSTMLayer extends BaseRecurrentLayer<QuantizedLSTM> 
     long units = layerConf().getNOut();
     cell.startBackward(time, batch);
     Steps dz = cell.gateGradients;
+    Steps du = cell.recurrentGradients();
     Steps dh = cell.hiddenGradients;
     product.start(tape.rw.values, false);
     dh.all().reshape('c', time, batch, units).assign(epsilon.permute(2, 0, 1));
     for (int t = time - 1; t >= first; t--) {
       if (t < time - 1) {
-        product.add(dz, t + 1, dh, t);
+        product.add(du, t + 1, dh, t);
       }
       cell.backward(t);
     }
     if (first > 0) {
       dz.steps(0, first).assign(0);
+      du.steps(0, first).assign(0);
     }
 
-    INDArray dW = gradientViews.get(LSTMParams.INPUT_WEIGHTS);
-    INDArray dRW = gradientViews.get(LSTMParams.RECURRENT_WEIGHTS);
-    INDArray db = gradientViews.get(LSTMParams.BIAS);
+    INDArray dW = gradientViews.get(RecurrentParams.INPUT_WEIGHTS);
+    INDArray dRW = gradientViews.get(RecurrentParams.RECURRENT_WEIGHTS);
+    INDArray db = gradientViews.get(RecurrentParams.BIAS);
     INDArray consumed =
         layerConf().getRecurrentActivationQuantization() == null
             ? cell.hidden.steps(0, time)
             : hiddenCodes.all();
     TimeMajor.multiply(dz.all(), true, x.all(), false, dW.transpose(), 1, 0);
-    TimeMajor.multiply(dz.all(), true, consumed, false, dRW.transpose(), 1, 0);
+    TimeMajor.multiply(du.all(), true, consumed, false, dRW.transpose(), 1, 0);
     TimeMajor.sumRows(dz.all(), db);
     Gradient gradient = new DefaultGradient();
-    gradient.setGradientFor(LSTMParams.INPUT_WEIGHTS, dW);
-    gradient.setGradientFor(LSTMParams.RECURRENT_WEIGHTS, dRW);
-    gradient.setGradientFor(LSTMParams.BIAS, db);
+    gradient.setGradientFor(RecurrentParams.INPUT_WEIGHTS, dW);
+    gradient.setGradientFor(RecurrentParams.RECURRENT_WEIGHTS, dRW);
+    gradient.setGradientFor(RecurrentParams.BIAS, db);
+    if (hasRecurrentBias()) {
+      INDArray drb = gradientViews.get(RecurrentParams.RECURRENT_BIAS);
+      TimeMajor.sumRows(du.all(), drb);
+      gradient.setGradientFor(RecurrentParams.RECURRENT_BIAS, drb);
+    }
 
     INDArray dx =
         workspaceMgr.createUninitialized(

@@ -1,5 +1,6 @@
 package org.multibit.layers;
 
+import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -11,15 +12,36 @@ import org.deeplearning4j.nn.weights.IWeightInit;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.indexing.NDArrayIndex;
 
-/** The parameters of DL4J's LSTM, by its keys and in its order, for {@link QuantizedLSTM}. */
-final class LSTMParams implements ParamInitializer {
-  static final LSTMParams INSTANCE = new LSTMParams();
-
+/**
+ * The parameters of {@link QuantizedRecurrent}: input weights, recurrent weights, biases, by the
+ * keys and in the order of DL4J's LSTM.
+ */
+final class RecurrentParams implements ParamInitializer {
   static final String INPUT_WEIGHTS = "W";
   static final String RECURRENT_WEIGHTS = "RW";
   static final String BIAS = "b";
 
-  private LSTMParams() {}
+  /** Added to the recurrent product alone. */
+  static final String RECURRENT_BIAS = "rb";
+
+  static final RecurrentParams LSTM = new RecurrentParams(4, List.of(BIAS));
+  static final RecurrentParams GRU = new RecurrentParams(3, List.of(BIAS, RECURRENT_BIAS));
+
+  private final int gates;
+  private final List<String> biases;
+
+  private RecurrentParams(int gates, List<String> biases) {
+    this.gates = gates;
+    this.biases = biases;
+  }
+
+  int gates() {
+    return gates;
+  }
+
+  boolean hasRecurrentBias() {
+    return biases.contains(RECURRENT_BIAS);
+  }
 
   @Override
   public long numParams(NeuralNetConfiguration conf) {
@@ -28,13 +50,15 @@ final class LSTMParams implements ParamInitializer {
 
   @Override
   public long numParams(Layer layer) {
-    QuantizedLSTM lstm = (QuantizedLSTM) layer;
-    return 4 * lstm.getNOut() * (lstm.getNIn() + lstm.getNOut() + 1);
+    QuantizedRecurrent recurrent = (QuantizedRecurrent) layer;
+    return gates * recurrent.getNOut() * (recurrent.getNIn() + recurrent.getNOut() + biases.size());
   }
 
   @Override
   public List<String> paramKeys(Layer layer) {
-    return List.of(INPUT_WEIGHTS, RECURRENT_WEIGHTS, BIAS);
+    List<String> keys = new ArrayList<>(weightKeys(layer));
+    keys.addAll(biases);
+    return keys;
   }
 
   @Override
@@ -44,7 +68,7 @@ final class LSTMParams implements ParamInitializer {
 
   @Override
   public List<String> biasKeys(Layer layer) {
-    return List.of(BIAS);
+    return biases;
   }
 
   @Override
@@ -54,27 +78,26 @@ final class LSTMParams implements ParamInitializer {
 
   @Override
   public boolean isBiasParam(Layer layer, String key) {
-    return BIAS.equals(key);
+    return biases.contains(key);
   }
 
   @Override
   public Map<String, INDArray> init(
       NeuralNetConfiguration conf, INDArray paramsView, boolean initializeParams) {
-    QuantizedLSTM lstm = (QuantizedLSTM) conf.getLayer();
-    paramKeys(lstm).forEach(conf::addVariable);
+    QuantizedRecurrent layer = (QuantizedRecurrent) conf.getLayer();
+    paramKeys(layer).forEach(conf::addVariable);
     Map<String, INDArray> params =
         Collections.synchronizedMap(getGradientsFromFlattened(conf, paramsView));
     if (initializeParams) {
-      long in = lstm.getNIn();
-      long out = lstm.getNOut();
-      IWeightInit input = lstm.getWeightInitFn();
+      long in = layer.getNIn();
+      long out = layer.getNOut();
+      IWeightInit input = layer.getWeightInitFn();
       IWeightInit recurrent =
-          lstm.getWeightInitFnRecurrent() == null ? input : lstm.getWeightInitFnRecurrent();
+          layer.getWeightInitFnRecurrent() == null ? input : layer.getWeightInitFnRecurrent();
       initialize(input, params.get(INPUT_WEIGHTS), in, out);
       initialize(recurrent, params.get(RECURRENT_WEIGHTS), in, out);
-      INDArray bias = params.get(BIAS);
-      bias.assign(0);
-      bias.get(NDArrayIndex.interval(out, 2 * out)).assign(lstm.getForgetGateBiasInit());
+      biases.forEach(bias -> params.get(bias).assign(0));
+      layer.initializeBiases(params);
     }
     return params;
   }
@@ -90,30 +113,30 @@ final class LSTMParams implements ParamInitializer {
   }
 
   /**
-   * Views into a flattened array: W, then RW, then b; matrices in 'f' order, so that a unit's
+   * Views into a flattened array, in the order of the keys; matrices in 'f' order, so that a unit's
    * weights are contiguous.
    */
   @Override
   public Map<String, INDArray> getGradientsFromFlattened(
       NeuralNetConfiguration conf, INDArray flattened) {
-    QuantizedLSTM lstm = (QuantizedLSTM) conf.getLayer();
-    long in = lstm.getNIn();
-    long out = lstm.getNOut();
-    if (flattened.length() != numParams(lstm)) {
+    QuantizedRecurrent layer = (QuantizedRecurrent) conf.getLayer();
+    long out = layer.getNOut();
+    if (flattened.length() != numParams(layer)) {
       throw new IllegalStateException(
           "Expected a view of %d parameters, got %d"
-              .formatted(numParams(lstm), flattened.length()));
+              .formatted(numParams(layer), flattened.length()));
     }
     INDArray flat = flattened.reshape(flattened.length());
-    long recurrent = in * 4 * out;
-    long bias = recurrent + out * 4 * out;
     Map<String, INDArray> views = new LinkedHashMap<>();
-    views.put(
-        INPUT_WEIGHTS, flat.get(NDArrayIndex.interval(0, recurrent)).reshape('f', in, 4 * out));
-    views.put(
-        RECURRENT_WEIGHTS,
-        flat.get(NDArrayIndex.interval(recurrent, bias)).reshape('f', out, 4 * out));
-    views.put(BIAS, flat.get(NDArrayIndex.interval(bias, bias + 4 * out)));
+    long start = 0;
+    for (String key : paramKeys(layer)) {
+      long rows = key.equals(INPUT_WEIGHTS) ? layer.getNIn() : out;
+      boolean bias = biases.contains(key);
+      long end = start + (bias ? 1 : rows) * gates * out;
+      INDArray view = flat.get(NDArrayIndex.interval(start, end));
+      views.put(key, bias ? view : view.reshape('f', rows, gates * out));
+      start = end;
+    }
     return views;
   }
 }

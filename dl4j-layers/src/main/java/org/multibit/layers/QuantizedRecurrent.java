@@ -1,0 +1,260 @@
+package org.multibit.layers;
+
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Set;
+import org.deeplearning4j.exception.DL4JInvalidConfigException;
+import org.deeplearning4j.nn.api.layers.LayerConstraint;
+import org.deeplearning4j.nn.conf.NeuralNetConfiguration;
+import org.deeplearning4j.nn.conf.RNNFormat;
+import org.deeplearning4j.nn.conf.inputs.InputType;
+import org.deeplearning4j.nn.conf.layers.BaseRecurrentLayer;
+import org.deeplearning4j.nn.conf.layers.Layer;
+import org.deeplearning4j.nn.conf.layers.LayerValidation;
+import org.deeplearning4j.nn.conf.memory.LayerMemoryReport;
+import org.deeplearning4j.nn.conf.memory.MemoryReport;
+import org.deeplearning4j.optimize.api.TrainingListener;
+import org.multibit.core.Quantization;
+import org.nd4j.linalg.activations.impl.ActivationTanH;
+import org.nd4j.linalg.api.buffer.DataType;
+import org.nd4j.linalg.api.ndarray.INDArray;
+
+/**
+ * A recurrent layer that multiplies quantized weights with quantized activations and learns through
+ * the straight-through estimator. Its weights are W [nIn, G nOut] and RW [nOut, G nOut], for a cell
+ * of G gates.
+ *
+ * <p>Input and hidden state are full precision; the layer quantizes them itself, and then applies
+ * its dropout to the input (zeros are not codes). Sequences are [B, C, T] (NCW). Gates are
+ * sigmoids, candidate and output tanh. As in DL4J's LSTM, masked time steps are left to the loss.
+ */
+public abstract class QuantizedRecurrent extends BaseRecurrentLayer {
+  private Quantization weightQuantization;
+  private Quantization inputActivationQuantization;
+  private Quantization recurrentActivationQuantization;
+  private boolean stateful;
+
+  /** For JSON. */
+  QuantizedRecurrent() {}
+
+  QuantizedRecurrent(Builder<?> builder) {
+    super(builder);
+    weightQuantization = builder.weightQuantization;
+    inputActivationQuantization = builder.inputActivationQuantization;
+    recurrentActivationQuantization = builder.recurrentActivationQuantization;
+    stateful = builder.stateful;
+    Checks.activation(
+        name(), builder.getActivationFn(), ActivationTanH.class, "its candidate is tanh");
+    activationFn = new ActivationTanH();
+    checkInput();
+    initializeConstraints(builder);
+    LatentWeightClip.addTo(this, weightQuantization, builder.latentWeightBound);
+  }
+
+  private String name() {
+    return getClass().getSimpleName();
+  }
+
+  /** The cell's arithmetic for one layer. */
+  abstract RecurrentCell newCell();
+
+  /** Sets the biases to what they are at the start; they are 0 before. */
+  abstract void initializeBiases(Map<String, INDArray> params);
+
+  @Override
+  public abstract RecurrentParams initializer();
+
+  /** As in DL4J's LSTM, with {@code constrainInputWeights} too, which it ignores. */
+  @Override
+  protected void initializeConstraints(Layer.Builder<?> builder) {
+    super.initializeConstraints(builder);
+    Builder<?> own = (Builder<?>) builder;
+    constrain(own.getInputWeightConstraints(), RecurrentParams.INPUT_WEIGHTS);
+    constrain(own.getRecurrentConstraints(), RecurrentParams.RECURRENT_WEIGHTS);
+  }
+
+  private void constrain(List<LayerConstraint> added, String parameter) {
+    if (added != null) {
+      constraints = constraints == null ? new ArrayList<>() : constraints;
+      for (LayerConstraint constraint : added) {
+        LayerConstraint own = constraint.clone();
+        own.setParams(Set.of(parameter));
+        constraints.add(own);
+      }
+    }
+  }
+
+  /** What a network's defaults, set after the layer was built, can spoil. */
+  private void checkInput() {
+    DropoutMask.retain(getIDropout());
+    if (rnnDataFormat != null && rnnDataFormat != RNNFormat.NCW) {
+      throw new DL4JInvalidConfigException(
+          "%s takes sequences as NCW [batch, size, time], not %s".formatted(name(), rnnDataFormat));
+    }
+  }
+
+  /**
+   * How W and RW are quantized, each column (one unit's weights) by itself; null = full precision.
+   */
+  public Quantization getWeightQuantization() {
+    return weightQuantization;
+  }
+
+  public void setWeightQuantization(Quantization weightQuantization) {
+    this.weightQuantization = weightQuantization;
+  }
+
+  /** How the input is quantized before its product with W; null = not, or not again. */
+  public Quantization getInputActivationQuantization() {
+    return inputActivationQuantization;
+  }
+
+  public void setInputActivationQuantization(Quantization quantization) {
+    this.inputActivationQuantization = quantization;
+  }
+
+  /** How the hidden state is quantized before its product with RW; null = full precision. */
+  public Quantization getRecurrentActivationQuantization() {
+    return recurrentActivationQuantization;
+  }
+
+  public void setRecurrentActivationQuantization(Quantization quantization) {
+    this.recurrentActivationQuantization = quantization;
+  }
+
+  /**
+   * Whether training by standard backpropagation carries the state from one {@code fit} to the
+   * next.
+   */
+  public boolean isStateful() {
+    return stateful;
+  }
+
+  public void setStateful(boolean stateful) {
+    this.stateful = stateful;
+  }
+
+  @Override
+  public org.deeplearning4j.nn.api.Layer instantiate(
+      NeuralNetConfiguration conf,
+      Collection<TrainingListener> trainingListeners,
+      int layerIndex,
+      INDArray layerParamsView,
+      boolean initializeParams,
+      DataType networkDataType) {
+    LayerValidation.assertNInNOutSet(name(), getLayerName(), layerIndex, getNIn(), getNOut());
+    checkInput();
+    Checks.precision(
+        name() + " (layer " + layerIndex + ")",
+        networkDataType,
+        weightQuantization,
+        inputActivationQuantization,
+        recurrentActivationQuantization);
+    BlasReport.once();
+    QuantizedRecurrentLayer layer = new QuantizedRecurrentLayer(conf, networkDataType);
+    layer.setListeners(trainingListeners);
+    layer.setIndex(layerIndex);
+    layer.setParamsViewArray(layerParamsView);
+    Map<String, INDArray> params = initializer().init(conf, layerParamsView, initializeParams);
+    layer.setParamTable(params);
+    layer.setConf(conf);
+    return layer;
+  }
+
+  @Override
+  public LayerMemoryReport getMemoryReport(InputType inputType) {
+    InputType outputType = getOutputType(-1, inputType);
+    long params = initializer().numParams(this);
+    // Per example and step: what the cell keeps, the hidden state's codes, and the input.
+    long perStep = (newCell().floatsPerUnit() + 1) * nOut + nIn;
+    long steps = ((InputType.InputTypeRecurrent) inputType).getTimeSeriesLength();
+    return new LayerMemoryReport.Builder(layerName, getClass(), inputType, outputType)
+        .standardMemory(params, getIUpdater().stateSize(params))
+        .workingMemory(0, 0, params, Math.max(1, steps) * perStep)
+        .cacheMemory(MemoryReport.CACHE_MODE_ALL_ZEROS, MemoryReport.CACHE_MODE_ALL_ZEROS)
+        .build();
+  }
+
+  @Override
+  public boolean equals(Object other) {
+    return other instanceof QuantizedRecurrent l
+        && super.equals(other)
+        && Objects.equals(weightQuantization, l.weightQuantization)
+        && Objects.equals(inputActivationQuantization, l.inputActivationQuantization)
+        && Objects.equals(recurrentActivationQuantization, l.recurrentActivationQuantization)
+        && stateful == l.stateful;
+  }
+
+  @Override
+  public int hashCode() {
+    return Objects.hash(
+        super.hashCode(),
+        weightQuantization,
+        inputActivationQuantization,
+        recurrentActivationQuantization,
+        stateful);
+  }
+
+  @Override
+  public boolean canEqual(Object other) {
+    return getClass().isInstance(other);
+  }
+
+  /** Builds a layer; full precision unless told otherwise. */
+  public abstract static class Builder<T extends Builder<T>> extends BaseRecurrentLayer.Builder<T> {
+    private Quantization weightQuantization;
+    private Quantization inputActivationQuantization;
+    private Quantization recurrentActivationQuantization;
+    private double latentWeightBound = 1;
+    private boolean stateful;
+
+    /** How to quantize W and RW; null = full precision. */
+    public T weights(Quantization quantization) {
+      weightQuantization = quantization;
+      return self();
+    }
+
+    /** How to quantize both input and hidden state; null = full precision. */
+    public T activations(Quantization quantization) {
+      return inputActivations(quantization).recurrentActivations(quantization);
+    }
+
+    /**
+     * How to quantize the input; null where the layer below gives codes already (a quantized
+     * embedding).
+     */
+    public T inputActivations(Quantization quantization) {
+      inputActivationQuantization = quantization;
+      return self();
+    }
+
+    /** How to quantize the hidden state; null = full precision. */
+    public T recurrentActivations(Quantization quantization) {
+      recurrentActivationQuantization = quantization;
+      return self();
+    }
+
+    /** Latent weights are clipped to [-bound, bound] where weights are quantized; 1 unless set. */
+    public T latentWeightBound(double bound) {
+      latentWeightBound = bound;
+      return self();
+    }
+
+    /**
+     * Whether training by standard backpropagation carries the state from one {@code fit} to the
+     * next.
+     */
+    public T stateful(boolean carry) {
+      stateful = carry;
+      return self();
+    }
+
+    @SuppressWarnings("unchecked")
+    private T self() {
+      return (T) this;
+    }
+  }
+}

@@ -1,0 +1,67 @@
+package org.multibit.layers;
+
+import java.util.List;
+import org.nd4j.linalg.api.buffer.DataType;
+
+/**
+ * The element-wise arithmetic of a recurrent cell's time steps, and what a forward pass keeps for
+ * its gradient. In FLOAT a step is one call of {@link org.multibit.core.Kernels}; in DOUBLE
+ * (gradient checks) it is ND4J operations. G gates have H units each.
+ */
+abstract class RecurrentCell {
+  /** The sums of the input's product, then the gates, [T*B, G H]. */
+  final Steps gates = new Steps();
+
+  /** h_0 .. h_T, [(T+1)*B, H]. */
+  final Steps hidden = new Steps();
+
+  /** dL/d(sums of the input's product), [T*B, G H]. */
+  final Steps gateGradients = new Steps();
+
+  /** dL/dh_1 .. dL/dh_T, but for what {@link #backward} carries on itself, [T*B, H]. */
+  final Steps hiddenGradients = new Steps();
+
+  /** What flows back to the state of the step before other than by products, [B, H]. */
+  final Steps carriedGradient = new Steps();
+
+  private final int gateCount;
+  DataType type;
+  int units;
+
+  RecurrentCell(int gateCount) {
+    this.gateCount = gateCount;
+  }
+
+  /** Floats that it keeps per step and unit in training. */
+  abstract int floatsPerUnit();
+
+  /** What the recurrent product is added to, [T*B, G H]. */
+  abstract Steps recurrentSums();
+
+  /** dL/d(sums of the recurrent product), [T*B, G H]. */
+  abstract Steps recurrentGradients();
+
+  /** What is carried from one step to the next, each [(T+1)*B, H]; the hidden state comes first. */
+  abstract List<Steps> states();
+
+  /** Readies the memory of a forward pass. */
+  void resize(DataType type, long time, long batch, long units) {
+    this.type = type;
+    this.units = Math.toIntExact(units);
+    gates.resize(type, time, batch, gateCount, units);
+    hidden.resize(type, time + 1, batch, 1, units);
+  }
+
+  /** Readies the memory of a backward pass of the same shape. */
+  void startBackward(long time, long batch) {
+    gateGradients.resize(type, time, batch, gateCount, units);
+    hiddenGradients.resize(type, time, batch, 1, units);
+    carriedGradient.resize(type, 1, batch, 1, units).all().assign(0);
+  }
+
+  /** Step t, from sums and the states at t to gates and the states at t+1. */
+  abstract void forward(int t);
+
+  /** The gradient of step t, from dL/dh_t+1 and what is carried. */
+  abstract void backward(int t);
+}
