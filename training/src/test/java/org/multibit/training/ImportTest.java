@@ -408,7 +408,8 @@ class ImportTest {
     assertRefused("past the end", good.write(file, header.replaceFirst("\\[0,864\\]", "[864,0]")));
     assertRefused("data_offsets", good.write(file, header.replaceFirst("\\[0,864\\]", "[-864,0]")));
     assertRefused("data_offsets", good.write(file, header.replaceFirst("\\[0,864\\]", "[0]")));
-    assertRefused("overlaps", good.write(file, header.replaceFirst("\\[0,864\\]", "[8,872]")));
+    assertRefused(
+        "overlaps", good.write(file, header.replaceFirst("\\[864,3936\\]", "[860,3932]")));
     byte[] whole = Files.readAllBytes(good.write(file));
     for (int length :
         new int[] {0, 1, 7, 8, 9, 100, json.length + 8, json.length + 9, whole.length - 1}) {

@@ -16,6 +16,7 @@ import java.util.List;
 import java.util.Map;
 import org.multibit.core.format.LanguageModelFile.Cell;
 import org.multibit.training.Json;
+import org.nd4j.shade.jackson.core.JsonProcessingException;
 import org.nd4j.shade.jackson.databind.JsonNode;
 
 /**
@@ -60,6 +61,8 @@ final class KerasModel {
       return new KerasModel(
               (Group) file.getChild("model_weights"), chain(Json.parse((String) config.getData())))
           .read();
+    } catch (JsonProcessingException e) {
+      throw new Refusal("its model_config is no JSON: " + e.getOriginalMessage(), e);
     } catch (IOException | Refusal e) {
       throw e;
     } catch (RuntimeException | StackOverflowError | OutOfMemoryError e) {
