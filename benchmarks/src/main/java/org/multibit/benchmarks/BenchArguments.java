@@ -1,7 +1,7 @@
 package org.multibit.benchmarks;
 
 import java.util.List;
-import org.multibit.training.Bits;
+import org.multibit.core.Bits;
 import org.multibit.training.UsageException;
 
 /** Checks of the options that the benches share. */

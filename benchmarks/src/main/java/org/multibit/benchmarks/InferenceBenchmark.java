@@ -8,7 +8,7 @@ import java.util.concurrent.TimeUnit;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.runtime.PackedLanguageModel;
 import org.multibit.runtime.Session;
-import org.multibit.training.Bits;
+import org.multibit.core.Bits;
 import org.openjdk.jmh.annotations.Benchmark;
 import org.openjdk.jmh.annotations.BenchmarkMode;
 import org.openjdk.jmh.annotations.Fork;

@@ -9,7 +9,7 @@ import org.multibit.core.Kernels;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.core.format.LanguageModelFile.Matrix;
-import org.multibit.training.Bits;
+import org.multibit.core.Bits;
 
 /**
  * An LSTM language model with random weights: what a step costs does not depend on their values.

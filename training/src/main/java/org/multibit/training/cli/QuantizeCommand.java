@@ -42,7 +42,11 @@ public final class QuantizeCommand implements Callable<Integer> {
   @Option(names = "--cycles", description = "alternating cycles (default ${DEFAULT-VALUE})")
   int cycles = 2;
 
-  @Option(names = "--bits", required = true, paramLabel = "BITS", description = "W/A (2/2) or W/fp")
+  @Option(
+      names = "--bits",
+      required = true,
+      paramLabel = "BITS",
+      description = "W/A (2/2), W/fp, or for each layer: embedding=3,lstm=2/2,softmax=2/3")
   String bits;
 
   @Option(
@@ -74,7 +78,7 @@ public final class QuantizeCommand implements Callable<Integer> {
     settings.cycles = cycles;
     settings.scale = 1;
     settings.check();
-    if (settings.parsedBits().weights() == 0) {
+    if (settings.layerBits().isFullPrecision()) {
       throw new UsageException("--bits fp leaves nothing to quantize: write W/A (2/2) or W/fp");
     }
     if (data != null) {
@@ -97,6 +101,9 @@ public final class QuantizeCommand implements Callable<Integer> {
     common.say("%-16s %14s  %s", "matrix", "rows x cols", "relative squared error");
     for (Map.Entry<String, LanguageModelFile.Matrix> entry : packed.matrices().entrySet()) {
       MultibitMatrix matrix = entry.getValue().packed();
+      if (matrix == null) {
+        continue; // Full precision: it has no error.
+      }
       INDArray original = export.originals().get(entry.getKey());
       double relative = matrix.relativeSquaredError(original);
       double squares = Math.pow(original.norm2Number().doubleValue(), 2);
