@@ -170,11 +170,11 @@ public final class NetworkQuantizer {
   /** Why a layer cannot be ours; null if it can. */
   private static String obstacle(org.deeplearning4j.nn.conf.layers.Layer conf) {
     if (conf instanceof EmbeddingSequenceLayer e) {
+      // DL4J ignores dropout and weight noise of these, so they are no obstacle.
       return first(
           when(e.hasBias(), "it has a bias"),
-          when(e.getIDropout() != null, "it has dropout"),
           format(e.getOutputFormat()),
-          shared(e, ActivationIdentity.class));
+          activation(e, ActivationIdentity.class));
     }
     if (conf.getClass() == LSTM.class) {
       LSTM lstm = (LSTM) conf;
@@ -216,16 +216,22 @@ public final class NetworkQuantizer {
         when(
             layer.getIDropout() != null && !(layer.getIDropout() instanceof Dropout),
             "its dropout is " + layer.getIDropout()),
-        when(
-            !activation.isInstance(layer.getActivationFn()),
-            "its activation is " + layer.getActivationFn()));
+        activation(layer, activation));
+  }
+
+  private static String activation(BaseLayer layer, Class<? extends IActivation> needed) {
+    return when(
+        !needed.isInstance(layer.getActivationFn()),
+        "its activation is " + layer.getActivationFn());
   }
 
   private static void copySettings(FeedForwardLayer from, FeedForwardLayer to) {
     to.setLayerName(from.getLayerName());
     to.setNIn(from.getNIn());
     to.setNOut(from.getNOut());
-    to.setIDropout(from.getIDropout());
+    if (!(from instanceof EmbeddingSequenceLayer)) {
+      to.setIDropout(from.getIDropout());
+    }
     to.setWeightInitFn(from.getWeightInitFn());
     to.setBiasInit(from.getBiasInit());
     to.setRegularization(from.getRegularization());

@@ -9,7 +9,6 @@ import java.io.IOException;
 import org.deeplearning4j.nn.conf.NeuralNetConfiguration;
 import org.deeplearning4j.nn.conf.distribution.UniformDistribution;
 import org.deeplearning4j.nn.conf.inputs.InputType;
-import org.deeplearning4j.nn.conf.layers.EmbeddingSequenceLayer;
 import org.deeplearning4j.nn.conf.layers.GravesLSTM;
 import org.deeplearning4j.nn.conf.layers.LSTM;
 import org.deeplearning4j.nn.conf.layers.Layer;
@@ -42,13 +41,14 @@ class NetworkQuantizerTest {
     assertInstanceOf(QuantizedSoftmaxOutput.class, conf(ours, 3));
     INDArray features = Networks.data(1).getFeatures();
     assertTrue(stock.output(features).equalsWithEps(ours.output(features), 1e-5));
-    assertEquals(stock.params(), ours.params());
+    assertEquals(stock.paramTable(), ours.paramTable());
   }
 
   @Test
   void eachLayerHasItsBits() throws IOException {
     MultiLayerNetwork stock =
-        Networks.network(b -> b.updater(new Adam(0.01)).dropOut(0.8).l2(1e-4), l -> l, layers(1.0));
+        Networks.network(
+            b -> b.updater(new Adam(0.01)).dropOut(0.8).l2(1e-4), l -> l, Networks.stock(2));
     MultiLayerNetwork ours = NetworkQuantizer.convert(stock, SPEC);
     QuantizedEmbedding embedding = (QuantizedEmbedding) conf(ours, 0);
     QuantizedLSTM first = (QuantizedLSTM) conf(ours, 1);
@@ -64,7 +64,7 @@ class NetworkQuantizerTest {
     assertEquals(new Adam(0.01), first.getIUpdater());
     assertEquals(((LSTM) conf(stock, 1)).getRegularization(), first.getRegularization());
     assertEquals(((LSTM) conf(stock, 1)).getIDropout(), first.getIDropout());
-    assertEquals(stock.params(), ours.params());
+    assertEquals(stock.paramTable(), ours.paramTable());
     // It trains on, also after it was saved.
     MultiLayerNetwork restored = Networks.saved(ours);
     DataSet data = Networks.data(1);
@@ -73,19 +73,6 @@ class NetworkQuantizerTest {
       restored.fit(data);
     }
     assertTrue(restored.score(data) < before);
-  }
-
-  private static Layer[] layers(double retainOfEmbedding) {
-    Layer[] layers = Networks.stock(2);
-    layers[0] =
-        new EmbeddingSequenceLayer.Builder()
-            .nIn(Networks.V)
-            .nOut(Networks.E)
-            .inferInputLength(true)
-            .dropOut(retainOfEmbedding)
-            .build();
-    ((EmbeddingSequenceLayer) layers[0]).setIDropout(null);
-    return layers;
   }
 
   @Test
@@ -136,7 +123,7 @@ class NetworkQuantizerTest {
     INDArray features = Networks.data(1).getFeatures();
     ComputationGraph exact = NetworkQuantizer.convert(stock, "fp");
     assertTrue(stock.outputSingle(features).equalsWithEps(exact.outputSingle(features), 1e-5));
-    assertEquals(stock.params(), ours.params());
+    assertEquals(stock.paramTable(), ours.paramTable());
     ours.fit(Networks.data(1));
     assertEquals(1, ours.getIterationCount());
   }
