@@ -7,9 +7,9 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
-import org.bytedeco.openblas.presets.openblas_nolapack;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.openblas.presets.openblas_nolapack;
 import org.bytedeco.pytorch.GRUImpl;
 import org.bytedeco.pytorch.GRUOptions;
 import org.bytedeco.pytorch.LSTMImpl;
@@ -91,14 +91,16 @@ class PyTorchEqualityTest {
     }
   }
 
-  private static void assertClose(
-      String what, float[] expected, float[] actual, double tolerance) {
+  private static void assertClose(String what, float[] expected, float[] actual, double tolerance) {
     assertEquals(expected.length, actual.length, what);
     double norm = 0;
     for (int i = 0; i < expected.length; i++) {
       norm = Math.max(norm, Math.abs(expected[i]));
       assertEquals(
-          expected[i], actual[i], tolerance * Math.max(1, Math.abs(expected[i])), what + " at " + i);
+          expected[i],
+          actual[i],
+          tolerance * Math.max(1, Math.abs(expected[i])),
+          what + " at " + i);
     }
     assertTrue(norm > 0.01, what + " says nothing");
   }
@@ -162,8 +164,7 @@ class PyTorchEqualityTest {
     boolean gru = cell.equals("gru");
     // Where each of our gates lies in PyTorch: candidate, forget, output, input of i, f, g, o.
     int[] order = gru ? new int[] {0, 1, 2} : new int[] {2, 1, 3, 0};
-    var list =
-        new NeuralNetConfiguration.Builder().dataType(DataType.FLOAT).list();
+    var list = new NeuralNetConfiguration.Builder().dataType(DataType.FLOAT).list();
     for (int l = 0; l < weights.size(); l++) {
       list.layer(
           (gru ? new QuantizedGRU.Builder() : new QuantizedLSTM.Builder())
