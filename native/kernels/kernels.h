@@ -49,8 +49,8 @@ struct Kernels {
                int64_t cols, int weight_bits, const uint64_t* activation_planes, const float* activation_coefficients,
                int activation_bits, int64_t batch, float* out, int64_t out_stride);
 
-  // Full-precision activations x (cols floats) times quantized weights. Equal to the dequantized product to rounding
-  // (relative 1e-5 of sum |w x|).
+  // Full-precision activations x (cols floats) times rows [first_row, last_row) of quantized weights; first_row is a
+  // multiple of 8. Equal to the dequantized product to rounding (relative 1e-5 of sum |w x|).
   void (*gemv_float)(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row,
                      int64_t last_row, int64_t cols, int weight_bits, const float* x, float* out);
 

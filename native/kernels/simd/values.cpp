@@ -61,6 +61,91 @@ void Dequantize(const uint64_t* planes, const float* coefficients, int64_t first
 
 namespace {
 
+// Where a vector can be a table of all sums of a few elements, signed in every way, the words of many rows look up in
+// it what these elements add to each row: bits are indices. Elsewhere rows are multiplied one after the other.
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+constexpr int kTableElements = kFloatLanes == 16 ? 4 : 3;  // 2^kTableElements lanes
+constexpr int kTablesPerHalf = (32 + kTableElements - 1) / kTableElements;
+constexpr int64_t kTabledWords = 16;  // of a row: their tables stay in the L1 cache
+
+using Words32Tag = hn::RebindToUnsigned<FloatTag>;
+constexpr Words32Tag kWords32;
+
+// The tables of 32 elements from `first` on; past the last they are 0.
+HWY_INLINE void MakeTables(const float* x, int64_t cols, int64_t first, float* tables) {
+  const auto index = hn::Iota(kWords32, 0);
+  for (int t = 0; t < kTablesPerHalf; ++t) {
+    Floats table = hn::Zero(kFloats);
+    for (int e = 0; e < kTableElements; ++e) {
+      const int at = t * kTableElements + e;
+      const Floats element = hn::Set(kFloats, at < 32 && first + at < cols ? x[first + at] : 0);
+      const auto bit = hn::Set(kWords32, uint32_t{1} << e);
+      table = hn::Add(table, Signed(hn::RebindMask(kFloats, hn::TestBit(index, bit)), element));
+    }
+    hn::StoreU(table, kFloats, tables + t * kFloatLanes);
+  }
+}
+
+// What 32 elements add to each row. An index has its upper bits ignored.
+HWY_INLINE Floats LookUp(const float* tables, hn::Vec<Words32Tag> bits, Floats sum) {
+#pragma GCC unroll 16
+  for (int t = 0; t < kTablesPerHalf; ++t) {
+#if HWY_TARGET == HWY_AVX2
+    const Floats found{_mm256_permutevar8x32_ps(_mm256_loadu_ps(tables + t * kFloatLanes), bits.raw)};
+#else
+    const Floats found{_mm512_permutexvar_ps(bits.raw, _mm512_loadu_ps(tables + t * kFloatLanes))};
+#endif
+    sum = hn::Add(sum, found);
+    bits = hn::ShiftRight<kTableElements>(bits);
+  }
+  return sum;
+}
+
+template <int kBits>
+void GemvFloatRows(const uint64_t* planes, const float* coefficients, int64_t first_row, int64_t last_row, int64_t cols,
+                   const float* x, float* out) {
+  alignas(64) float tables[kTabledWords * 2 * kTablesPerHalf * kFloatLanes];
+  const hn::Half<FloatTag> half;
+  const hn::Repartition<uint64_t, FloatTag> words64;
+  constexpr int kHalfLanes = kFloatLanes / 2;  // 64-bit words in a vector
+  const int64_t words = Words(cols);
+  const int64_t block = words * kBits * 8;
+  for (int64_t start = 0; start < words; start += kTabledWords) {
+    const int64_t end = start + kTabledWords < words ? start + kTabledWords : words;
+    for (int64_t h = 2 * start; h < 2 * end; ++h) {
+      MakeTables(x, cols, h * 32, tables + (h - 2 * start) * kTablesPerHalf * kFloatLanes);
+    }
+    for (int64_t r = first_row; r < last_row; r += kFloatLanes) {
+      // The second half of the rows lies in the next block, where a block is no more than half a vector of floats.
+      const bool whole = kFloatLanes == 8 || r + 8 < last_row;
+      const int64_t other = kFloatLanes == 8 ? kHalfLanes : whole ? block : 0;
+      const uint64_t* rows = planes + r / 8 * block;
+      Floats sums[kBits][2];
+      for (auto& sum : sums) sum[0] = sum[1] = hn::Zero(kFloats);
+      for (int64_t word = start; word < end; ++word) {
+        const float* t = tables + (word - start) * 2 * kTablesPerHalf * kFloatLanes;
+        for (int i = 0; i < kBits; ++i) {
+          const uint64_t* w = rows + (word * kBits + i) * 8;
+          const auto one = hn::BitCast(kWords32, hn::LoadU(words64, w));
+          const auto two = hn::BitCast(kWords32, hn::LoadU(words64, w + other));
+          sums[i][0] = LookUp(t, hn::ConcatEven(kWords32, two, one), sums[i][0]);
+          sums[i][1] = LookUp(t + kTablesPerHalf * kFloatLanes, hn::ConcatOdd(kWords32, two, one), sums[i][1]);
+        }
+      }
+      const int64_t count = last_row - r < kFloatLanes ? last_row - r : kFloatLanes;
+      Floats y = start == 0 ? hn::Zero(kFloats) : LoadUpTo(out + r, count, 0);
+      for (int i = 0; i < kBits; ++i) {
+        const float* a = coefficients + (r / 8 * kBits + i) * 8;
+        const Floats ai = kFloatLanes == 8
+                              ? hn::LoadU(kFloats, a)
+                              : hn::Combine(kFloats, hn::LoadU(half, whole ? a + kBits * 8 : a), hn::LoadU(half, a));
+        y = hn::MulAdd(ai, hn::Add(sums[i][0], sums[i][1]), y);
+      }
+      StoreUpTo(y, out + r, count);
+    }
+  }
+}
+#else
 template <int kBits>
 void GemvFloatRows(const uint64_t* planes, const float* coefficients, int64_t first_row, int64_t last_row, int64_t cols,
                    const float* x, float* out) {
@@ -85,6 +170,7 @@ void GemvFloatRows(const uint64_t* planes, const float* coefficients, int64_t fi
     out[r] = SumTree(kFloats, hn::Add(hn::Add(sums[0], sums[1]), hn::Add(sums[2], sums[3])));
   }
 }
+#endif
 
 }  // namespace
 

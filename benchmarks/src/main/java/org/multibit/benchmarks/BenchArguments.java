@@ -1,8 +1,11 @@
 package org.multibit.benchmarks;
 
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.List;
 import org.multibit.core.Bits;
 import org.multibit.training.UsageException;
+import picocli.CommandLine.Model.CommandSpec;
 
 /** Checks of the options that the benches share. */
 final class BenchArguments {
@@ -18,6 +21,24 @@ final class BenchArguments {
       UsageException.require(
           batch >= 1 && batch <= 1024, "--batch %d: it takes 1 to 1024".formatted(batch));
     }
+  }
+
+  /** Where a report goes is looked at before all is measured. */
+  static void checkReport(Path report) {
+    if (report != null) {
+      Path folder = report.toAbsolutePath().getParent();
+      UsageException.require(
+          Files.isWritable(folder) && !Files.isDirectory(report),
+          "--report %s: it takes a file in a folder that can be written".formatted(report));
+    }
+  }
+
+  /** The command line as it was given, with the tier that was forced. */
+  static String command(CommandSpec spec) {
+    String tier = System.getenv("MULTIBIT_ISA");
+    return (tier == null || tier.isEmpty() ? "" : "MULTIBIT_ISA=" + tier + " ")
+        + "./multibit "
+        + String.join(" ", spec.root().commandLine().getParseResult().originalArgs());
   }
 
   /** The pairs of --bits; the standard ones if there are none. */

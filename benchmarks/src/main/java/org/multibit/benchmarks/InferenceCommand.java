@@ -9,7 +9,9 @@ import java.util.concurrent.Callable;
 import org.multibit.training.cli.CommonOptions;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
 
 @Command(
     name = "inference",
@@ -53,10 +55,13 @@ final class InferenceCommand implements Callable<Integer> {
 
   @Mixin CommonOptions common;
 
+  @Spec CommandSpec spec;
+
   @Override
   public Integer call() throws IOException {
     BenchArguments.checkRounds(rounds);
     BenchArguments.checkBatches(batches);
+    BenchArguments.checkReport(report);
     InferenceBench bench =
         new InferenceBench(
             models.isEmpty()
@@ -78,7 +83,7 @@ final class InferenceCommand implements Callable<Integer> {
     }
     InferenceBench.Result measured = bench.measure(common::say);
     if (report != null) {
-      Report.write(report, kernels, forced, measured);
+      Report.write(report, BenchArguments.command(spec), kernels, forced, measured);
       common.say("%s: written", report);
     }
     Map<String, Object> result = new LinkedHashMap<>();

@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import org.multibit.core.format.AtomicFile;
 import org.multibit.training.Provenance;
 
 /** A page of results, line by line; it begins with the command that wrote it, and the machine. */
@@ -14,14 +15,12 @@ final class Page {
   private final List<String> lines = new ArrayList<>();
 
   /**
-   * @param bench whose {@code --report} this is
+   * @param command what wrote it, see {@link BenchArguments#command}
    */
-  Page(String title, String bench, Path path) throws IOException {
+  Page(String title, String command) throws IOException {
     say("# %s", title);
     say("");
-    say(
-        "Written by `./multibit bench %s --report %s` at commit %s.",
-        bench, path, Provenance.commit());
+    say("Written by `%s` at commit %s.", command, Provenance.commit());
     say("");
     say("* CPU: %s", Cpu.read());
     // The one that the build takes, in its own words.
@@ -44,6 +43,6 @@ final class Page {
   }
 
   void write(Path path) throws IOException {
-    Files.write(path, lines, StandardCharsets.UTF_8);
+    AtomicFile.write(path, to -> Files.write(to, lines, StandardCharsets.UTF_8));
   }
 }

@@ -17,11 +17,12 @@ final class Report {
    */
   static void write(
       Path path,
+      String command,
       KernelsBench.Result kernels,
       KernelsBench.Result forced,
       InferenceBench.Result steps)
       throws IOException {
-    Report report = new Report(new Page("Inference: kernels and token steps", "inference", path));
+    Report report = new Report(new Page("Inference: kernels and token steps", command));
     report.systems(kernels, steps);
     report.kernels("Products, one thread", kernels);
     if (forced != null) {

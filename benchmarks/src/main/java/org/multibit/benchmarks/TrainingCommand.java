@@ -10,7 +10,9 @@ import org.multibit.training.UsageException;
 import org.multibit.training.cli.CommonOptions;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
 
 @Command(
     name = "training",
@@ -48,9 +50,12 @@ final class TrainingCommand implements Callable<Integer> {
 
   @Mixin CommonOptions common;
 
+  @Spec CommandSpec spec;
+
   @Override
   public Integer call() throws IOException {
     BenchArguments.checkRounds(rounds);
+    BenchArguments.checkReport(report);
     UsageException.require(
         seconds > 0 && seconds <= 600,
         "--seconds %s: it takes more than 0, 600 at most".formatted(seconds));
@@ -64,7 +69,7 @@ final class TrainingCommand implements Callable<Integer> {
     common.say(ChildProcess.ENVIRONMENT_NOTE);
     TrainingBench.Result measured = bench.measure(common::say);
     if (report != null) {
-      TrainingReport.write(report, measured);
+      TrainingReport.write(report, BenchArguments.command(spec), measured);
       common.say("%s: written", report);
     }
     Map<String, Object> result = new LinkedHashMap<>();

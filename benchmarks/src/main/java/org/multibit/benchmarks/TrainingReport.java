@@ -14,9 +14,8 @@ final class TrainingReport {
     this.page = page;
   }
 
-  static void write(Path path, TrainingBench.Result result) throws IOException {
-    TrainingReport report =
-        new TrainingReport(new Page("Training: speed of a step", "training", path));
+  static void write(Path path, String command, TrainingBench.Result result) throws IOException {
+    TrainingReport report = new TrainingReport(new Page("Training: speed of a step", command));
     report.systems(result);
     report.speeds(result);
     report.parts(result);

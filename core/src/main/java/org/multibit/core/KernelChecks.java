@@ -1,6 +1,7 @@
 package org.multibit.core;
 
 import java.nio.Buffer;
+import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.nio.LongBuffer;
@@ -179,8 +180,15 @@ public final class KernelChecks {
       throw new IllegalArgumentException(
           "%s have %d elements, not %d x %d".formatted(what, buffer.remaining(), rows, cols));
     }
-    if (!buffer.isDirect()) {
-      throw new IllegalArgumentException(what + " must be in direct memory");
+    if (!buffer.isDirect() || order(buffer) != ByteOrder.nativeOrder()) {
+      throw new IllegalArgumentException(what + " must be in direct memory, in native byte order");
     }
+  }
+
+  private static ByteOrder order(Buffer buffer) {
+    if (buffer instanceof FloatBuffer floats) {
+      return floats.order();
+    }
+    return buffer instanceof IntBuffer ints ? ints.order() : ((LongBuffer) buffer).order();
   }
 }

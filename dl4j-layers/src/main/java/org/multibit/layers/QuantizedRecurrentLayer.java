@@ -208,14 +208,7 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
         TimeMajor.clear(cell.recurrentSums().all());
         TimeMajor.addToRows(rb, cell.recurrentSums().all());
       }
-      for (int i = 0; i < cell.states().size(); i++) {
-        INDArray first = cell.states().get(i).step(0);
-        if (states == null) {
-          first.assign(0);
-        } else {
-          first.assign(states[i]);
-        }
-      }
+      start(states);
       recur(rw, (int) (to - from), batch, training);
       steps(out, from, to)
           .assign(
@@ -300,6 +293,18 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
     }
     if (training && rw.packed != null) {
       RowQuantizer.unpack(codes, hiddenCodes.all());
+    }
+  }
+
+  /** Gives the cell the states before its first step; null = zeros. */
+  private void start(INDArray[] states) {
+    for (int i = 0; i < cell.states().size(); i++) {
+      INDArray first = cell.states().get(i).step(0);
+      if (states == null) {
+        first.assign(0);
+      } else {
+        first.assign(states[i]);
+      }
     }
   }
 

@@ -4,6 +4,7 @@ import java.lang.ref.Reference;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.nio.LongBuffer;
+import java.nio.ReadOnlyBufferException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.ForkJoinPool;
@@ -151,7 +152,7 @@ public class NativeKernels implements Kernels {
     KernelChecks.dequantize(matrix, out);
     LongPointer planes = new LongPointer(matrix.planes());
     FloatPointer coefficients = new FloatPointer(matrix.coefficients());
-    FloatPointer to = pointer(out);
+    FloatPointer to = written(out);
     forRows(
         matrix.rows(),
         matrix.cols(),
@@ -176,7 +177,7 @@ public class NativeKernels implements Kernels {
   public void multiply(MultibitMatrix weights, MultibitMatrix activations, FloatBuffer out) {
     KernelChecks.multiply(weights, activations, out);
     Operands o = new Operands(weights, activations, null, null);
-    FloatPointer to = pointer(out);
+    FloatPointer to = written(out);
     forRows(
         weights.rows(),
         (long) weights.words() * weights.bits() * activations.bits() * activations.rows(),
@@ -208,7 +209,7 @@ public class NativeKernels implements Kernels {
     LongPointer planes = new LongPointer(weights.planes());
     FloatPointer coefficients = new FloatPointer(weights.coefficients());
     FloatPointer x = pointer(activations);
-    FloatPointer to = pointer(out);
+    FloatPointer to = written(out);
     forRows(
         weights.rows(),
         (long) weights.cols() * weights.bits() * batch,
@@ -237,11 +238,11 @@ public class NativeKernels implements Kernels {
       FloatBuffer logits, int classes, IntBuffer labels, FloatBuffer losses) {
     KernelChecks.softmaxCrossEntropy(logits, classes, labels, losses);
     softmax(
-        pointer(logits),
+        written(logits),
         labels.remaining(),
         classes,
         new IntPointer(labels.slice()),
-        pointer(losses));
+        written(losses));
     Reference.reachabilityFence(logits);
     Reference.reachabilityFence(labels);
     Reference.reachabilityFence(losses);
@@ -250,7 +251,7 @@ public class NativeKernels implements Kernels {
   @Override
   public void softmax(FloatBuffer logits, int rows, int classes) {
     KernelChecks.softmax(logits, rows, classes);
-    softmax(pointer(logits), rows, classes, null, null);
+    softmax(written(logits), rows, classes, null, null);
     Reference.reachabilityFence(logits);
   }
 
@@ -274,7 +275,7 @@ public class NativeKernels implements Kernels {
       FloatBuffer out) {
     KernelChecks.multiply(weights, activations, masks, start, out);
     Operands o = new Operands(weights, activations, masks, start);
-    FloatPointer to = pointer(out);
+    FloatPointer to = written(out);
     forRows(
         weights.rows(),
         (long) weights.words() * weights.bits() * activations.bits() * activations.rows(),
@@ -313,8 +314,8 @@ public class NativeKernels implements Kernels {
     KernelChecks.softmaxCrossEntropy(weights, activations, masks, start, labels, gradients, losses);
     Operands o = new Operands(weights, activations, masks, start);
     IntPointer right = new IntPointer(labels.slice());
-    FloatPointer to = pointer(gradients);
-    FloatPointer loss = pointer(losses);
+    FloatPointer to = written(gradients);
+    FloatPointer loss = written(losses);
     forRows(
         activations.rows(),
         8L * weights.rows(),
@@ -374,7 +375,7 @@ public class NativeKernels implements Kernels {
   public void dropoutMasks(long key, double retain, int rows, int cols, LongBuffer masks) {
     KernelChecks.dropoutMasks(retain, rows, cols, masks);
     long threshold = (long) (retain * Long.MAX_VALUE);
-    LongPointer to = pointer(masks);
+    LongPointer to = written(masks);
     forRows(
         rows,
         4L * cols,
@@ -389,7 +390,7 @@ public class NativeKernels implements Kernels {
   public void drop(LongBuffer masks, float factor, int rows, int cols, FloatBuffer x) {
     KernelChecks.drop(masks, rows, cols, x);
     LongPointer m = pointer(masks);
-    FloatPointer to = pointer(x);
+    FloatPointer to = written(x);
     forRows(
         rows,
         cols,
@@ -406,7 +407,7 @@ public class NativeKernels implements Kernels {
     KernelChecks.rows(row, into);
     int cols = row.remaining();
     FloatPointer from = pointer(row);
-    FloatPointer to = pointer(into);
+    FloatPointer to = written(into);
     forRows(
         into.remaining() / cols,
         cols,
@@ -422,7 +423,7 @@ public class NativeKernels implements Kernels {
   public void addRows(FloatBuffer rows, IntBuffer index, int cols, FloatBuffer into) {
     KernelChecks.addRows(rows, index, cols, into);
     IntPointer at = new IntPointer(index.slice());
-    Bindings.addRows(kernels, pointer(rows), at, index.remaining(), cols, pointer(into));
+    Bindings.addRows(kernels, pointer(rows), at, index.remaining(), cols, written(into));
     Reference.reachabilityFence(rows);
     Reference.reachabilityFence(index);
     Reference.reachabilityFence(into);
@@ -433,7 +434,7 @@ public class NativeKernels implements Kernels {
     KernelChecks.rows(sums, rows);
     int cols = sums.remaining();
     FloatPointer from = pointer(rows);
-    FloatPointer to = pointer(sums);
+    FloatPointer to = written(sums);
     forRows(
         cols,
         rows.remaining() / cols,
@@ -470,7 +471,7 @@ public class NativeKernels implements Kernels {
   @Override
   public void scale(FloatBuffer x, float factor) {
     KernelChecks.vector(x);
-    FloatPointer to = pointer(x);
+    FloatPointer to = written(x);
     forRows(
         x.remaining(),
         1,
@@ -484,7 +485,7 @@ public class NativeKernels implements Kernels {
   @Override
   public void clip(FloatBuffer x, float bound) {
     KernelChecks.vector(x);
-    FloatPointer to = pointer(x);
+    FloatPointer to = written(x);
     forRows(
         x.remaining(),
         1,
@@ -504,11 +505,11 @@ public class NativeKernels implements Kernels {
       FloatBuffer cellTanh,
       FloatBuffer hidden) {
     int rows = KernelChecks.lstm(units, new FloatBuffer[] {gates}, before, cell, cellTanh, hidden);
-    FloatPointer z = pointer(gates);
+    FloatPointer z = written(gates);
     FloatPointer c0 = pointer(before);
-    FloatPointer c = pointer(cell);
-    FloatPointer tanh = pointer(cellTanh);
-    FloatPointer h = pointer(hidden);
+    FloatPointer c = written(cell);
+    FloatPointer tanh = written(cellTanh);
+    FloatPointer h = written(hidden);
     forRows(
         rows,
         4L * units,
@@ -536,8 +537,8 @@ public class NativeKernels implements Kernels {
     FloatPointer c0 = pointer(before);
     FloatPointer tanh = pointer(cellTanh);
     FloatPointer dh = pointer(hiddenGradient);
-    FloatPointer dc = pointer(cellGradient);
-    FloatPointer dz = pointer(gateGradients);
+    FloatPointer dc = written(cellGradient);
+    FloatPointer dz = written(gateGradients);
     forRows(
         rows,
         4L * units,
@@ -555,10 +556,10 @@ public class NativeKernels implements Kernels {
       FloatBuffer gates, FloatBuffer recurrent, FloatBuffer before, int units, FloatBuffer hidden) {
     FloatBuffer[] sums = {gates, recurrent};
     int rows = KernelChecks.gru(units, sums, before, hidden);
-    FloatPointer z = pointer(gates);
+    FloatPointer z = written(gates);
     FloatPointer u = pointer(recurrent);
     FloatPointer h0 = pointer(before);
-    FloatPointer h = pointer(hidden);
+    FloatPointer h = written(hidden);
     forRows(
         rows,
         3L * units,
@@ -588,9 +589,9 @@ public class NativeKernels implements Kernels {
     FloatPointer u = pointer(recurrent);
     FloatPointer h0 = pointer(before);
     FloatPointer dh = pointer(hiddenGradient);
-    FloatPointer carried = pointer(carriedGradient);
-    FloatPointer dz = pointer(gateGradients);
-    FloatPointer du = pointer(recurrentGradients);
+    FloatPointer carried = written(carriedGradient);
+    FloatPointer dz = written(gateGradients);
+    FloatPointer du = written(recurrentGradients);
     forRows(
         rows,
         3L * units,
@@ -625,7 +626,7 @@ public class NativeKernels implements Kernels {
       FloatBuffer w, int inner, int cols, boolean transposed, FloatBuffer panels) {
     KernelChecks.makePanels(w, inner, cols, panels);
     FloatPointer from = pointer(w);
-    FloatPointer to = pointer(panels);
+    FloatPointer to = written(panels);
     forParts(
         Kernels.panels(cols),
         1,
@@ -644,7 +645,7 @@ public class NativeKernels implements Kernels {
     KernelChecks.multiplyPanels(x, batch, inner, panels, cols, out);
     FloatPointer from = pointer(x);
     FloatPointer w = pointer(panels);
-    FloatPointer to = pointer(out);
+    FloatPointer to = written(out);
     forParts(
         Kernels.panels(cols),
         1,
@@ -660,6 +661,20 @@ public class NativeKernels implements Kernels {
 
   private static LongPointer pointer(LongBuffer buffer) {
     return new LongPointer(buffer.slice());
+  }
+
+  private static LongPointer written(LongBuffer buffer) {
+    if (buffer.isReadOnly()) {
+      throw new ReadOnlyBufferException();
+    }
+    return pointer(buffer);
+  }
+
+  private static FloatPointer written(FloatBuffer buffer) {
+    if (buffer.isReadOnly()) {
+      throw new ReadOnlyBufferException();
+    }
+    return pointer(buffer);
   }
 
   /** The memory from the buffer's position on; JavaCPP 1.5.12 itself gets positions wrong. */

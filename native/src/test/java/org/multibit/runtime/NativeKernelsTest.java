@@ -9,6 +9,7 @@ import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.nio.LongBuffer;
+import java.nio.ReadOnlyBufferException;
 import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
@@ -33,6 +34,11 @@ class NativeKernelsTest {
 
   private static final int ROWS = 19;
 
+  private static final ByteOrder BYTE_ORDER_SWAPPED =
+      ByteOrder.nativeOrder() == ByteOrder.LITTLE_ENDIAN
+          ? ByteOrder.BIG_ENDIAN
+          : ByteOrder.LITTLE_ENDIAN;
+
   private static final Kernels JAVA = new JavaKernels();
 
   static List<String> tiers() {
@@ -43,6 +49,17 @@ class NativeKernelsTest {
   void theServiceLoaderFindsTheBestTier() {
     assertEquals("native " + NativeLibrary.isa(), Kernels.get().name());
     assertTrue(NativeLibrary.isAvailable());
+  }
+
+  @Test
+  void buffersOfAnotherByteOrderAndReadOnlyOutputsAreRefused() {
+    FloatBuffer swapped = ByteBuffer.allocateDirect(32).order(BYTE_ORDER_SWAPPED).asFloatBuffer();
+    FloatBuffer x = floats(8).put(0, 3);
+    for (Kernels kernels : List.of(JAVA, Kernels.get())) {
+      assertThrows(IllegalArgumentException.class, () -> kernels.sumOfSquares(swapped));
+      assertThrows(ReadOnlyBufferException.class, () -> kernels.scale(x.asReadOnlyBuffer(), 2));
+      assertEquals(9, kernels.sumOfSquares(x.asReadOnlyBuffer()));
+    }
   }
 
   @ParameterizedTest

@@ -30,6 +30,10 @@ import java.util.Map;
 public final class GgufReader {
   private static final int MAX_HEADER = 1 << 28;
   private static final int MAX_ENTRIES = 1 << 16;
+
+  /** Arrays in arrays; the native reader's limit too. */
+  private static final int MAX_NESTING = 4;
+
   private static final int MAX_ARRAY = 1 << 24;
 
   private final Path path;
@@ -94,7 +98,7 @@ public final class GgufReader {
     int metadataCount = count(in, "keys");
     for (int i = 0; i < metadataCount; i++) {
       String key = string(in);
-      if (metadata.put(key, value(in, in.getInt())) != null) {
+      if (metadata.put(key, value(in, in.getInt(), 0)) != null) {
         throw damaged("the key " + key + " occurs twice");
       }
     }
@@ -185,7 +189,7 @@ public final class GgufReader {
     return bytes;
   }
 
-  private Object value(ByteBuffer in, int type) throws IOException {
+  private Object value(ByteBuffer in, int type, int nesting) throws IOException {
     if (type < 0 || type >= Gguf.ValueType.values().length) {
       throw damaged("a metadata value has the unknown type " + Integer.toUnsignedString(type));
     }
@@ -198,23 +202,23 @@ public final class GgufReader {
       case FLOAT32 -> in.getFloat();
       case BOOL -> in.get() != 0;
       case STRING -> string(in);
-      case ARRAY -> array(in);
+      case ARRAY -> array(in, nesting);
       case UINT64, INT64 -> in.getLong();
       case FLOAT64 -> in.getDouble();
     };
   }
 
-  private List<Object> array(ByteBuffer in) throws IOException {
+  private List<Object> array(ByteBuffer in, int nesting) throws IOException {
     int type = in.getInt();
     long count = in.getLong();
-    if (type == Gguf.ValueType.ARRAY.ordinal() || count < 0 || count > MAX_ARRAY) {
+    if (nesting == MAX_NESTING || count < 0 || count > MAX_ARRAY) {
       throw damaged(
-          "it has an array of %s elements of type %s"
-              .formatted(Long.toUnsignedString(count), Integer.toUnsignedString(type)));
+          "it has an array of %s elements of type %s, %d levels deep"
+              .formatted(Long.toUnsignedString(count), Integer.toUnsignedString(type), nesting));
     }
     List<Object> values = new ArrayList<>();
     for (long i = 0; i < count; i++) {
-      values.add(value(in, type));
+      values.add(value(in, type, nesting + 1));
     }
     return Collections.unmodifiableList(values);
   }

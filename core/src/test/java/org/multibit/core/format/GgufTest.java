@@ -73,7 +73,7 @@ class GgufTest {
 
   @Test
   void readsEveryTypeOfValue() throws IOException {
-    start(0, 15)
+    start(0, 16)
         .with(b -> b.string("u8").u32(GgufBytes.U8).u8(200))
         .with(b -> b.string("i8").u32(GgufBytes.I8).u8(200))
         .with(b -> b.string("u16").u32(GgufBytes.U16).u16(60000))
@@ -89,6 +89,8 @@ class GgufTest {
         .key("text", "naïve 戦場")
         .key("words", List.of("a", "戦"))
         .with(b -> b.string("bytes").u32(GgufBytes.ARRAY).u32(GgufBytes.U8).u64(2).u8(1).u8(255))
+        .with(b -> b.string("nested").u32(GgufBytes.ARRAY).u32(GgufBytes.ARRAY).u64(1))
+        .with(b -> b.u32(GgufBytes.U8).u64(2).u8(3).u8(4))
         .writeTo(file);
     Map<String, Object> values = new GgufReader(file).metadata();
     assertEquals(
@@ -109,7 +111,8 @@ class GgufTest {
             "f64",
             "text",
             "words",
-            "bytes"),
+            "bytes",
+            "nested"),
         List.copyOf(values.keySet()));
     assertEquals(
         List.of(
@@ -129,7 +132,8 @@ class GgufTest {
             0.1,
             "naïve 戦場",
             List.of("a", "戦"),
-            List.of(1, 255)),
+            List.of(1, 255),
+            List.of(List.of(3, 4))),
         List.copyOf(values.values()));
   }
 
@@ -225,8 +229,12 @@ class GgufTest {
     assertUnreadable("an array of 8589934592 elements");
     start(0, 1).string("x").u32(GgufBytes.ARRAY).u32(GgufBytes.STRING).u64(1 << 20).writeTo(file);
     assertUnreadable("ends inside the header");
-    start(0, 1).string("x").u32(GgufBytes.ARRAY).u32(GgufBytes.ARRAY).u64(1).writeTo(file);
-    assertUnreadable("an array of 1 elements of type 9");
+    GgufBytes nested = start(0, 1).string("x").u32(GgufBytes.ARRAY);
+    for (int level = 0; level < 5; level++) {
+      nested.u32(GgufBytes.ARRAY).u64(1);
+    }
+    nested.writeTo(file);
+    assertUnreadable("an array of 1 elements of type 9, 4 levels deep");
     GgufBytes.header(0, -1).writeTo(file);
     assertUnreadable("18446744073709551615 keys");
     GgufBytes.header(1L << 40, 0).writeTo(file);
