@@ -77,7 +77,8 @@ class PyTorchImportTest {
       throws IOException {
     try (PointerScope scope = new PointerScope();
         NoGradGuard none = new NoGradGuard()) {
-      // oneDNN's LSTM, which PyTorch takes for inference, is off by 3% in perplexity in this process;
+      // oneDNN's LSTM, which PyTorch takes for inference, is off by 3% in perplexity in this
+      // process;
       // PyTorch's own is not.
       torch.globalContext().setUserEnabledMkldnn(false);
       torch.manual_seed(9);

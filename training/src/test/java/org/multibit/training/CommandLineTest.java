@@ -64,7 +64,19 @@ class CommandLineTest {
 
   /** Fine-tune, pack, and evaluate by both runtimes: within 0.05%, over every pair of bits. */
   @ParameterizedTest
-  @ValueSource(strings = {"2/2", "2/3", "3/3", "1/1", "4/4", "2/fp", "fp"})
+  @ValueSource(
+      strings = {
+        "2/2",
+        "2/3",
+        "3/3",
+        "1/1",
+        "4/4",
+        "2/fp",
+        "fp",
+        "embedding=3,lstm=2/2,softmax=2/3",
+        "lstm=2/2",
+        "embedding=2,softmax=2/3"
+      })
   void packedModelAgreesWithTheLayers(String bits) throws IOException {
     Path run = folder.resolve("tuned-" + bits.replace('/', '-'));
     Path file = folder.resolve(bits.replace('/', '-') + ".gguf");
