@@ -3,7 +3,7 @@ package org.multibit.benchmarks;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import org.multibit.training.Bits;
+import org.multibit.core.Bits;
 import org.multibit.training.UsageException;
 import picocli.CommandLine.Model.CommandSpec;
 

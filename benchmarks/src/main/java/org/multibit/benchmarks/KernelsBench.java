@@ -7,7 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.function.Consumer;
 import org.multibit.benchmarks.Turns.Time;
-import org.multibit.training.Bits;
+import org.multibit.core.Bits;
 
 /**
  * Products with quantized matrices against float products of OpenBLAS and MKL, and all of them

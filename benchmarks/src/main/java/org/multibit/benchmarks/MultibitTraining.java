@@ -4,11 +4,11 @@ import java.nio.FloatBuffer;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
+import org.multibit.core.Bits;
 import org.multibit.core.Kernels;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantizer;
 import org.multibit.datasets.TokenIterator;
-import org.multibit.training.Bits;
 import org.multibit.training.LanguageModel;
 import org.multibit.training.cli.CommonOptions;
 import org.nd4j.linalg.factory.Nd4j;
@@ -85,7 +85,7 @@ final class MultibitTraining implements Contestant {
      * softmax, and as many rows of the embedding as a segment has tokens; 0 in full precision.
      */
     private double quantizeWeightsMillis() {
-      Bits bits = run.parsedBits();
+      Bits bits = run.layerBits().recurrent();
       if (bits.weights() == 0) {
         return 0;
       }

@@ -5,11 +5,11 @@ import java.util.List;
 import java.util.Map;
 import java.util.stream.IntStream;
 import org.multibit.core.Alternating;
+import org.multibit.core.Bits;
 import org.multibit.core.Kernels;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.core.format.LanguageModelFile.Matrix;
-import org.multibit.training.Bits;
 
 /**
  * An LSTM language model with random weights: what a step costs does not depend on their values.

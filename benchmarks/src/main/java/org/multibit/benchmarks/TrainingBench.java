@@ -15,8 +15,8 @@ import java.util.Map;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
 import org.multibit.benchmarks.Turns.Time;
+import org.multibit.core.Bits;
 import org.multibit.datasets.TokenIterator;
-import org.multibit.training.Bits;
 import org.multibit.training.Json;
 import org.nd4j.shade.jackson.databind.JsonNode;
 

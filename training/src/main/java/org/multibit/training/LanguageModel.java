@@ -7,7 +7,10 @@ import org.deeplearning4j.nn.conf.NeuralNetConfiguration;
 import org.deeplearning4j.nn.conf.distribution.UniformDistribution;
 import org.deeplearning4j.nn.conf.inputs.InputType;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
+import org.multibit.core.Bits;
+import org.multibit.core.LayerBits;
 import org.multibit.core.Quantization;
+import org.multibit.core.Quantizer;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.layers.ClippedSgd;
 import org.multibit.layers.QuantizedEmbedding;
@@ -72,11 +75,7 @@ public final class LanguageModel {
    * file's runtime where there is no native library.
    */
   public static MultiLayerNetwork of(LanguageModelFile file) {
-    Settings settings = new Settings();
-    settings.cell = file.cell().toString();
-    settings.hidden = file.hiddenSize();
-    settings.layers = file.layers().size();
-    settings.embedding = file.embeddingSize();
+    Settings settings = settings(file);
     List<Activations> activations = new ArrayList<>();
     for (LanguageModelFile.Layer layer : file.layers()) {
       // The rows of a multi-bit embedding are codes already.
@@ -91,16 +90,42 @@ public final class LanguageModel {
             configuration(
                 settings,
                 file.words().size(),
-                null,
-                activations,
-                activations(file, file.softmax().activationBits()),
+                new Quantizations(
+                    null,
+                    null,
+                    activations,
+                    null,
+                    activations(file, file.softmax().activationBits())),
                 1));
     PackedExport.unpack(file, network);
     return network;
   }
 
+  /** The settings that a file tells of: its shape, with nothing quantized. */
+  public static Settings settings(LanguageModelFile file) {
+    Settings settings = new Settings();
+    settings.bits = Bits.FULL_PRECISION.toString();
+    settings.cell = file.cell().toString();
+    settings.hidden = file.hiddenSize();
+    settings.layers = file.layers().size();
+    settings.embedding = file.embeddingSize();
+    return settings;
+  }
+
   /** How a recurrent layer quantizes its input and its hidden state; null = not. */
   private record Activations(Quantization input, Quantization recurrent) {}
+
+  /**
+   * How each layer is quantized; null = full precision.
+   *
+   * @param activations of each recurrent layer
+   */
+  private record Quantizations(
+      Quantization embedding,
+      Quantization recurrent,
+      List<Activations> activations,
+      Quantization softmax,
+      Quantization softmaxActivations) {}
 
   private static Quantization activations(LanguageModelFile file, int bits) {
     return bits == 0 ? null : new Quantization(file.activations(), bits);
@@ -114,28 +139,30 @@ public final class LanguageModel {
 
   private static MultiLayerConfiguration configuration(
       Settings settings, int vocabulary, double latentWeightBound) {
-    Quantization quantization = settings.parsedBits().activationsBy(settings.activationQuantizer());
+    LayerBits bits = settings.layerBits();
+    Quantizer ofWeights = settings.weightQuantizer();
+    Quantizer ofActivations = settings.activationQuantizer();
+    Quantization recurrent = bits.recurrent().activationsBy(ofActivations);
     List<Activations> activations = new ArrayList<>();
     for (int l = 0; l < settings.layers; l++) {
       // Rows of a quantized embedding are codes already: they are not quantized again.
-      activations.add(new Activations(l == 0 ? null : quantization, quantization));
+      boolean codes = l == 0 && bits.embedding().weights() > 0;
+      activations.add(new Activations(codes ? null : recurrent, recurrent));
     }
     return configuration(
         settings,
         vocabulary,
-        settings.parsedBits().weightsBy(settings.weightQuantizer()),
-        activations,
-        quantization,
+        new Quantizations(
+            bits.embedding().weightsBy(ofWeights),
+            bits.recurrent().weightsBy(ofWeights),
+            activations,
+            bits.softmax().weightsBy(ofWeights),
+            bits.softmax().activationsBy(ofActivations)),
         latentWeightBound);
   }
 
   private static MultiLayerConfiguration configuration(
-      Settings settings,
-      int vocabulary,
-      Quantization weights,
-      List<Activations> activations,
-      Quantization softmaxActivations,
-      double latentWeightBound) {
+      Settings settings, int vocabulary, Quantizations quantizations, double latentWeightBound) {
     int hidden = settings.hidden;
     double range = 1 / Math.sqrt(hidden);
     double retain = 1 - settings.dropout;
@@ -150,7 +177,7 @@ public final class LanguageModel {
                 new QuantizedEmbedding.Builder()
                     .nIn(vocabulary)
                     .nOut(settings.embeddingSize())
-                    .weights(weights)
+                    .weights(quantizations.embedding)
                     .latentWeightBound(latentWeightBound)
                     .dist(new UniformDistribution(-0.1, 0.1))
                     .build());
@@ -159,9 +186,9 @@ public final class LanguageModel {
           cell(settings.cell)
               .nIn(l == 0 ? settings.embeddingSize() : hidden)
               .nOut(hidden)
-              .weights(weights)
-              .inputActivations(activations.get(l).input)
-              .recurrentActivations(activations.get(l).recurrent)
+              .weights(quantizations.recurrent)
+              .inputActivations(quantizations.activations.get(l).input)
+              .recurrentActivations(quantizations.activations.get(l).recurrent)
               .latentWeightBound(latentWeightBound)
               .stateful(true)
               .dropOut(retain)
@@ -173,8 +200,8 @@ public final class LanguageModel {
             new QuantizedSoftmaxOutput.Builder()
                 .nIn(hidden)
                 .nOut(vocabulary)
-                .weights(weights)
-                .activations(softmaxActivations)
+                .weights(quantizations.softmax)
+                .activations(quantizations.softmaxActivations)
                 .latentWeightBound(latentWeightBound)
                 .averageOverTime(true)
                 .averageOverBatch(true)

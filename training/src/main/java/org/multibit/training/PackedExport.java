@@ -7,10 +7,12 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.stream.Stream;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.core.FloatRows;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantization;
+import org.multibit.core.Quantizer;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.core.format.LanguageModelFile.Cell;
 import org.multibit.core.format.LanguageModelFile.Matrix;
@@ -76,8 +78,6 @@ public final class PackedExport {
       layers.add(layer(l, embedded));
     }
     QuantizedRecurrent first = (QuantizedRecurrent) conf(LanguageModel.RECURRENT);
-    Quantization recurrent = first.getRecurrentActivationQuantization();
-    Quantization weights = first.getWeightQuantization();
     return new LanguageModelFile(
         vocabulary.words(),
         vocabulary.eos(),
@@ -88,8 +88,8 @@ public final class PackedExport {
             ? embeddingMatrix.withActivations(softmaxBits)
             : matrix("softmax", softmaxRows, softmax.getWeightQuantization(), softmaxBits),
         copy(param(softmaxLayer, "b")),
-        recurrent == null ? null : recurrent.quantizer(),
-        weights == null ? null : weights.quantizer(),
+        quantizer(first.getRecurrentActivationQuantization(), softmax.getActivationQuantization()),
+        quantizer(first.getWeightQuantization(), embedded, softmax.getWeightQuantization()),
         provenance);
   }
 
@@ -177,6 +177,15 @@ public final class PackedExport {
     return network.getLayer(layer).getParam(key);
   }
 
+  /** That of the first that quantizes; null if none does. */
+  private static Quantizer quantizer(Quantization... quantizations) {
+    return Stream.of(quantizations)
+        .filter(Objects::nonNull)
+        .map(Quantization::quantizer)
+        .findFirst()
+        .orElse(null);
+  }
+
   private static int bits(Quantization quantization) {
     return quantization == null ? 0 : quantization.bits();
   }
@@ -184,10 +193,12 @@ public final class PackedExport {
   /** Rows of gates: block g becomes what block order[g] was. */
   private static INDArray gates(INDArray rows, int[] order) {
     long hidden = rows.size(0) / order.length;
+    // A copy, since ND4J's get() finds nothing where a view of a view lies beyond the length of it.
+    INDArray own = rows.dup('c');
     INDArray[] blocks = new INDArray[order.length];
     for (int g = 0; g < order.length; g++) {
       blocks[g] =
-          rows.get(
+          own.get(
               NDArrayIndex.interval(order[g] * hidden, (order[g] + 1) * hidden),
               NDArrayIndex.all());
     }

@@ -35,7 +35,7 @@ import org.nd4j.shade.jackson.databind.JsonNode;
  * (to go on from), {@code model.zip} (the best model on the validation text so far, an ordinary
  * DL4J zip) and {@code ledger.jsonl}.
  */
-public final class Run {
+public final class Run implements SavedModel {
   /** Settings that may change when a run goes on: they say how long, not what. */
   private static final Set<String> MAY_CHANGE = Set.of("epochs", "maxTokens");
 
@@ -146,7 +146,8 @@ public final class Run {
     }
   }
 
-  public Path folder() {
+  @Override
+  public Path path() {
     return folder;
   }
 
@@ -170,6 +171,7 @@ public final class Run {
     return folder.resolve("ledger.jsonl");
   }
 
+  @Override
   public Settings settings() throws IOException {
     try {
       return Json.parse(Files.readString(settingsFile()), Settings.class);
@@ -178,6 +180,7 @@ public final class Run {
     }
   }
 
+  @Override
   public Vocabulary vocabulary() throws IOException {
     return Vocabulary.load(vocabularyFile());
   }
@@ -205,6 +208,7 @@ public final class Run {
   }
 
   /** The best model, packed, with the run's provenance. */
+  @Override
   public LanguageModelFile pack() throws IOException {
     return new PackedExport(model()).pack(vocabulary(), Provenance.of(settings()));
   }
@@ -214,6 +218,7 @@ public final class Run {
    *
    * @throws IOException if no epoch is finished, or the file is damaged
    */
+  @Override
   public MultiLayerNetwork model() throws IOException {
     if (!Files.exists(modelFile())) {
       throw new IOException(

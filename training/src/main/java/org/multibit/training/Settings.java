@@ -1,5 +1,8 @@
 package org.multibit.training;
 
+import java.util.List;
+import org.multibit.core.Bits;
+import org.multibit.core.LayerBits;
 import org.multibit.core.Quantizer;
 import org.multibit.core.Quantizers;
 import org.nd4j.shade.jackson.annotation.JsonAutoDetect;
@@ -28,7 +31,8 @@ public class Settings {
       names = "--bits",
       required = true,
       paramLabel = "BITS",
-      description = "W/A (2/2), W/fp or fp")
+      description =
+          "W/A (2/2), W/fp or fp, or for each layer: embedding=3,lstm=2/2,softmax=2/3 (gru for lstm)")
   public String bits;
 
   @Option(
@@ -116,8 +120,8 @@ public class Settings {
     return embedding == 0 ? hidden : embedding;
   }
 
-  public Bits parsedBits() {
-    return Bits.parse(bits);
+  public LayerBits layerBits() {
+    return LayerBits.parse(bits);
   }
 
   /** The quantizer of weights. */
@@ -166,11 +170,13 @@ public class Settings {
   }
 
   private void checkBits() {
-    Bits b = parsedBits();
+    LayerBits layerBits = layerBits();
     Quantizer quantizer = weightQuantizer();
-    for (int count : new int[] {b.weights(), b.activations()}) {
-      if (count > 0) {
-        quantizer.checkBits(count);
+    for (Bits b : List.of(layerBits.embedding(), layerBits.recurrent(), layerBits.softmax())) {
+      for (int count : new int[] {b.weights(), b.activations()}) {
+        if (count > 0) {
+          quantizer.checkBits(count);
+        }
       }
     }
   }

@@ -9,9 +9,9 @@ import java.util.Map;
 import java.util.concurrent.Callable;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.core.format.LanguageModelFile;
-import org.multibit.datasets.Corpora;
 import org.multibit.datasets.TextCorpus;
 import org.multibit.datasets.TokenIterator;
+import org.multibit.datasets.Vocabulary;
 import org.multibit.runtime.NativeLibrary;
 import org.multibit.runtime.PackedLanguageModel;
 import org.multibit.runtime.Session;
@@ -19,7 +19,9 @@ import org.multibit.training.Evaluator;
 import org.multibit.training.LanguageModel;
 import org.multibit.training.Perplexity;
 import org.multibit.training.Run;
+import org.multibit.training.SavedModel;
 import org.multibit.training.UsageException;
+import org.multibit.training.importing.ImportedModel;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -40,16 +42,22 @@ public final class EvaluateCommand implements Callable<Integer> {
   @Option(
       names = "--model",
       required = true,
-      paramLabel = "RUN|FILE.gguf",
+      paramLabel = "RUN|FILE",
       description =
-          "a run (evaluated by the DL4J layers) or a packed model (by the native runtime)")
+          "a packed model .gguf (evaluated by the native runtime), a run or a model to import: DL4J .zip, Keras .h5, PyTorch .safetensors (by the DL4J layers)")
   Path model;
+
+  @Option(
+      names = "--vocab",
+      paramLabel = "FILE",
+      description = "words of a model to import, one a line in the order of the embedding's rows")
+  Path vocabulary;
 
   @Option(
       names = "--data",
       required = true,
       paramLabel = "ptb|wikitext-2|text8|DIR",
-      description = "the corpus; its vocabulary must be the model's")
+      description = "the text to evaluate on")
   String data;
 
   @Option(names = "--split", description = "test, valid or train (default ${DEFAULT-VALUE})")
@@ -70,7 +78,14 @@ public final class EvaluateCommand implements Callable<Integer> {
     if (!Files.exists(model)) {
       throw new IOException("There is no model " + model);
     }
-    Map<String, Object> result = evaluate(model, Corpora.open(data), split);
+    Map<String, Object> result;
+    if (vocabulary == null && Files.isRegularFile(model) && ImportedModel.isPacked(model)) {
+      Vocabulary words = new Vocabulary(LanguageModelFile.read(model).words());
+      result = evaluate(model, SavedModel.text(data, words, model), split);
+    } else {
+      SavedModel saved = SavedModel.open(model, vocabulary);
+      result = evaluate(saved, saved.text(data), split);
+    }
     common.say(
         "%s on %s (%s): perplexity %.3f over %,d tokens in %.1f s (%s)",
         model,
@@ -84,31 +99,50 @@ public final class EvaluateCommand implements Callable<Integer> {
     return 0;
   }
 
-  /** The result line for a run or a packed file. */
+  /** The result line for a run or an imported model, by the DL4J layers. */
+  static Map<String, Object> evaluate(SavedModel model, TextCorpus corpus, String split)
+      throws IOException {
+    Run.requireSameWords(model.vocabulary().words(), corpus, model.path());
+    return evaluate(model.path(), model.model(), corpus, split);
+  }
+
+  /** The result line for a packed file, by the native runtime if there is one. */
   static Map<String, Object> evaluate(Path model, TextCorpus corpus, String split)
       throws IOException {
-    int[] tokens = tokens(corpus, split);
-    boolean packed = Files.isRegularFile(model);
-    boolean inNative = packed && NativeLibrary.isAvailable();
-    long begin;
-    Perplexity perplexity;
-    if (inNative) {
-      try (PackedLanguageModel packedModel = PackedLanguageModel.open(model)) {
-        Run.requireSameWords(packedModel.words(), corpus, model);
-        begin = System.nanoTime();
-        perplexity = evaluate(packedModel, corpus, tokens);
-      }
-    } else {
-      MultiLayerNetwork network = packed ? unpacked(model, corpus) : ofRun(model, corpus);
-      begin = System.nanoTime();
-      try (ProgressLine progress = new ProgressLine("evaluating", 0, tokens.length)) {
-        perplexity =
-            Evaluator.evaluate(
-                network,
-                TokenIterator.evaluation(tokens, corpus.vocabulary().eos(), SEGMENT),
-                n -> progress.step(n, ""));
-      }
+    if (!NativeLibrary.isAvailable()) {
+      LanguageModelFile file = LanguageModelFile.read(model);
+      Run.requireSameWords(file.words(), corpus, model);
+      return evaluate(model, LanguageModel.of(file), corpus, split);
     }
+    try (PackedLanguageModel packed = PackedLanguageModel.open(model)) {
+      Run.requireSameWords(packed.words(), corpus, model);
+      int[] tokens = tokens(corpus, split);
+      long begin = System.nanoTime();
+      return result(model, corpus, split, evaluate(packed, corpus, tokens), begin, "native");
+    }
+  }
+
+  private static Map<String, Object> evaluate(
+      Path model, MultiLayerNetwork network, TextCorpus corpus, String split) {
+    int[] tokens = tokens(corpus, split);
+    long begin = System.nanoTime();
+    try (ProgressLine progress = new ProgressLine("evaluating", 0, tokens.length)) {
+      Perplexity perplexity =
+          Evaluator.evaluate(
+              network,
+              TokenIterator.evaluation(tokens, corpus.vocabulary().eos(), SEGMENT),
+              n -> progress.step(n, ""));
+      return result(model, corpus, split, perplexity, begin, "dl4j");
+    }
+  }
+
+  private static Map<String, Object> result(
+      Path model,
+      TextCorpus corpus,
+      String split,
+      Perplexity perplexity,
+      long begin,
+      String runtime) {
     Map<String, Object> result = new LinkedHashMap<>();
     result.put("model", model.toString());
     result.put("data", corpus.name());
@@ -116,7 +150,7 @@ public final class EvaluateCommand implements Callable<Integer> {
     result.put("perplexity", perplexity.perplexity());
     result.put("tokens", perplexity.tokens());
     result.put("seconds", (System.nanoTime() - begin) * 1e-9);
-    result.put("runtime", inNative ? "native" : "dl4j");
+    result.put("runtime", runtime);
     return result;
   }
 
@@ -135,18 +169,6 @@ public final class EvaluateCommand implements Callable<Integer> {
       default ->
           throw new UsageException("--split %s: there are train, valid and test".formatted(split));
     };
-  }
-
-  private static MultiLayerNetwork ofRun(Path model, TextCorpus corpus) throws IOException {
-    Run run = Run.open(model);
-    run.requireVocabulary(corpus);
-    return run.model();
-  }
-
-  private static MultiLayerNetwork unpacked(Path model, TextCorpus corpus) throws IOException {
-    LanguageModelFile file = LanguageModelFile.read(model);
-    Run.requireSameWords(file.words(), corpus, model);
-    return LanguageModel.of(file);
   }
 
   private static Perplexity evaluate(PackedLanguageModel model, TextCorpus corpus, int[] tokens) {

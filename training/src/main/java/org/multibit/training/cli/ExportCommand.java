@@ -7,18 +7,16 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import org.multibit.core.format.LanguageModelFile;
-import org.multibit.training.Run;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 @Command(
     name = "export",
-    description = "Pack a run's model into a file for the native runtime (docs/format.md).",
+    description = "Pack a model into a file for the native runtime (docs/format.md).",
     sortOptions = false)
 public final class ExportCommand implements Callable<Integer> {
-  @Option(names = "--model", required = true, paramLabel = "RUN", description = "the run")
-  Path model;
+  @Mixin ModelOptions model;
 
   @Option(
       names = "--out",
@@ -32,14 +30,14 @@ public final class ExportCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     CommonOptions.start(0);
-    LanguageModelFile packed = Run.open(model).pack();
+    LanguageModelFile packed = model.open().pack();
     packed.write(out);
     long bytes = Files.size(out);
     long weights =
         packed.matrices().values().stream().mapToLong(LanguageModelFile.Matrix::bytes).sum();
     common.say("%s: %,d bytes, of which planes and coefficients %,d", out, bytes, weights);
     Map<String, Object> result = new LinkedHashMap<>();
-    result.put("model", model.toString());
+    result.put("model", model.model.toString());
     result.put("file", out.toString());
     result.put("bytes", bytes);
     result.put("weightBytes", weights);

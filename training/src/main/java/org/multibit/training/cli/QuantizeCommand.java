@@ -11,12 +11,12 @@ import java.util.concurrent.Callable;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.format.LanguageModelFile;
-import org.multibit.datasets.Corpora;
 import org.multibit.datasets.TextCorpus;
 import org.multibit.training.LanguageModel;
 import org.multibit.training.PackedExport;
 import org.multibit.training.Provenance;
 import org.multibit.training.Run;
+import org.multibit.training.SavedModel;
 import org.multibit.training.Settings;
 import org.multibit.training.UsageException;
 import org.nd4j.linalg.api.ndarray.INDArray;
@@ -30,8 +30,7 @@ import picocli.CommandLine.Option;
         "Quantize a trained model without training it on: relative error of each matrix, and perplexity.",
     sortOptions = false)
 public final class QuantizeCommand implements Callable<Integer> {
-  @Option(names = "--model", required = true, paramLabel = "RUN", description = "the run")
-  Path model;
+  @Mixin ModelOptions model;
 
   @Option(
       names = "--method",
@@ -43,7 +42,11 @@ public final class QuantizeCommand implements Callable<Integer> {
   @Option(names = "--cycles", description = "alternating cycles (default ${DEFAULT-VALUE})")
   int cycles = 2;
 
-  @Option(names = "--bits", required = true, paramLabel = "BITS", description = "W/A (2/2) or W/fp")
+  @Option(
+      names = "--bits",
+      required = true,
+      paramLabel = "BITS",
+      description = "W/A (2/2), W/fp, or for each layer: embedding=3,lstm=2/2,softmax=2/3")
   String bits;
 
   @Option(
@@ -68,20 +71,27 @@ public final class QuantizeCommand implements Callable<Integer> {
           "Cannot write " + out + ": there is no folder " + out.toAbsolutePath().getParent());
     }
     CommonOptions.start(0);
-    Run run = Run.open(model);
-    Settings settings = run.settings();
+    SavedModel saved = model.open();
+    Settings settings = saved.settings();
     settings.bits = bits;
     settings.method = method;
     settings.cycles = cycles;
     settings.scale = 1;
     settings.check();
-    if (settings.parsedBits().weights() == 0) {
+    if (settings.layerBits().isFullPrecision()) {
       throw new UsageException("--bits fp leaves nothing to quantize: write W/A (2/2) or W/fp");
     }
-    TextCorpus corpus = Corpora.open(data == null ? settings.data : data);
-    run.requireVocabulary(corpus);
-    MultiLayerNetwork network =
-        LanguageModel.from(run.model(), settings, corpus.vocabulary().size());
+    if (data != null) {
+      settings.data = data;
+    }
+    UsageException.require(
+        settings.data != null, "--data is missing: an imported model does not tell its text");
+    TextCorpus corpus = saved.text(settings.data);
+    settings.dataSha256 = corpus.sha256();
+    MultiLayerNetwork parent = saved.model();
+    settings.parent = model.model.toString();
+    settings.parentSha256 = Run.weightsSha256(parent);
+    MultiLayerNetwork network = LanguageModel.from(parent, settings, corpus.vocabulary().size());
     PackedExport export = new PackedExport(network);
     LanguageModelFile packed = export.pack(corpus.vocabulary(), Provenance.of(settings));
 
@@ -91,6 +101,9 @@ public final class QuantizeCommand implements Callable<Integer> {
     common.say("%-16s %14s  %s", "matrix", "rows x cols", "relative squared error");
     for (Map.Entry<String, LanguageModelFile.Matrix> entry : packed.matrices().entrySet()) {
       MultibitMatrix matrix = entry.getValue().packed();
+      if (matrix == null) {
+        continue; // Full precision: it has no error.
+      }
       INDArray original = export.originals().get(entry.getKey());
       double relative = matrix.relativeSquaredError(original);
       double squares = Math.pow(original.norm2Number().doubleValue(), 2);

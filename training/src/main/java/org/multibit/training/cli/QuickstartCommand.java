@@ -79,7 +79,7 @@ public final class QuickstartCommand implements Callable<Integer> {
     Packed fp = further("fp", parent, corpus);
     common.say("3/3 The same steps at 2/2: weights and activations of 2 bits.");
     Packed quantized = further("2/2", parent, corpus);
-    Map<String, Object> byLayers = EvaluateCommand.evaluate(quantized.run.folder(), corpus, "test");
+    Map<String, Object> byLayers = EvaluateCommand.evaluate(quantized.run, corpus, "test");
 
     List<String> words =
         GenerateCommand.generate(
@@ -153,7 +153,7 @@ public final class QuickstartCommand implements Callable<Integer> {
   /** The parent trained on at these bits, packed and evaluated in the packed file's runtime. */
   private Packed further(String bits, Run parent, TextCorpus corpus) throws IOException {
     Settings settings = settings(corpus, bits, 10, FURTHER_EPOCHS);
-    settings.parent = parent.folder().toString();
+    settings.parent = parent.path().toString();
     String name = bits.replace('/', '-');
     Run run =
         train(

@@ -1,7 +1,4 @@
-package org.multibit.training;
-
-import org.multibit.core.Quantization;
-import org.multibit.core.Quantizer;
+package org.multibit.core;
 
 /**
  * Bits of weights and activations, written {@code W/A}, {@code W/fp} or {@code fp}.

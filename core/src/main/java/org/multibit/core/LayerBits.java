@@ -1,0 +1,56 @@
+package org.multibit.core;
+
+import java.util.Map;
+import java.util.TreeMap;
+
+/**
+ * Bits of a language model's layers: for all the same ({@code 2/2}), or each by its name ({@code
+ * embedding=3, lstm=2/2, softmax=2/3}; {@code gru} for {@code lstm}), where a layer that is not
+ * named stays full precision. An embedding has weights alone.
+ */
+public record LayerBits(Bits embedding, Bits recurrent, Bits softmax) {
+  private static final String FORMS =
+      "write W/A (2/2), W/fp or fp, for all layers or as embedding=W,lstm=W/A,softmax=W/A (gru for lstm)";
+
+  public LayerBits {
+    if (embedding.activations() > 0) {
+      embedding = new Bits(embedding.weights(), 0);
+    }
+  }
+
+  public static LayerBits all(Bits bits) {
+    return new LayerBits(bits, bits, bits);
+  }
+
+  /**
+   * @throws IllegalArgumentException if the text is neither, or names a layer twice
+   */
+  public static LayerBits parse(String text) {
+    if (!text.contains("=")) {
+      return all(Bits.parse(text));
+    }
+    Map<String, Bits> bits = new TreeMap<>();
+    for (String part : text.split(",")) {
+      String[] pair = part.strip().split("\\s*=\\s*", 2);
+      String layer = pair[0].equals("lstm") || pair[0].equals("gru") ? "recurrent" : pair[0];
+      if (pair.length < 2 || !layer.matches("embedding|recurrent|softmax")) {
+        throw new IllegalArgumentException(
+            "\"%s\" in \"%s\" says no layer's bits: %s".formatted(part.strip(), text, FORMS));
+      }
+      boolean weightsAlone = layer.equals("embedding") && pair[1].matches("[1-8]");
+      if (bits.put(layer, Bits.parse(weightsAlone ? pair[1] + "/fp" : pair[1])) != null) {
+        throw new IllegalArgumentException(
+            "\"%s\" gives the bits of a layer twice: %s".formatted(text, FORMS));
+      }
+    }
+    return new LayerBits(
+        bits.getOrDefault("embedding", Bits.FULL_PRECISION),
+        bits.getOrDefault("recurrent", Bits.FULL_PRECISION),
+        bits.getOrDefault("softmax", Bits.FULL_PRECISION));
+  }
+
+  /** Whether every layer is full precision. */
+  public boolean isFullPrecision() {
+    return embedding.weights() == 0 && recurrent.weights() == 0 && softmax.weights() == 0;
+  }
+}

@@ -1,0 +1,139 @@
+package org.multibit.layers;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import org.deeplearning4j.nn.conf.NeuralNetConfiguration;
+import org.deeplearning4j.nn.conf.distribution.UniformDistribution;
+import org.deeplearning4j.nn.conf.inputs.InputType;
+import org.deeplearning4j.nn.conf.layers.GravesLSTM;
+import org.deeplearning4j.nn.conf.layers.LSTM;
+import org.deeplearning4j.nn.conf.layers.Layer;
+import org.deeplearning4j.nn.conf.layers.RnnOutputLayer;
+import org.deeplearning4j.nn.graph.ComputationGraph;
+import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
+import org.junit.jupiter.api.Test;
+import org.multibit.core.Quantization;
+import org.nd4j.linalg.activations.Activation;
+import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.dataset.DataSet;
+import org.nd4j.linalg.learning.config.Adam;
+import org.nd4j.linalg.lossfunctions.LossFunctions;
+
+/** Trained networks of DL4J's layers become ours, with what was trained and configured. */
+class NetworkQuantizerTest {
+  private static final String SPEC = "embedding=3, lstm=2/2, softmax=2/3";
+
+  private static Layer conf(MultiLayerNetwork network, int layer) {
+    return network.getLayerWiseConfigurations().getConf(layer).getLayer();
+  }
+
+  @Test
+  void withoutBitsNothingChangesButTheLayers() {
+    MultiLayerNetwork stock = Networks.network(Networks.stock(2));
+    stock.fit(Networks.data(1));
+    MultiLayerNetwork ours = NetworkQuantizer.convert(stock, "fp");
+    assertInstanceOf(QuantizedEmbedding.class, conf(ours, 0));
+    assertInstanceOf(QuantizedLSTM.class, conf(ours, 1));
+    assertInstanceOf(QuantizedSoftmaxOutput.class, conf(ours, 3));
+    INDArray features = Networks.data(1).getFeatures();
+    assertTrue(stock.output(features).equalsWithEps(ours.output(features), 1e-5));
+    assertEquals(stock.paramTable(), ours.paramTable());
+  }
+
+  @Test
+  void eachLayerHasItsBits() throws IOException {
+    MultiLayerNetwork stock =
+        Networks.network(
+            b -> b.updater(new Adam(0.01)).dropOut(0.8).l2(1e-4), l -> l, Networks.stock(2));
+    MultiLayerNetwork ours = NetworkQuantizer.convert(stock, SPEC);
+    QuantizedEmbedding embedding = (QuantizedEmbedding) conf(ours, 0);
+    QuantizedLSTM first = (QuantizedLSTM) conf(ours, 1);
+    QuantizedLSTM second = (QuantizedLSTM) conf(ours, 2);
+    QuantizedSoftmaxOutput softmax = (QuantizedSoftmaxOutput) conf(ours, 3);
+    assertEquals(Quantization.alternating(3), embedding.getWeightQuantization());
+    assertEquals(Quantization.alternating(2), first.getWeightQuantization());
+    assertEquals(null, first.getInputActivationQuantization(), "the embedding's rows are codes");
+    assertEquals(Quantization.alternating(2), first.getRecurrentActivationQuantization());
+    assertEquals(Quantization.alternating(2), second.getInputActivationQuantization());
+    assertEquals(Quantization.alternating(2), softmax.getWeightQuantization());
+    assertEquals(Quantization.alternating(3), softmax.getActivationQuantization());
+    assertEquals(new Adam(0.01), first.getIUpdater());
+    assertEquals(((LSTM) conf(stock, 1)).getRegularization(), first.getRegularization());
+    assertEquals(((LSTM) conf(stock, 1)).getIDropout(), first.getIDropout());
+    assertEquals(stock.paramTable(), ours.paramTable());
+    // It trains on, also after it was saved.
+    MultiLayerNetwork restored = Networks.saved(ours);
+    DataSet data = Networks.data(1);
+    double before = restored.score(data);
+    for (int i = 0; i < 30; i++) {
+      restored.fit(data);
+    }
+    assertTrue(restored.score(data) < before);
+  }
+
+  @Test
+  void whatIsNotKnownStays() {
+    Layer[] layers = Networks.stock(2);
+    layers[1] =
+        new GravesLSTM.Builder()
+            .nIn(Networks.E)
+            .nOut(Networks.H)
+            .activation(Activation.TANH)
+            .build();
+    layers[2] =
+        new LSTM.Builder().nIn(Networks.H).nOut(Networks.H).activation(Activation.SOFTSIGN).build();
+    layers[3] =
+        new RnnOutputLayer.Builder(LossFunctions.LossFunction.MCXENT)
+            .nIn(Networks.H)
+            .nOut(Networks.V)
+            .activation(Activation.SOFTMAX)
+            .build();
+    MultiLayerNetwork ours = NetworkQuantizer.convert(Networks.network(layers), SPEC);
+    assertInstanceOf(QuantizedEmbedding.class, conf(ours, 0));
+    assertInstanceOf(GravesLSTM.class, conf(ours, 1));
+    assertInstanceOf(LSTM.class, conf(ours, 2));
+    assertInstanceOf(RnnOutputLayer.class, conf(ours, 3));
+  }
+
+  @Test
+  void graph() {
+    Layer[] layers = Networks.stock(1);
+    ComputationGraph stock =
+        new ComputationGraph(
+            new NeuralNetConfiguration.Builder()
+                .seed(3)
+                .weightInit(new UniformDistribution(-0.8, 0.8))
+                .graphBuilder()
+                .addInputs("tokens")
+                .addLayer("embedding", layers[0], "tokens")
+                .addLayer("lstm", layers[1], "embedding")
+                .addLayer("words", layers[2], "lstm")
+                .setOutputs("words")
+                .setInputTypes(InputType.recurrent(Networks.V, Networks.T))
+                .build());
+    stock.init();
+    ComputationGraph ours = NetworkQuantizer.convert(stock, SPEC);
+    QuantizedLSTM lstm = (QuantizedLSTM) ours.getLayer("lstm").conf().getLayer();
+    assertEquals(null, lstm.getInputActivationQuantization());
+    assertEquals(Quantization.alternating(2), lstm.getRecurrentActivationQuantization());
+    INDArray features = Networks.data(1).getFeatures();
+    ComputationGraph exact = NetworkQuantizer.convert(stock, "fp");
+    assertTrue(stock.outputSingle(features).equalsWithEps(exact.outputSingle(features), 1e-5));
+    assertEquals(stock.paramTable(), ours.paramTable());
+    ours.fit(Networks.data(1));
+    assertEquals(1, ours.getIterationCount());
+  }
+
+  @Test
+  void badSpecs() {
+    MultiLayerNetwork stock = Networks.network(Networks.stock(1));
+    for (String spec : new String[] {"2", "lstm", "lstm=9/9", "rnn=2/2", "lstm=2/2,gru=2/2", ""}) {
+      assertThrows(
+          IllegalArgumentException.class, () -> NetworkQuantizer.convert(stock, spec), spec);
+    }
+  }
+}

@@ -1,0 +1,90 @@
+package org.multibit.training;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
+import org.multibit.core.format.LanguageModelFile;
+import org.multibit.datasets.Corpora;
+import org.multibit.datasets.TextCorpus;
+import org.multibit.datasets.Vocabulary;
+import org.multibit.training.importing.ImportedModel;
+import org.slf4j.LoggerFactory;
+
+/** A language model to evaluate, quantize, pack or train on: a run's, or another library's. */
+public interface SavedModel {
+
+  /**
+   * @param path a run's folder, or a file of another library
+   * @param vocabulary the file with the words of another library's model, one a line in the order
+   *     of the embedding's rows; null for a run, which has its own
+   * @throws UsageException if the vocabulary is missing, or there should be none
+   * @throws IOException if there is no such model, with what is wrong with it
+   */
+  static SavedModel open(Path path, Path vocabulary) throws IOException {
+    if (!Files.isRegularFile(path)) {
+      UsageException.require(
+          vocabulary == null, "--vocab is for models of other libraries: a run has its own words");
+      return Run.open(path);
+    }
+    UsageException.require(
+        vocabulary != null,
+        path
+            + " is no run's folder: to import a model of DL4J, Keras or PyTorch, give its words by --vocab FILE, one a line");
+    return ImportedModel.open(path, Vocabulary.load(vocabulary));
+  }
+
+  /** Where it is, as given. */
+  Path path();
+
+  /** Its shape and bits; of an imported model no more than that. */
+  Settings settings() throws IOException;
+
+  Vocabulary vocabulary() throws IOException;
+
+  /** The network, as {@link LanguageModel} makes it. */
+  MultiLayerNetwork model() throws IOException;
+
+  /** The model as a packed file. */
+  LanguageModelFile pack() throws IOException;
+
+  /** A text by the model's words. */
+  default TextCorpus text(String data) throws IOException {
+    return text(data, vocabulary(), path());
+  }
+
+  /**
+   * A text by a model's words, whatever their order; words that the model does not know become
+   * {@code <unk>}, with a warning.
+   *
+   * @throws IOException if the text cannot be read, or the model knows less than half of it
+   */
+  static TextCorpus text(String data, Vocabulary vocabulary, Path model) throws IOException {
+    TextCorpus natural = Corpora.open(data);
+    if (natural.vocabulary().equals(vocabulary)) {
+      return natural;
+    }
+    long unknown = 0;
+    String example = null;
+    for (int token : natural.train()) {
+      String word = natural.vocabulary().word(token);
+      if (!vocabulary.contains(word)) {
+        unknown++;
+        example = word;
+      }
+    }
+    double share = (double) unknown / natural.train().length;
+    if (share > 0.5 || (unknown > 0 && vocabulary.unk() < 0)) {
+      throw new IOException(
+          "The text %s does not fit the model %s: of its training text the model does not know %.1f%%, for example '%s'; use the text that the model was trained on"
+              .formatted(natural.name(), model, 100 * share, example));
+    }
+    if (unknown > 0) {
+      LoggerFactory.getLogger(SavedModel.class)
+          .warn(
+              "{} does not know {}% of the training text {}, for example '{}': it becomes <unk>",
+              model, "%.2f".formatted(100 * share), natural.name(), example);
+    }
+    return Corpora.open(data, vocabulary);
+  }
+}
