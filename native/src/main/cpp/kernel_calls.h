@@ -90,7 +90,7 @@ inline void MultiplyMaskedSoftmax(const Kernels* kernels, const uint64_t* weight
   }
 }
 
-// w [inner, cols], or [cols, inner] if transposed, as panels [first, last) of gemm_panels.
+// w [inner, cols], or [cols, inner] if transposed, as panels [first, last) of a DenseProduct.
 inline void MakePanels(const float* w, int64_t inner, int64_t cols, bool transposed, int64_t first, int64_t last,
                        float* panels) {
   constexpr int64_t kColumns = kPanelColumns;

@@ -48,6 +48,9 @@ record TrainingBench(List<Shape> shapes, int rounds, double millis) {
   /** Turns' time that a way of running a system has to show how fast it is. */
   private static final int TRIAL_TURNS = 2;
 
+  /** Steps that a trial between ways has at least; the median of the later half decides. */
+  private static final int TRIAL_STEPS = 6;
+
   /**
    * Most that the losses of PyTorch and of ours in full precision may differ, relatively; they
    * start from other random numbers.
@@ -109,7 +112,7 @@ record TrainingBench(List<Shape> shapes, int rounds, double millis) {
     final ChildProcess child;
     final Way way;
 
-    /** Milliseconds of the fastest segment in each way that was tried. */
+    /** Median milliseconds of a segment in each way that was tried. */
     final Map<String, Double> tried;
 
     long[] nanos = {};
@@ -252,17 +255,18 @@ record TrainingBench(List<Shape> shapes, int rounds, double millis) {
       try {
         Map<String, String> description = child.describe();
         child.prepare(system, settings.toMap());
-        long[] nanos = child.longTurn(system, TRIAL_TURNS * millis, 2);
-        // The first ones are slow: code is yet to be compiled, memory to be had.
-        double least = 1e-6 * Arrays.stream(nanos).skip(1).min().orElseThrow();
-        tried.put(candidate.name, least);
+        long[] nanos =
+            child.longTurn(system, TRIAL_TURNS * millis, ways.size() > 1 ? TRIAL_STEPS : 2);
+        // The first half is slow: code is yet to be compiled, memory to be had.
+        double median = Time.of(Arrays.copyOfRange(nanos, nanos.length / 2, nanos.length)).median();
+        tried.put(candidate.name, median);
         if (child.errorLine("Core: ") != null) {
           description.put("OpenBLAS kernels", child.errorLine("Core: "));
         }
         say.accept(
-            "%s, %s: %,.0f tokens/s at best; %s"
-                .formatted(system, candidate.name, 1000 * settings.tokens() / least, description));
-        if (fastest == null || least < tried.get(way.name)) {
+            "%s, %s: %,.0f tokens/s; %s"
+                .formatted(system, candidate.name, 1000 * settings.tokens() / median, description));
+        if (fastest == null || median < tried.get(way.name)) {
           if (fastest != null) {
             fastest.close();
           }

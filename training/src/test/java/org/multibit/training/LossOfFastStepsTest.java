@@ -15,7 +15,10 @@ import org.multibit.datasets.TextCorpus;
 import org.multibit.datasets.TokenIterator;
 import org.multibit.runtime.NativeKernels;
 
-/** Training on native kernels takes the course of training on the plain Java ones. */
+/**
+ * Training on native kernels takes the course of training on the plain Java ones: to rounding in
+ * full precision; quantized, a code that rounding flips sends the two their own ways.
+ */
 class LossOfFastStepsTest {
   private static final int STEPS = 60;
   private static final int COMPARED = 20;
@@ -30,7 +33,8 @@ class LossOfFastStepsTest {
     double[] java = losses(new JavaKernels(), corpus, settings);
     double[] fast = losses(new NativeKernels(), corpus, settings);
     assertTrue(mean(java, 0) - mean(java, STEPS - COMPARED) > 0.1, "it learns something");
-    assertEquals(mean(java, STEPS - COMPARED), mean(fast, STEPS - COMPARED), tolerance);
+    double expected = mean(java, STEPS - COMPARED);
+    assertEquals(expected, mean(fast, STEPS - COMPARED), tolerance * expected);
   }
 
   private static double[] losses(Kernels kernels, TextCorpus corpus, Settings settings) {
