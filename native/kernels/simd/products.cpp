@@ -81,8 +81,9 @@ HWY_INLINE void AddPlanes(hn::Vec<RowTag<kV>> a, float c, const WordVector* diff
 // ---------------------------------------------------------------------------------------------------------------------
 // One activation vector
 
-// kV vectors of rows times one activation vector. kW x kA planes are counted at a time; if kAll, these are all.
-template <int kW, int kA, int kV, bool kAll>
+// kV vectors of rows times one activation vector. kW x kA planes are counted at a time; if kAll, these are all. If
+// kAhead, rows to come are read ahead.
+template <int kW, int kA, int kV, bool kAll, bool kAhead>
 HWY_INLINE void VectorProduct(const Product& p, const uint64_t* weights, const float* a, const uint64_t* activations,
                               const float* c, float* y) {
   const int weight_bits = kAll ? kW : p.weight_bits;
@@ -104,7 +105,7 @@ HWY_INLINE void VectorProduct(const Product& p, const uint64_t* weights, const f
           WordVector planes[kW][kV];
           for (int q = 0; q < kW; ++q) {
             for (int v = 0; v < kV; ++v) {
-              __builtin_prefetch(weights + ahead + ((word * kW + q) * kV + v) * 8);
+              if constexpr (kAhead) __builtin_prefetch(weights + ahead + ((word * kW + q) * kV + v) * 8);
               planes[q][v] = hn::LoadU(kWords, w + v * block + q * 8);
             }
           }
@@ -150,6 +151,11 @@ struct Vectors {
   static constexpr int kVectors = kV;
 };
 
+template <bool kReadAhead>
+struct Ahead {
+  static constexpr bool kAhead = kReadAhead;
+};
+
 // Calls f(Vectors<kV>(), r) for 8 kV rows from r on, till all rows are done.
 template <typename Function>
 HWY_INLINE void ForEachBlocks(const Product& p, const Function& f) {
@@ -169,14 +175,17 @@ void MultiplyVectors(const Product& p) {
     constexpr int kV = decltype(vectors)::kVectors;
     const uint64_t* weights = p.weight_planes + r * words * weight_bits;
     const float* a = p.weight_coefficients + r * weight_bits;
-    for (int64_t b = 0; b < p.batch; ++b) {
+    const auto multiply = [&](auto ahead, int64_t b) ALWAYS_INLINE {
       float y[8 * kV];
       for (int row = 0; row < 8; row += kRows) {
-        VectorProduct<kW, kA, kV, kAll>(p, weights + row, a + row, p.activation_planes + b * words * activation_bits,
-                                        p.activation_coefficients + b * activation_bits, y + row);
+        VectorProduct<kW, kA, kV, kAll, decltype(ahead)::kAhead>(
+            p, weights + row, a + row, p.activation_planes + b * words * activation_bits,
+            p.activation_coefficients + b * activation_bits, y + row);
       }
       Write<8 * kV>(p, r, b, y);
-    }
+    };
+    if (p.batch > 0) multiply(Ahead<true>(), 0);
+    for (int64_t b = 1; b < p.batch; ++b) multiply(Ahead<false>(), b);
   });
 }
 
