@@ -1,6 +1,9 @@
 package org.multibit.runtime;
 
+import java.lang.ref.Reference;
+import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
+import java.nio.ReadOnlyBufferException;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.Pointer;
 
@@ -56,11 +59,12 @@ public final class Session implements AutoCloseable {
   }
 
   /**
-   * Copies the logits after the last step to the buffer's position on; its position is left alone.
+   * Writes the logits after the last step to the buffer's position on; its position is left alone.
    *
    * @param into one float per word; direct memory of native order is the fastest
    * @throws IllegalArgumentException if no token was fed since the start or a reset, or the buffer
    *     is too small
+   * @throws ReadOnlyBufferException if the buffer is read-only
    */
   public synchronized void logits(FloatBuffer into) {
     int words = model.vocabularySize();
@@ -68,9 +72,16 @@ public final class Session implements AutoCloseable {
       throw new IllegalArgumentException(
           "%d floats do not hold the logits of %d words".formatted(into.remaining(), words));
     }
-    try (FloatPointer logits = new FloatPointer((Pointer) null)) {
-      NativeLibrary.check(Bindings.multibit_session_logits(open(), logits));
-      into.put(into.position(), logits.capacity(words).asBuffer(), 0, words);
+    if (into.isReadOnly()) {
+      throw new ReadOnlyBufferException();
+    }
+    if (into.isDirect() && into.order() == ByteOrder.nativeOrder()) {
+      // A slice: JavaCPP 1.5.12 gets positions wrong.
+      FloatPointer out = new FloatPointer(into.slice());
+      NativeLibrary.check(Bindings.multibit_session_write_logits(open(), out));
+      Reference.reachabilityFence(into);
+    } else {
+      into.put(into.position(), logits());
     }
   }
 
