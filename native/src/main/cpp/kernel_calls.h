@@ -208,27 +208,39 @@ inline void LstmForwardSteps(const Kernels* kernels, int64_t steps, int64_t batc
   }
 }
 
-// The same with a hidden state that is quantized and multiplied with packed weights; results as Quantize.
-inline int64_t LstmForwardSteps(const Kernels* kernels, int method, int cycles, float scale,
-                                const uint64_t* weight_planes, const float* weight_coefficients, int weight_bits,
-                                uint64_t* planes, float* coefficients, int bits, int64_t steps, int64_t batch,
-                                int64_t first, int64_t last, int64_t units, float* gates, float* hidden, float* cells,
-                                float* cell_tanh) {
+// Quantizes the hidden state before each step, multiplies it with packed weights [cols, units], adds the product to
+// sums [steps * batch, cols], and has the cell compute rows [from, to) of the step. Results as Quantize.
+template <typename Cell>
+int64_t QuantizedSteps(const Kernels* kernels, const Quantizer& quantizer, const uint64_t* weight_planes,
+                       const float* weight_coefficients, int weight_bits, uint64_t* planes, float* coefficients,
+                       int bits, int64_t steps, int64_t batch, int64_t first, int64_t last, int64_t units, int64_t cols,
+                       const float* hidden, float* sums, const Cell& cell) {
   const size_t bytes = kernels->quantize_scratch(units, bits);
   const std::unique_ptr<float[]> scratch(new (std::nothrow) float[bytes / sizeof(float) + 1]);
   if (scratch == nullptr) return -2;
   const int64_t words = (units + 63) / 64;
   for (int64_t t = 0; t < steps; ++t) {
     const int64_t from = t * batch + first, to = t * batch + last;
-    const int64_t bad = kernels->quantize({method, cycles, scale}, hidden, (steps + 1) * batch, units, from, to, bits,
-                                          1, planes, coefficients, scratch.get());
+    const int64_t bad = kernels->quantize(quantizer, hidden, (steps + 1) * batch, units, from, to, bits, 1, planes,
+                                          coefficients, scratch.get());
     if (bad != -1) return bad;
-    kernels->gemm_masked(weight_planes, weight_coefficients, 0, 4 * units, units, weight_bits,
-                         planes + from * words * bits, coefficients + from * bits, bits, nullptr, to - from, nullptr,
-                         gates + from * 4 * units, 4 * units);
-    kernels->lstm_forward(from, to, units, gates, cells, cells + batch * units, cell_tanh, hidden + batch * units);
+    kernels->gemm_masked(weight_planes, weight_coefficients, 0, cols, units, weight_bits, planes + from * words * bits,
+                         coefficients + from * bits, bits, nullptr, to - from, nullptr, sums + from * cols, cols);
+    cell(from, to);
   }
   return -1;
+}
+
+inline int64_t LstmForwardSteps(const Kernels* kernels, int method, int cycles, float scale,
+                                const uint64_t* weight_planes, const float* weight_coefficients, int weight_bits,
+                                uint64_t* planes, float* coefficients, int bits, int64_t steps, int64_t batch,
+                                int64_t first, int64_t last, int64_t units, float* gates, float* hidden, float* cells,
+                                float* cell_tanh) {
+  return QuantizedSteps(
+      kernels, {method, cycles, scale}, weight_planes, weight_coefficients, weight_bits, planes, coefficients, bits,
+      steps, batch, first, last, units, 4 * units, hidden, gates, [&](int64_t from, int64_t to) {
+        kernels->lstm_forward(from, to, units, gates, cells, cells + batch * units, cell_tanh, hidden + batch * units);
+      });
 }
 
 // The gradient, from the last step back to first_step.
@@ -263,21 +275,11 @@ inline int64_t GruForwardSteps(const Kernels* kernels, int method, int cycles, f
                                uint64_t* planes, float* coefficients, int bits, int64_t steps, int64_t batch,
                                int64_t first, int64_t last, int64_t units, float* gates, float* recurrent,
                                float* hidden) {
-  const size_t bytes = kernels->quantize_scratch(units, bits);
-  const std::unique_ptr<float[]> scratch(new (std::nothrow) float[bytes / sizeof(float) + 1]);
-  if (scratch == nullptr) return -2;
-  const int64_t words = (units + 63) / 64;
-  for (int64_t t = 0; t < steps; ++t) {
-    const int64_t from = t * batch + first, to = t * batch + last;
-    const int64_t bad = kernels->quantize({method, cycles, scale}, hidden, (steps + 1) * batch, units, from, to, bits,
-                                          1, planes, coefficients, scratch.get());
-    if (bad != -1) return bad;
-    kernels->gemm_masked(weight_planes, weight_coefficients, 0, 3 * units, units, weight_bits,
-                         planes + from * words * bits, coefficients + from * bits, bits, nullptr, to - from, nullptr,
-                         recurrent + from * 3 * units, 3 * units);
-    kernels->gru_forward(from, to, units, gates, recurrent, hidden, hidden + batch * units);
-  }
-  return -1;
+  return QuantizedSteps(kernels, {method, cycles, scale}, weight_planes, weight_coefficients, weight_bits, planes,
+                        coefficients, bits, steps, batch, first, last, units, 3 * units, hidden, recurrent,
+                        [&](int64_t from, int64_t to) {
+                          kernels->gru_forward(from, to, units, gates, recurrent, hidden, hidden + batch * units);
+                        });
 }
 
 inline void GruBackwardSteps(const Kernels* kernels, int64_t first_step, int64_t steps, int64_t batch, int64_t first,

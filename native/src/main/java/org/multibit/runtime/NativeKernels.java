@@ -109,6 +109,14 @@ public class NativeKernels implements Kernels {
     return -1;
   }
 
+  private static int cycles(Quantizer quantizer) {
+    return quantizer instanceof Alternating a ? a.cycles() : 0;
+  }
+
+  private static float scale(Quantizer quantizer) {
+    return quantizer instanceof Alternating a ? a.scale() : 1;
+  }
+
   @Override
   public void quantize(Quantizer quantizer, FloatBuffer rows, MultibitMatrix into) {
     int method = method(quantizer);
@@ -117,8 +125,6 @@ public class NativeKernels implements Kernels {
       return;
     }
     KernelChecks.quantize(quantizer, rows, into);
-    int cycles = quantizer instanceof Alternating a ? a.cycles() : 0;
-    float scale = quantizer instanceof Alternating a ? a.scale() : 1;
     FloatPointer w = pointer(rows);
     LongPointer planes = new LongPointer(into.planes());
     FloatPointer coefficients = new FloatPointer(into.coefficients());
@@ -130,8 +136,8 @@ public class NativeKernels implements Kernels {
                 Bindings.quantize(
                     kernels,
                     method,
-                    cycles,
-                    scale,
+                    cycles(quantizer),
+                    scale(quantizer),
                     w,
                     into.rows(),
                     into.cols(),
@@ -769,8 +775,6 @@ public class NativeKernels implements Kernels {
     int units = codes.cols();
     int steps = KernelChecks.lstmSteps(batch, units, gates, hidden, cells, cellTanh);
     KernelChecks.stepCodes(quantizer, 4, weights, codes, batch, steps);
-    int cycles = quantizer instanceof Alternating a ? a.cycles() : 0;
-    float scale = quantizer instanceof Alternating a ? a.scale() : 1;
     Operands o = new Operands(weights, codes, null, null);
     FloatPointer z = written(gates);
     FloatPointer h = written(hidden);
@@ -783,8 +787,8 @@ public class NativeKernels implements Kernels {
                 Bindings.lstmForwardSteps(
                     kernels,
                     method,
-                    cycles,
-                    scale,
+                    cycles(quantizer),
+                    scale(quantizer),
                     o.weightPlanes,
                     o.weightCoefficients,
                     weights.bits(),
@@ -886,8 +890,6 @@ public class NativeKernels implements Kernels {
     int units = codes.cols();
     int steps = KernelChecks.gruSteps(batch, units, gates, recurrent, hidden);
     KernelChecks.stepCodes(quantizer, 3, weights, codes, batch, steps);
-    int cycles = quantizer instanceof Alternating a ? a.cycles() : 0;
-    float scale = quantizer instanceof Alternating a ? a.scale() : 1;
     Operands o = new Operands(weights, codes, null, null);
     FloatPointer z = written(gates);
     FloatPointer u = written(recurrent);
@@ -899,8 +901,8 @@ public class NativeKernels implements Kernels {
                 Bindings.gruForwardSteps(
                     kernels,
                     method,
-                    cycles,
-                    scale,
+                    cycles(quantizer),
+                    scale(quantizer),
                     o.weightPlanes,
                     o.weightCoefficients,
                     weights.bits(),
