@@ -90,6 +90,14 @@ struct Kernels {
   // losses[row] = -ln softmax(row)[label].
   void (*softmax)(float* logits, int64_t rows, int64_t classes, const int32_t* labels, float* losses);
 
+  // A softmax whose classes come block by block. Each row of a block of logits [rows, classes] becomes
+  // e^(row - max[r]), with max[r] the largest logit of the row so far, and is added to sums[r]; sums of blocks before
+  // are multiplied by rescale[r] = e^(max before - max[r]) first. Before the first block: -infinity and 0.
+  void (*softmax_block)(float* logits, int64_t rows, int64_t classes, float* max, double* sums, float* rescale);
+  // Each row of a block of logits becomes factors[r] e^(row - max[r]). Writes the sum of each column.
+  void (*softmax_columns)(float* logits, int64_t rows, int64_t classes, const float* max, const float* factors,
+                          float* sums);
+
   // For distillation (Hinton et al. 2015, section 2), w the weight, T the temperature: each row of logits becomes the
   // gradient (1-w) (softmax(z) - onehot(label)) + w T (softmax(z/T) - softmax(y/T)) of
   // losses[row] = -(1-w) ln softmax(z)[label] + w T^2 KL(softmax(y/T) || softmax(z/T)), with z the row of logits and y

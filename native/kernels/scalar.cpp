@@ -347,6 +347,31 @@ void Softmax(float* logits, int64_t rows, int64_t classes, const int32_t* labels
   }
 }
 
+void SoftmaxBlock(float* logits, int64_t rows, int64_t classes, float* max, double* sums, float* rescale) {
+  for (int64_t r = 0; r < rows; ++r) {
+    float* row = logits + r * classes;
+    const float before = max[r];
+    for (int64_t j = 0; j < classes; ++j) max[r] = row[j] > max[r] ? row[j] : max[r];
+    rescale[r] = max[r] == before ? 1 : std::exp(before - max[r]);
+    sums[r] *= rescale[r];
+    for (int64_t j = 0; j < classes; ++j) {
+      row[j] = std::exp(row[j] - max[r]);
+      sums[r] += row[j];
+    }
+  }
+}
+
+void SoftmaxColumns(float* logits, int64_t rows, int64_t classes, const float* max, const float* factors, float* sums) {
+  std::memset(sums, 0, classes * sizeof(float));
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t j = 0; j < classes; ++j) {
+      float* at = logits + r * classes + j;
+      *at = factors[r] * std::exp(*at - max[r]);
+      sums[j] += *at;
+    }
+  }
+}
+
 void Distill(float* logits, float* teacher, int64_t rows, int64_t classes, const int32_t* labels, float weight,
              float temperature, float* losses) {
   const double t = temperature;
@@ -553,9 +578,9 @@ void GemmDense(const DenseProduct& p, int64_t first_row, int64_t last_row) {
 }  // namespace
 
 const Kernels kScalarKernels = {
-    "scalar",    QuantizeScratch, Quantize,   Dequantize,  Gemm,     GemvFloat, GemvDense,
-    LstmCell,    GruCell,         LogSumExp,  Softmax,     Distill,  ReadWords, CountBits,
-    GemmMasked,  DropoutMasks,    Drop,       Add,         Scale,    Clip,      SumOfSquares,
-    LstmForward, LstmBackward,    GruForward, GruBackward, GemmDense};
+    "scalar",     QuantizeScratch, Quantize,    Dequantize,   Gemm,           GemvFloat, GemvDense,    LstmCell,
+    GruCell,      LogSumExp,       Softmax,     SoftmaxBlock, SoftmaxColumns, Distill,   ReadWords,    CountBits,
+    GemmMasked,   DropoutMasks,    Drop,        Add,          Scale,          Clip,      SumOfSquares, LstmForward,
+    LstmBackward, GruForward,      GruBackward, GemmDense};
 
 }  // namespace multibit

@@ -90,6 +90,35 @@ void Softmax(float* logits, int64_t rows, int64_t classes, const int32_t* labels
   }
 }
 
+void SoftmaxBlock(float* logits, int64_t rows, int64_t classes, float* max, double* sums, float* rescale) {
+  for (int64_t r = 0; r < rows; ++r) {
+    float* row = logits + r * classes;
+    const float of_block = Max(row, classes);
+    rescale[r] = 1;
+    if (!(of_block <= max[r])) {
+      const double grown = std::exp(static_cast<double>(max[r]) - of_block);
+      sums[r] *= grown;
+      rescale[r] = static_cast<float>(grown);
+      max[r] = of_block;
+    }
+    sums[r] += SumExp(row, classes, max[r], row);
+  }
+}
+
+void SoftmaxColumns(float* logits, int64_t rows, int64_t classes, const float* max, const float* factors, float* sums) {
+  ForEachPlace(classes, [&](int64_t j, int64_t left) ALWAYS_INLINE {
+    Floats sum = hn::Zero(kFloats);
+    for (int64_t r = 0; r < rows; ++r) {
+      float* at = logits + r * classes + j;
+      const Floats e = Exp(hn::Sub(LoadUpTo(at, left, 0), hn::Set(kFloats, max[r])));
+      const Floats y = hn::Mul(e, hn::Set(kFloats, factors[r]));
+      StoreUpTo(y, at, left);
+      sum = hn::Add(sum, y);
+    }
+    StoreUpTo(sum, sums + j, left);
+  });
+}
+
 // e^z and e^(z/T) are computed twice: there is no place to keep them until their sums are known.
 void Distill(float* logits, float* teacher, int64_t rows, int64_t classes, const int32_t* labels, float weight,
              float temperature, float* losses) {

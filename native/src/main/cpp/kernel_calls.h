@@ -1,6 +1,7 @@
 // What the Java binding calls for the kernels: a tier's functions by the address of its table.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -94,6 +95,162 @@ inline void MultiplyMaskedSoftmax(const Kernels* kernels, const uint64_t* weight
                          activation_planes + b * words * activation_bits, activation_coefficients + b * activation_bits,
                          activation_bits, masks ? masks + b * words : nullptr, count, start, logits + b * rows, rows);
     kernels->softmax(logits + b * rows, count, rows, labels + b, losses + b);
+  }
+}
+
+// The gradient of a softmax output layer, of sum_r factors[r] losses[r], with logits = start + product: logits are made
+// block by block, twice, and never leave the second-level cache (docs/kernels.md).
+struct SoftmaxLayer {
+  const Kernels* kernels;
+  const uint64_t* weight_planes;
+  const float* weight_coefficients;
+  int64_t classes, cols;
+  int weight_bits;
+  const uint64_t* activation_planes;
+  const float* activation_coefficients;
+  int activation_bits;
+  const uint64_t* masks;
+  const float* start;
+  const int32_t* labels;
+  const float* factors;
+
+  int64_t Words() const { return (cols + 63) / 64; }
+  // Planes and coefficients of the weights from a class on that is a multiple of 8.
+  const uint64_t* Planes(int64_t c) const { return weight_planes + c * Words() * weight_bits; }
+  const float* Coefficients(int64_t c) const { return weight_coefficients + c * weight_bits; }
+
+  // Those of rows [row, row + rows) and classes [c, c + count), [rows, count].
+  void Logits(int64_t row, int64_t rows, int64_t c, int64_t count, float* logits) const {
+    kernels->gemm_masked(Planes(c), Coefficients(c), 0, count, cols, weight_bits,
+                         activation_planes + row * Words() * activation_bits,
+                         activation_coefficients + row * activation_bits, activation_bits,
+                         masks ? masks + row * Words() : nullptr, rows, start + c, logits, count);
+  }
+};
+
+constexpr int64_t kSoftmaxInputRows = 320;     // whose gradients are summed over the classes at once,
+constexpr int64_t kSoftmaxInputClasses = 192;  // so many after so many
+constexpr int64_t kSoftmaxWeightRows = 1024;   // that are summed over at once
+constexpr int64_t kSoftmaxWeightClasses = 96;  // whose gradients are computed at once
+
+// Floats that a call of either function below works in.
+inline int64_t SoftmaxBackwardFloats(int64_t cols) {
+  const int64_t input = kSoftmaxInputClasses * (kSoftmaxInputRows + cols);
+  const int64_t weights = kSoftmaxWeightClasses * (kSoftmaxWeightRows + 1);
+  return (input > weights ? input : weights) + 16;
+}
+
+// Of rows [first, last): losses; dx; and what SoftmaxBackwardWeights needs, the largest logit and factors[r] / sum of
+// e^(logit - max).
+inline void SoftmaxBackwardInput(const Kernels* kernels, const uint64_t* weight_planes,
+                                 const float* weight_coefficients, int64_t classes, int64_t cols, int weight_bits,
+                                 const uint64_t* activation_planes, const float* activation_coefficients,
+                                 int activation_bits, const uint64_t* masks, const float* start, const int32_t* labels,
+                                 const float* factors, int64_t first, int64_t last, float* memory, float* max,
+                                 float* scales, float* losses, float* dx) {
+  const SoftmaxLayer layer = {kernels,
+                              weight_planes,
+                              weight_coefficients,
+                              classes,
+                              cols,
+                              weight_bits,
+                              activation_planes,
+                              activation_coefficients,
+                              activation_bits,
+                              masks,
+                              start,
+                              labels,
+                              factors};
+  const int64_t chunks = (last - first + kSoftmaxInputRows - 1) / kSoftmaxInputRows;
+  float* logits = memory;
+  float* w = memory + kSoftmaxInputRows * kSoftmaxInputClasses;
+  for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+    const int64_t from = first + chunk * (last - first) / chunks;
+    const int64_t rows = first + (chunk + 1) * (last - first) / chunks - from;
+    double sums[kSoftmaxInputRows];
+    float rescale[kSoftmaxInputRows], right[kSoftmaxInputRows];
+    for (int64_t r = 0; r < rows; ++r) {
+      max[from + r] = -INFINITY;
+      sums[r] = 0;
+    }
+    for (int64_t c = 0; c < classes; c += kSoftmaxInputClasses) {
+      const int64_t count = classes - c < kSoftmaxInputClasses ? classes - c : kSoftmaxInputClasses;
+      layer.Logits(from, rows, c, count, logits);
+      for (int64_t r = 0; r < rows; ++r) {
+        const int64_t label = labels[from + r] - c;
+        if (label >= 0 && label < count) right[r] = logits[r * count + label];
+      }
+      kernels->softmax_block(logits, rows, count, max + from, sums, rescale);
+      for (int64_t r = 0; r < rows && c > 0; ++r) {
+        if (rescale[r] != 1) kernels->scale(rescale[r], cols, dx + (from + r) * cols);
+      }
+      kernels->dequantize(layer.Planes(c), layer.Coefficients(c), 0, count, cols, weight_bits, 8, w);
+      kernels->gemm_dense(
+          {logits, count, 1, w, cols, kPanelColumns, count, cols, 1, c > 0, nullptr, dx + from * cols, cols}, 0, rows);
+    }
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t row = from + r;
+      losses[row] = static_cast<float>(max[row] + std::log(sums[r]) - right[r]);
+      scales[row] = static_cast<float>(factors[row] / sums[r]);
+      kernels->scale(scales[row], cols, dx + row * cols);
+      const int64_t block = labels[row] / 8 * 8;
+      kernels->dequantize(layer.Planes(block), layer.Coefficients(block), labels[row] - block, labels[row] - block + 1,
+                          cols, weight_bits, 8, w);
+      float* of_label = w + (labels[row] - block) * cols;
+      kernels->scale(-factors[row], cols, of_label);
+      kernels->add(of_label, cols, dx + row * cols);
+    }
+  }
+}
+
+// Of classes [first, last), first a multiple of 8: dw [classes, cols] and db [classes] (null = none), from x
+// [batch, cols], the values of the activations that are retained.
+inline void SoftmaxBackwardWeights(const Kernels* kernels, const uint64_t* weight_planes,
+                                   const float* weight_coefficients, int64_t classes, int64_t cols, int weight_bits,
+                                   const uint64_t* activation_planes, const float* activation_coefficients,
+                                   int activation_bits, const uint64_t* masks, int64_t batch, const float* start,
+                                   const int32_t* labels, const float* factors, const float* x, const float* max,
+                                   const float* scales, int64_t first, int64_t last, float* memory, float* dw,
+                                   float* db) {
+  const SoftmaxLayer layer = {kernels,
+                              weight_planes,
+                              weight_coefficients,
+                              classes,
+                              cols,
+                              weight_bits,
+                              activation_planes,
+                              activation_coefficients,
+                              activation_bits,
+                              masks,
+                              start,
+                              labels,
+                              factors};
+  const int64_t chunks = (batch + kSoftmaxWeightRows - 1) / kSoftmaxWeightRows;
+  float* delta = memory;
+  float* sums = memory + kSoftmaxWeightRows * kSoftmaxWeightClasses;
+  for (int64_t c = first; c < last; c += kSoftmaxWeightClasses) {
+    const int64_t count = last - c < kSoftmaxWeightClasses ? last - c : kSoftmaxWeightClasses;
+    for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+      const int64_t from = chunk * batch / chunks;
+      const int64_t rows = (chunk + 1) * batch / chunks - from;
+      layer.Logits(from, rows, c, count, delta);
+      kernels->softmax_columns(delta, rows, count, max + from, scales + from, sums);
+      for (int64_t r = 0; r < rows; ++r) {
+        const int64_t label = labels[from + r] - c;
+        if (label >= 0 && label < count) {
+          delta[r * count + label] -= factors[from + r];
+          sums[label] -= factors[from + r];
+        }
+      }
+      kernels->gemm_dense({delta, 1, count, x + from * cols, cols, kPanelColumns, rows, cols, 1, chunk > 0, nullptr,
+                           dw + c * cols, cols},
+                          0, count);
+      if (db != nullptr && chunk > 0) {
+        kernels->add(sums, count, db + c);
+      } else if (db != nullptr) {
+        std::memcpy(db + c, sums, count * sizeof(float));
+      }
+    }
   }
 }
 
