@@ -80,24 +80,6 @@ inline void MultiplyMasked(const Kernels* kernels, const uint64_t* weight_planes
                        activation_coefficients, activation_bits, masks, batch, start, out, rows);
 }
 
-// Of activation vectors [first, last): logits = start + product, then as Softmax.
-inline void MultiplyMaskedSoftmax(const Kernels* kernels, const uint64_t* weight_planes,
-                                  const float* weight_coefficients, int64_t rows, int64_t cols, int weight_bits,
-                                  const uint64_t* activation_planes, const float* activation_coefficients,
-                                  int activation_bits, const uint64_t* masks, int64_t first, int64_t last,
-                                  const float* start, const int32_t* labels, float* logits, float* losses) {
-  // So few at a time that their logits stay in the second-level cache.
-  constexpr int64_t kStep = 16;
-  const int64_t words = (cols + 63) / 64;
-  for (int64_t b = first; b < last; b += kStep) {
-    const int64_t count = last - b < kStep ? last - b : kStep;
-    kernels->gemm_masked(weight_planes, weight_coefficients, 0, rows, cols, weight_bits,
-                         activation_planes + b * words * activation_bits, activation_coefficients + b * activation_bits,
-                         activation_bits, masks ? masks + b * words : nullptr, count, start, logits + b * rows, rows);
-    kernels->softmax(logits + b * rows, count, rows, labels + b, losses + b);
-  }
-}
-
 // The gradient of a softmax output layer, of sum_r factors[r] losses[r], with logits = start + product: logits are made
 // block by block, twice, and never leave the second-level cache (docs/kernels.md).
 struct SoftmaxLayer {

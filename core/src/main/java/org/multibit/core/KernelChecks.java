@@ -23,13 +23,17 @@ public final class KernelChecks {
   }
 
   public static void multiply(MultibitMatrix weights, MultibitMatrix activations, FloatBuffer out) {
+    operands(weights, activations);
+    size("The output", out, activations.rows(), weights.rows());
+  }
+
+  private static void operands(MultibitMatrix weights, MultibitMatrix activations) {
     lanes("Weights", weights, MultibitMatrix.WEIGHT_LANES);
     lanes("Activations", activations, MultibitMatrix.ACTIVATION_LANES);
     if (weights.cols() != activations.cols()) {
       throw new IllegalArgumentException(
           "Weights have %d columns, activations %d".formatted(weights.cols(), activations.cols()));
     }
-    size("The output", out, activations.rows(), weights.rows());
   }
 
   public static void multiply(
@@ -43,6 +47,10 @@ public final class KernelChecks {
       FloatBuffer logits, int classes, IntBuffer labels, FloatBuffer losses) {
     softmax(logits, labels.remaining(), classes);
     size("The losses", losses, labels.remaining(), 1);
+    labels(labels, classes);
+  }
+
+  private static void labels(IntBuffer labels, int classes) {
     for (int r = 0; r < labels.remaining(); r++) {
       int label = labels.get(labels.position() + r);
       if (label < 0 || label >= classes) {
@@ -79,7 +87,13 @@ public final class KernelChecks {
       LongBuffer masks,
       FloatBuffer start,
       FloatBuffer out) {
-    multiply(weights, activations, out);
+    operands(weights, activations, masks, start);
+    size("The output", out, activations.rows(), weights.rows());
+  }
+
+  private static void operands(
+      MultibitMatrix weights, MultibitMatrix activations, LongBuffer masks, FloatBuffer start) {
+    operands(weights, activations);
     if (masks != null) {
       masks(masks, activations.rows(), activations.cols());
     }
@@ -88,21 +102,38 @@ public final class KernelChecks {
     }
   }
 
-  public static void softmaxCrossEntropy(
+  public static void softmaxBackward(
       MultibitMatrix weights,
       MultibitMatrix activations,
       LongBuffer masks,
       FloatBuffer start,
       IntBuffer labels,
-      FloatBuffer gradients,
-      FloatBuffer losses) {
-    multiply(weights, activations, masks, start, gradients);
-    softmaxCrossEntropy(gradients, weights.rows(), labels, losses);
+      FloatBuffer factors,
+      FloatBuffer x,
+      FloatBuffer memory,
+      int floats,
+      FloatBuffer losses,
+      FloatBuffer weightGradient,
+      FloatBuffer startGradient,
+      FloatBuffer inputGradient) {
+    operands(weights, activations, masks, start);
     if (start == null || labels.remaining() != activations.rows()) {
       throw new IllegalArgumentException(
           "Logits need a start, and a label for each of %d rows, not %d"
               .formatted(activations.rows(), labels.remaining()));
     }
+    labels(labels, weights.rows());
+    size("The factors", factors, activations.rows(), 1);
+    size("The activations' values", x, activations.rows(), activations.cols());
+    if (floats > 0) {
+      size("The memory", memory, floats, 1);
+    }
+    size("The losses", losses, activations.rows(), 1);
+    size("The weights' gradient", weightGradient, weights.rows(), weights.cols());
+    if (startGradient != null) {
+      size("The start's gradient", startGradient, weights.rows(), 1);
+    }
+    size("The input's gradient", inputGradient, activations.rows(), activations.cols());
   }
 
   public static void dropoutMasks(double retain, int rows, int cols, LongBuffer masks) {

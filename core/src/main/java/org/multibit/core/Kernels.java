@@ -140,26 +140,37 @@ public interface Kernels {
       FloatBuffer out);
 
   /**
-   * The logits {@code start + product} of quantized activations, and at once their softmax,
-   * cross-entropy and gradient, so that the logits need not leave the cache in between.
+   * Losses of a softmax output layer, of logits {@code start + product}, and the gradient of {@code
+   * sum_b factors[b] losses[b]}. Logits need no memory as large as they are. Equal to the gradient
+   * by products of the dequantized matrices to rounding; the same bits however many threads there
+   * are.
    *
    * @param weights as for the masked product, {@code activations}, {@code masks} and {@code start}
    *     too, which must not be null
    * @param labels as for {@link #softmaxCrossEntropy}, {@code losses} too
-   * @param gradients B x R, receives softmax(logits) - onehot(label)
+   * @param factors [B]
+   * @param x the values of the activations, 0 where they are dropped, B x n
+   * @param memory {@link #softmaxBackwardFloats} floats; overwritten
+   * @param weightGradient receives R x n
+   * @param startGradient receives [R]; null = it is not wanted
+   * @param inputGradient receives the gradient for activations that are all retained, B x n
    */
-  default void softmaxCrossEntropy(
+  void softmaxBackward(
       MultibitMatrix weights,
       MultibitMatrix activations,
       LongBuffer masks,
       FloatBuffer start,
       IntBuffer labels,
-      FloatBuffer gradients,
-      FloatBuffer losses) {
-    KernelChecks.softmaxCrossEntropy(weights, activations, masks, start, labels, gradients, losses);
-    multiply(weights, activations, masks, start, gradients);
-    softmaxCrossEntropy(gradients, weights.rows(), labels, losses);
-  }
+      FloatBuffer factors,
+      FloatBuffer x,
+      FloatBuffer memory,
+      FloatBuffer losses,
+      FloatBuffer weightGradient,
+      FloatBuffer startGradient,
+      FloatBuffer inputGradient);
+
+  /** What {@link #softmaxBackward} works in, for {@code batch} x {@code cols} activations. */
+  int softmaxBackwardFloats(int batch, int cols);
 
   /**
    * Fills masks: the element at position p = row * cols + column is retained if {@code mix(key + p
@@ -280,9 +291,9 @@ public interface Kernels {
   }
 
   /**
-   * Whether the full-precision products here are faster than BLAS, {@link #multiplyPanels} and
-   * {@link #multiply(FloatBuffer, boolean, FloatBuffer, int, int, int, float, boolean,
-   * FloatBuffer)}. Plain Java's are not.
+   * Whether the full-precision products here are faster than BLAS, {@link #multiplyPanels}, {@link
+   * #multiply(FloatBuffer, boolean, FloatBuffer, int, int, int, float, boolean, FloatBuffer)} and
+   * those of {@link #softmaxBackward}. Plain Java's are not.
    */
   default boolean productsPay() {
     return false;

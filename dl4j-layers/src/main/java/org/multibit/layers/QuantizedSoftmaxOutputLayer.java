@@ -68,7 +68,8 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
    * The operands of the product.
    *
    * @param x quantized input after dropout, [T*B, nIn]
-   * @param w quantized W, as rows [nOut, nIn]
+   * @param w quantized W, as rows [nOut, nIn]; of unspecified content if it is packed and {@link
+   *     #values} was not called
    * @param b [nOut], zeros without a bias
    * @param codes of x before dropout, with coefficients as after it; null unless both operands are
    *     quantized, and so is {@code packed}, of w
@@ -86,6 +87,13 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
 
     INDArray x(long from, long to) {
       return rows(x, from, to);
+    }
+
+    INDArray values() {
+      if (packed != null) {
+        RowQuantizer.unpack(packed, w);
+      }
+      return w;
     }
 
     /** Rows from..to-1 of x W + b. */
@@ -126,7 +134,6 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
     if (layerConf().getWeightQuantization() != null) {
       packed = weightQuantizer.pack(layerConf().getWeightQuantization(), w, layerId());
       w = weights.get(dataType, w.shape());
-      RowQuantizer.unpack(packed, w);
     }
     INDArray x = rows.get(dataType, input.size(2) * input.size(0), input.size(1));
     x.reshape('c', input.size(2), input.size(0), input.size(1)).assign(input.permute(2, 0, 1));
@@ -146,6 +153,9 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
     dropout.apply(x);
     boolean bothPacked = codes != null && packed != null;
     if (!bothPacked) {
+      if (packed != null) {
+        RowQuantizer.unpack(packed, w);
+      }
       product.start(w, true);
     }
     return new Operands(
@@ -196,6 +206,80 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
         workspaceMgr.createUninitialized(
             ArrayType.ACTIVATION_GRAD, dataType, operands.x.shape(), 'c');
     double scale = 1.0 / divisor();
+    if (operands.packed != null && teacher == null && TimeMajor.productsPay(dW.transpose())) {
+      backpropPacked(operands, classes, mask, (float) scale, perToken, dW.transpose(), db, dx);
+    } else {
+      backpropRows(operands, teacher, classes, mask, scale, perToken, dW.transpose(), db, dx);
+    }
+    ofBackwardPass = new Losses(input, labels, getIterationCount(), masked(perToken, mask));
+    dropout.apply(dx);
+    Gradient gradient = new DefaultGradient();
+    gradient.setGradientFor(W, dW);
+    if (db != null) {
+      gradient.setGradientFor(B, db);
+    }
+    return new Pair<>(gradient, TimeMajor.sequence(dx, input.size(0)));
+  }
+
+  /**
+   * Losses and gradient without logits in memory, of both operands packed.
+   *
+   * @param dW of w: [nOut, nIn]
+   * @param db null = none
+   */
+  private void backpropPacked(
+      Operands operands,
+      int[] classes,
+      INDArray mask,
+      float scale,
+      double[] perToken,
+      INDArray dW,
+      INDArray db,
+      INDArray dx) {
+    int count = classes.length;
+    FloatBuffer factors = direct(count * Float.BYTES).asFloatBuffer();
+    for (int i = 0; i < count; i++) {
+      factors.put(i, mask == null ? scale : scale * mask.getFloat(i));
+    }
+    FloatBuffer losses = direct(count * Float.BYTES).asFloatBuffer();
+    int floats = Kernels.get().softmaxBackwardFloats(count, layerConf().getNIn());
+    INDArray memory = logits.get(dataType, Math.max(1, floats));
+    Kernels.get()
+        .softmaxBackward(
+            operands.packed,
+            operands.codes,
+            operands.dropout.bits(0, count),
+            FloatRows.of(operands.b),
+            direct(count * Integer.BYTES).asIntBuffer().put(classes).flip(),
+            factors,
+            FloatRows.of(operands.x),
+            FloatRows.of(memory),
+            losses,
+            FloatRows.of(dW),
+            db == null ? null : FloatRows.of(db),
+            FloatRows.of(dx));
+    for (int i = 0; i < count; i++) {
+      perToken[i] = losses.get(i);
+    }
+    Reference.reachabilityFence(operands);
+    Reference.reachabilityFence(memory);
+    Reference.reachabilityFence(dW);
+    Reference.reachabilityFence(db);
+    Reference.reachabilityFence(dx);
+  }
+
+  /** The same by logits, {@link #ROWS} rows at a time. */
+  private void backpropRows(
+      Operands operands,
+      INDArray teacher,
+      int[] classes,
+      INDArray mask,
+      double scale,
+      double[] perToken,
+      INDArray dW,
+      INDArray db,
+      INDArray dx) {
+    INDArray w = operands.values();
     for (long from = 0; from < classes.length; from += ROWS) {
       long to = Math.min(classes.length, from + ROWS);
       boolean first = from == 0;
@@ -205,8 +289,8 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
         delta.muliColumnVector(rows(mask, from, to));
       }
       TimeMajor.multiply(
-          delta, true, operands.x(from, to), false, dW.transpose(), scale, first ? 0 : 1);
-      TimeMajor.multiply(delta, false, operands.w, false, rows(dx, from, to), scale, 0);
+          delta, true, operands.x(from, to), false, dW, scale, first ? 0 : 1);
+      TimeMajor.multiply(delta, false, w, false, rows(dx, from, to), scale, 0);
       if (db != null) {
         INDArray sum = first ? db : sums.get(dataType, db.shape());
         TimeMajor.sumRows(delta, sum);
@@ -215,15 +299,9 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
         }
       }
     }
-    ofBackwardPass = new Losses(input, labels, getIterationCount(), masked(perToken, mask));
-    dropout.apply(dx);
-    Gradient gradient = new DefaultGradient();
-    gradient.setGradientFor(W, dW);
     if (db != null) {
       db.muli(scale);
-      gradient.setGradientFor(B, db);
     }
-    return new Pair<>(gradient, TimeMajor.sequence(dx, input.size(0)));
   }
 
   /** Of the sum of losses and of its gradient, besides what DL4J divides the gradient by. */
@@ -254,16 +332,6 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
       FloatBuffer losses = direct(count * Float.BYTES).asFloatBuffer();
       if (teacher != null) {
         distill(operands, teacher, logits, from, labels, losses);
-      } else if (operands.packed != null) {
-        Kernels.get()
-            .softmaxCrossEntropy(
-                operands.packed,
-                operands.codes.rows(from, from + count),
-                operands.dropout.bits(from, from + count),
-                FloatRows.of(operands.b),
-                labels,
-                FloatRows.of(logits),
-                losses);
       } else {
         operands.product(from, from + count, logits);
         Kernels.get()

@@ -5,6 +5,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
+import java.util.Arrays;
 import org.bytedeco.javacpp.Pointer;
 import org.multibit.core.FloatRows;
 import org.multibit.core.Kernels;
@@ -50,12 +51,7 @@ final class TimeMajor {
       INDArray c,
       double alpha,
       double beta) {
-    if (!transposeB
-        && (beta == 0 || beta == 1)
-        && Kernels.get().productsPay()
-        && areRows(a)
-        && areRows(b)
-        && areRows(c)) {
+    if (!transposeB && (beta == 0 || beta == 1) && productsPay(a, b, c)) {
       int inner = (int) b.size(0);
       Kernels.get()
           .multiply(
@@ -156,8 +152,10 @@ final class TimeMajor {
     Reference.reachabilityFence(array);
   }
 
-  private static boolean areRows(INDArray matrix) {
-    return areFloats(matrix) && FloatRows.isContiguous(matrix);
+  /** Whether {@link Kernels} are the ones to multiply matrices that lie like these. */
+  static boolean productsPay(INDArray... matrices) {
+    return Kernels.get().productsPay()
+        && Arrays.stream(matrices).allMatch(m -> areFloats(m) && FloatRows.isContiguous(m));
   }
 
   private static boolean areFloats(INDArray array) {

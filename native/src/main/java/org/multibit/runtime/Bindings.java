@@ -266,24 +266,56 @@ final class Bindings {
       @Cast("const float*") FloatPointer start,
       FloatPointer out);
 
-  @Name("multibit::MultiplyMaskedSoftmax")
-  static native void multiplyMaskedSoftmax(
+  @Name("multibit::SoftmaxBackwardFloats")
+  static native @Cast("jlong") long softmaxBackwardFloats(@Cast("int64_t") long cols);
+
+  @Name("multibit::SoftmaxBackwardInput")
+  static native void softmaxBackwardInput(
       @Cast("const multibit::Kernels*") long kernels,
       @Cast("const uint64_t*") LongPointer weightPlanes,
       @Cast("const float*") FloatPointer weightCoefficients,
-      @Cast("int64_t") long rows,
+      @Cast("int64_t") long classes,
       @Cast("int64_t") long cols,
       int weightBits,
       @Cast("const uint64_t*") LongPointer activationPlanes,
       @Cast("const float*") FloatPointer activationCoefficients,
       int activationBits,
       @Cast("const uint64_t*") LongPointer masks,
-      @Cast("int64_t") long first,
-      @Cast("int64_t") long last,
       @Cast("const float*") FloatPointer start,
       @Cast("const int32_t*") IntPointer labels,
-      FloatPointer logits,
-      FloatPointer losses);
+      @Cast("const float*") FloatPointer factors,
+      @Cast("int64_t") long first,
+      @Cast("int64_t") long last,
+      FloatPointer memory,
+      FloatPointer max,
+      FloatPointer scales,
+      FloatPointer losses,
+      FloatPointer dx);
+
+  @Name("multibit::SoftmaxBackwardWeights")
+  static native void softmaxBackwardWeights(
+      @Cast("const multibit::Kernels*") long kernels,
+      @Cast("const uint64_t*") LongPointer weightPlanes,
+      @Cast("const float*") FloatPointer weightCoefficients,
+      @Cast("int64_t") long classes,
+      @Cast("int64_t") long cols,
+      int weightBits,
+      @Cast("const uint64_t*") LongPointer activationPlanes,
+      @Cast("const float*") FloatPointer activationCoefficients,
+      int activationBits,
+      @Cast("const uint64_t*") LongPointer masks,
+      @Cast("int64_t") long batch,
+      @Cast("const float*") FloatPointer start,
+      @Cast("const int32_t*") IntPointer labels,
+      @Cast("const float*") FloatPointer factors,
+      @Cast("const float*") FloatPointer x,
+      @Cast("const float*") FloatPointer max,
+      @Cast("const float*") FloatPointer scales,
+      @Cast("int64_t") long first,
+      @Cast("int64_t") long last,
+      FloatPointer memory,
+      FloatPointer dw,
+      FloatPointer db);
 
   @Name("multibit::DropoutMasks")
   static native void dropoutMasks(

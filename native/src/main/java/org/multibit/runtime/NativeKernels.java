@@ -43,6 +43,9 @@ public class NativeKernels implements Kernels {
   /** About as many elements or word products as are worth a thread's start. */
   private static final long LEAST_WORK = 1 << 15;
 
+  /** So that a thread that was held up is waited for only a little. */
+  private static final int PARTS_PER_THREAD = 4;
+
   /** Rows that full-precision products compute at once, on the widest tiers. */
   private static final int TILE_ROWS = 12;
 
@@ -339,46 +342,113 @@ public class NativeKernels implements Kernels {
   }
 
   @Override
-  public void softmaxCrossEntropy(
+  public int softmaxBackwardFloats(int batch, int cols) {
+    return Math.toIntExact(2L * batch + mostParts() * Bindings.softmaxBackwardFloats(cols));
+  }
+
+  @Override
+  public void softmaxBackward(
       MultibitMatrix weights,
       MultibitMatrix activations,
       LongBuffer masks,
       FloatBuffer start,
       IntBuffer labels,
-      FloatBuffer gradients,
-      FloatBuffer losses) {
-    KernelChecks.softmaxCrossEntropy(weights, activations, masks, start, labels, gradients, losses);
+      FloatBuffer factors,
+      FloatBuffer x,
+      FloatBuffer memory,
+      FloatBuffer losses,
+      FloatBuffer weightGradient,
+      FloatBuffer startGradient,
+      FloatBuffer inputGradient) {
+    int batch = activations.rows();
+    int classes = weights.rows();
+    int cols = weights.cols();
+    KernelChecks.softmaxBackward(
+        weights,
+        activations,
+        masks,
+        start,
+        labels,
+        factors,
+        x,
+        memory,
+        softmaxBackwardFloats(batch, cols),
+        losses,
+        weightGradient,
+        startGradient,
+        inputGradient);
     Operands o = new Operands(weights, activations, masks, start);
     IntPointer right = new IntPointer(labels.slice());
-    FloatPointer to = written(gradients);
+    FloatPointer factor = pointer(factors);
+    FloatPointer values = pointer(x);
+    FloatPointer max = written(memory);
+    FloatPointer scales = max.getPointer(batch);
     FloatPointer loss = written(losses);
-    forRows(
-        activations.rows(),
-        8L * weights.rows(),
-        (first, last) -> {
-          Bindings.multiplyMaskedSoftmax(
+    FloatPointer dw = written(weightGradient);
+    FloatPointer db = startGradient == null ? null : written(startGradient);
+    FloatPointer dx = written(inputGradient);
+    long floats = Bindings.softmaxBackwardFloats(cols);
+    inParts(
+        batch,
+        TILE_ROWS,
+        threads(),
+        (part, first, last) -> {
+          Bindings.softmaxBackwardInput(
               kernels,
               o.weightPlanes,
               o.weightCoefficients,
-              weights.rows(),
-              weights.cols(),
+              classes,
+              cols,
               weights.bits(),
               o.activationPlanes,
               o.activationCoefficients,
               activations.bits(),
               o.masks,
-              first,
-              last,
               o.start,
               right,
-              to,
-              loss);
+              factor,
+              first,
+              last,
+              max.getPointer(2L * batch + part * floats),
+              max,
+              scales,
+              loss,
+              dx);
+          return -1;
+        });
+    inParts(
+        classes,
+        ROW_STEP,
+        mostParts(),
+        (part, first, last) -> {
+          Bindings.softmaxBackwardWeights(
+              kernels,
+              o.weightPlanes,
+              o.weightCoefficients,
+              classes,
+              cols,
+              weights.bits(),
+              o.activationPlanes,
+              o.activationCoefficients,
+              activations.bits(),
+              o.masks,
+              batch,
+              o.start,
+              right,
+              factor,
+              values,
+              max,
+              scales,
+              first,
+              last,
+              max.getPointer(2L * batch + part * floats),
+              dw,
+              db);
           return -1;
         });
     o.fence();
     Reference.reachabilityFence(labels);
-    Reference.reachabilityFence(gradients);
-    Reference.reachabilityFence(losses);
+    fence(factors, x, memory, losses, weightGradient, startGradient, inputGradient);
   }
 
   /** The operands of a product, masked or not, where native code finds them. */
@@ -1025,9 +1095,13 @@ public class NativeKernels implements Kernels {
   /** The same with parts that begin at multiples of {@code step}. */
   private static long forParts(int rows, int step, long workPerRow, LongBinaryOperator task) {
     long steps = (rows + step - 1) / step;
-    int threads = threads();
-    long wanted = threads == 1 ? 1 : Math.min(4L * threads, rows * workPerRow / LEAST_WORK);
+    long wanted = Math.min(mostParts(), rows * workPerRow / LEAST_WORK);
     return inParts(rows, step, (int) Math.max(1, Math.min(steps, wanted)), task);
+  }
+
+  private static int mostParts() {
+    int threads = threads();
+    return threads == 1 ? 1 : PARTS_PER_THREAD * threads;
   }
 
   private static int threads() {
@@ -1036,9 +1110,18 @@ public class NativeKernels implements Kernels {
   }
 
   private static long inParts(int rows, int step, int parts, LongBinaryOperator task) {
+    return inParts(rows, step, parts, (part, first, last) -> task.applyAsLong(first, last));
+  }
+
+  /** What is done with rows [first, last), part by part. */
+  private interface PartTask {
+    long run(int part, long first, long last);
+  }
+
+  private static long inParts(int rows, int step, int parts, PartTask task) {
     long steps = (rows + step - 1) / step;
     if (parts == 1) {
-      return rows == 0 ? -1 : task.applyAsLong(0, rows);
+      return rows == 0 ? -1 : task.run(0, 0, rows);
     }
     return IntStream.range(0, parts)
         .parallel()
@@ -1046,7 +1129,7 @@ public class NativeKernels implements Kernels {
             part -> {
               long first = part * steps / parts * step;
               long last = Math.min(rows, (part + 1) * steps / parts * step);
-              return task.applyAsLong(first, last);
+              return first >= last ? -1 : task.run(part, first, last);
             })
         .filter(result -> result != -1)
         .min()

@@ -12,6 +12,7 @@ import java.nio.LongBuffer;
 import java.nio.ReadOnlyBufferException;
 import java.util.List;
 import java.util.Random;
+import java.util.concurrent.ForkJoinPool;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -280,10 +281,6 @@ class NativeKernelsTest {
     kernels.drop(masks, 1.5f, batch, cols, dropped);
     assertSameBits(expectedDropped, dropped, what);
 
-    IntBuffer labels = ints(batch);
-    for (int b = 0; b < batch; b++) {
-      labels.put(b, b * 7 % rows);
-    }
     for (int bits : new int[] {1, 2, 3, 5}) {
       MultibitMatrix weights = MultibitMatrix.weights(rows, cols, bits);
       MultibitMatrix activations = MultibitMatrix.activations(batch, cols, bits);
@@ -299,22 +296,128 @@ class NativeKernelsTest {
         JAVA.multiply(weights, activations, mask, start, expected);
         kernels.multiply(weights, activations, mask, start, actual);
         assertClose(expected, actual, 1e-5, what);
-        FloatBuffer expectedLosses = floats(batch);
-        FloatBuffer losses = floats(batch);
-        JAVA.softmaxCrossEntropy(
-            weights, activations, mask, start, labels, expected, expectedLosses);
-        kernels.softmaxCrossEntropy(weights, activations, mask, start, labels, actual, losses);
-        assertClose(expectedLosses, losses, 1e-5, what);
-        assertClose(expected, actual, 1e-5, what);
       }
       assertThrows(
           IllegalArgumentException.class,
           () -> kernels.multiply(weights, activations, longs(1), start, floats(batch * rows)));
-      assertThrows(
-          IllegalArgumentException.class,
-          () ->
-              kernels.softmaxCrossEntropy(
-                  weights, activations, masks, null, labels, floats(batch * rows), floats(batch)));
+    }
+  }
+
+  /** Sizes around those of blocks: 320 and 1024 rows, 192 and 96 classes. */
+  @ParameterizedTest
+  @MethodSource("tiers")
+  void goesBackThroughTheOutputLayerAsJava(String tier) {
+    Kernels kernels = new NativeKernels(tier);
+    assertSoftmaxBackwardAsJava(kernels, 1, 1, 1, 1);
+    assertSoftmaxBackwardAsJava(kernels, 5, 203, 300, 2);
+    assertSoftmaxBackwardAsJava(kernels, 12, 392, 64, 3);
+    assertSoftmaxBackwardAsJava(kernels, 650, 97, 65, 2);
+    assertSoftmaxBackwardAsJava(kernels, 1100, 20, 17, 5);
+  }
+
+  private static void assertSoftmaxBackwardAsJava(
+      Kernels kernels, int batch, int classes, int cols, int bits) {
+    String what =
+        "%s, %d x %d classes, %d columns".formatted(kernels.name(), batch, classes, cols);
+    MultibitMatrix weights = MultibitMatrix.weights(classes, cols, bits);
+    MultibitMatrix activations = MultibitMatrix.activations(batch, cols, bits);
+    JAVA.quantize(new Alternating(), gaussians(classes * cols, 2), weights);
+    JAVA.quantize(new Alternating(), gaussians(batch * cols, 3), activations);
+    LongBuffer dropped = longs(2 + Kernels.maskWords(batch, cols)).position(2);
+    JAVA.dropoutMasks(77, 0.6, batch, cols, dropped);
+    IntBuffer labels = ints(batch);
+    FloatBuffer factors = floats(batch);
+    for (int b = 0; b < batch; b++) {
+      labels.put(b, b * 7 % classes);
+      factors.put(b, b % 5 == 4 ? 0 : 0.25f * (b % 3 + 1));
+    }
+    FloatBuffer start = gaussians(classes, 4);
+    for (LongBuffer masks : new LongBuffer[] {null, dropped}) {
+      FloatBuffer x = floats(batch * cols);
+      JAVA.dequantize(activations, x);
+      if (masks != null) {
+        JAVA.drop(masks, 1, batch, cols, x);
+      }
+      Gradients expected = new Gradients(batch, classes, cols);
+      expected.compute(JAVA, weights, activations, masks, start, labels, factors, x);
+      Gradients actual = new Gradients(batch, classes, cols);
+      actual.compute(kernels, weights, activations, masks, start, labels, factors, x);
+      assertClose(expected.losses, actual.losses, 1e-5, what);
+      assertClose(expected.weights, actual.weights, 1e-5, what);
+      assertClose(expected.start, actual.start, 1e-5, what);
+      assertClose(expected.input, actual.input, 1e-5, what);
+      for (int threads : new int[] {1, 3}) {
+        Gradients again = new Gradients(batch, classes, cols);
+        ForkJoinPool pool = new ForkJoinPool(threads);
+        pool.submit(
+                () ->
+                    again.compute(
+                        kernels, weights, activations, masks, start, labels, factors, x))
+            .join();
+        pool.shutdown();
+        assertSameBits(actual.losses, again.losses, what);
+        assertSameBits(actual.weights, again.weights, what);
+        assertSameBits(actual.start, again.start, what);
+        assertSameBits(actual.input, again.input, what);
+      }
+    }
+    Gradients refused = new Gradients(batch, classes, cols);
+    assertThrows(
+        IllegalArgumentException.class,
+        () ->
+            refused.compute(kernels, weights, activations, longs(0), start, labels, factors, refused.input));
+    assertThrows(
+        IllegalArgumentException.class,
+        () ->
+            refused.compute(kernels, weights, activations, null, null, labels, factors, refused.input));
+  }
+
+  /** What {@link Kernels#softmaxBackward} writes; each after an element that it must not touch. */
+  private static final class Gradients {
+    private static final float OUTSIDE = 0.5f;
+
+    final FloatBuffer losses;
+    final FloatBuffer weights;
+    final FloatBuffer start;
+    final FloatBuffer input;
+
+    Gradients(int batch, int classes, int cols) {
+      losses = shifted(batch);
+      weights = shifted(classes * cols);
+      start = shifted(classes);
+      input = shifted(batch * cols);
+    }
+
+    private static FloatBuffer shifted(int count) {
+      return floats(count + 1).put(0, OUTSIDE).position(1);
+    }
+
+    void compute(
+        Kernels kernels,
+        MultibitMatrix w,
+        MultibitMatrix activations,
+        LongBuffer masks,
+        FloatBuffer bias,
+        IntBuffer labels,
+        FloatBuffer factors,
+        FloatBuffer x) {
+      int memory = kernels.softmaxBackwardFloats(activations.rows(), activations.cols());
+      kernels.softmaxBackward(
+          w,
+          activations,
+          masks,
+          bias,
+          labels,
+          factors,
+          x,
+          floats(memory),
+          losses,
+          weights,
+          start,
+          input);
+      for (FloatBuffer written : new FloatBuffer[] {losses, weights, start, input}) {
+        assertEquals(OUTSIDE, written.get(0));
+      }
     }
   }
 
