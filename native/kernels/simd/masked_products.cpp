@@ -5,8 +5,10 @@
 namespace multibit {
 namespace {
 
-using ProductTag = hn::Rebind<float, WordTag>;
-using SumTag = hn::Rebind<double, WordTag>;
+// Vectors of rows whose sums fill a vector of floats: with AVX-512 those of two blocks of 8.
+constexpr int kBlocks = kRows == 8 ? 2 : 1;
+constexpr int kSumRows = kBlocks * kRows;
+using SumTag = hn::FixedTag<float, kSumRows>;
 using Sums = hn::Vec<SumTag>;
 constexpr SumTag kSums;
 
@@ -14,11 +16,7 @@ constexpr SumTag kSums;
 constexpr int kGroup = 32;
 
 // Activation vectors that share a load of weights; as many as have their counts in registers.
-#if HWY_TARGET == HWY_AVX3_DL
-constexpr int kVectorsAtOnce = 2;
-#else
-constexpr int kVectorsAtOnce = 1;
-#endif
+constexpr int VectorsAtOnce(int pairs) { return HWY_TARGET == HWY_AVX3_DL && pairs <= 4 ? 2 : 1; }
 
 struct Product {
   const uint64_t* weight_planes;
@@ -62,49 +60,76 @@ struct Activations {
   }
 };
 
-// differ[v][i * kA + j]: in how many places that are not dropped plane i of each of kRows weight rows and plane j of
-// activation vector v differ.
+// differ[v][i * kA + j][k]: in how many places that are not dropped plane i of each of kRows weight rows of vector k of
+// rows and plane j of activation vector v differ. The vectors of rows lie `block` words apart.
 template <int kW, int kA, int kVectors, bool kMasked>
-HWY_INLINE void CountDifferences(const uint64_t* weights, int64_t weight_stride, const Activations<kVectors>& x,
-                                 int64_t words, WordVector (&differ)[kVectors][kW * kA]) {
-  BitCounter counters[kVectors][kW * kA];
+HWY_INLINE void CountDifferences(const uint64_t* weights, int64_t weight_stride, int64_t block,
+                                 const Activations<kVectors>& x, int64_t words,
+                                 WordVector (&differ)[kVectors][kW * kA][kBlocks]) {
+  BitCounter counters[kVectors][kW * kA][kBlocks];
   for (int64_t start = 0; start < words;) {
     const int64_t end = words - start < BitCounter::kMostAdded ? words : start + BitCounter::kMostAdded;
     for (int64_t word = start; word < end; ++word) {
-      WordVector w[kW];
-      for (int i = 0; i < kW; ++i) w[i] = hn::LoadU(kWords, weights + word * weight_stride + i * 8);
+      WordVector w[kW][kBlocks];
+      for (int i = 0; i < kW; ++i) {
+        for (int k = 0; k < kBlocks; ++k) {
+          w[i][k] = hn::LoadU(kWords, weights + word * weight_stride + k * block + i * 8);
+        }
+      }
       for (int v = 0; v < kVectors; ++v) {
         const WordVector mask = x.template Mask<kMasked>(v, word);
         for (int j = 0; j < kA; ++j) {
           const WordVector plane = x.Plane(v, j, word);
-          for (int i = 0; i < kW; ++i) counters[v][i * kA + j].Add(Differ<kMasked>(w[i], plane, mask));
+          for (int i = 0; i < kW; ++i) {
+            for (int k = 0; k < kBlocks; ++k) counters[v][i * kA + j][k].Add(Differ<kMasked>(w[i][k], plane, mask));
+          }
         }
       }
     }
     for (auto& of_vector : counters) {
-      for (BitCounter& counter : of_vector) counter.Flush();
+      for (auto& of_pair : of_vector) {
+        for (BitCounter& counter : of_pair) counter.Flush();
+      }
     }
     start = end;
   }
   for (int v = 0; v < kVectors; ++v) {
-    for (int p = 0; p < kW * kA; ++p) differ[v][p] = counters[v][p].Sum();
+    for (int p = 0; p < kW * kA; ++p) {
+      for (int k = 0; k < kBlocks; ++k) differ[v][p][k] = counters[v][p][k].Sum();
+    }
   }
 }
 
-HWY_INLINE Sums ToSums(WordVector counts) {
-  return hn::ConvertTo(kSums, hn::BitCast(hn::RebindToSigned<WordTag>(), counts));
+HWY_INLINE Sums ToSums(const WordVector (&counts)[kBlocks]) {
+  const hn::Rebind<int32_t, SumTag> ints;
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  const hn::Vec<decltype(ints)> count{_mm512_permutex2var_epi32(counts[0].raw, even, counts[1].raw)};
+#else
+  const auto count = hn::BitCast(ints, hn::TruncateTo(hn::Rebind<uint32_t, SumTag>(), counts[0]));
+#endif
+  return hn::ConvertTo(kSums, count);
 }
 
-HWY_INLINE Sums Coefficients(const float* a) { return hn::PromoteTo(kSums, hn::LoadU(ProductTag(), a)); }
+// `block` floats lie between those of two blocks.
+HWY_INLINE Sums Coefficients(const float* a, int64_t block) {
+  if constexpr (kBlocks == 2) {
+    const hn::Half<SumTag> half;
+    return hn::Combine(kSums, hn::LoadU(half, a + block), hn::LoadU(half, a));
+  } else {
+    return hn::LoadU(kSums, a);
+  }
+}
 
 // Of an activation vector with n elements that are not dropped: what its planes' counts are multiplied with, -2 c_j,
 // and what is added, n c_j; of all planes in terms[0] if they are counted together.
 struct Factors {
-  double counts[8];
-  double terms[8];
+  float counts[8];
+  float terms[8];
 };
 
-// Rows r..r+7 times kVectors activation vectors from b on: out = start + sum a_i c_j (n - 2 differ).
+// Rows r.. of up to 16, in whole blocks of 8, times kVectors activation vectors from b on:
+// out = start + sum a_i c_j (n - 2 differ).
 template <int kW, int kA, int kVectors, bool kMasked, bool kAll>
 HWY_INLINE void BlockProduct(const Product& p, int64_t r, int64_t b, const Factors* factors) {
   const int weight_bits = kAll ? kW : p.weight_bits;
@@ -112,6 +137,9 @@ HWY_INLINE void BlockProduct(const Product& p, int64_t r, int64_t b, const Facto
   const int64_t words = Words(p.cols);
   const uint64_t* weights = p.weight_planes + r * words * weight_bits;
   const float* a = p.weight_coefficients + r * weight_bits;
+  // Where there is no second block the first stands for it, and what it gives is left out.
+  const bool whole = p.last_row - r > 8;
+  const int64_t block = whole ? words * weight_bits * 8 : 0;
   Activations<kVectors> x;
   x.stride = activation_bits;
   for (int row = 0; row < 8; row += kRows) {
@@ -123,10 +151,10 @@ HWY_INLINE void BlockProduct(const Product& p, int64_t r, int64_t b, const Facto
           x.planes[v] = p.activation_planes + (b + v) * words * activation_bits + j;
           x.masks[v] = kMasked ? p.masks + (b + v) * words : nullptr;
         }
-        WordVector differ[kVectors][kW * kA];
-        CountDifferences<kW, kA, kVectors, kMasked>(weights + i * 8 + row, weight_bits * 8, x, words, differ);
+        WordVector differ[kVectors][kW * kA][kBlocks];
+        CountDifferences<kW, kA, kVectors, kMasked>(weights + i * 8 + row, weight_bits * 8, block, x, words, differ);
         for (int s = 0; s < kW; ++s) {
-          const Sums coefficients = Coefficients(a + (i + s) * 8 + row);
+          const Sums coefficients = Coefficients(a + (i + s) * 8 + row, whole ? weight_bits * 8 : 0);
           for (int v = 0; v < kVectors; ++v) {
             Sums of_plane = hn::Set(kSums, factors[v].terms[j]);
             for (int q = 0; q < kA; ++q) {
@@ -141,13 +169,12 @@ HWY_INLINE void BlockProduct(const Product& p, int64_t r, int64_t b, const Facto
     for (int v = 0; v < kVectors; ++v) {
       float* target = p.out + (b + v) * p.out_stride + r + row;
       const float* start = p.start ? p.start + r + row : target;
-      const auto product = hn::DemoteTo(ProductTag(), sums[v]);
       const int64_t left = p.last_row - r - row;
-      if (left >= kRows) {
-        hn::StoreU(hn::Add(hn::LoadU(ProductTag(), start), product), ProductTag(), target);
+      if (left >= kSumRows) {
+        hn::StoreU(hn::Add(hn::LoadU(kSums, start), sums[v]), kSums, target);
       } else {
-        float y[kRows];
-        hn::StoreU(product, ProductTag(), y);
+        float y[kSumRows];
+        hn::StoreU(sums[v], kSums, y);
         for (int64_t k = 0; k < left; ++k) target[k] = start[k] + y[k];
       }
     }
@@ -168,18 +195,19 @@ void Multiply(const Product& p) {
     const int64_t to = p.batch - from < kGroup ? p.batch : from + kGroup;
     Factors factors[kGroup] = {};
     for (int64_t b = from; b < to; ++b) {
-      const double n = static_cast<double>(kMasked ? Retained(p.masks + b * words, words) : p.cols);
+      const float n = static_cast<float>(kMasked ? Retained(p.masks + b * words, words) : p.cols);
       Factors& f = factors[b - from];
       for (int j = 0; j < activation_bits; ++j) {
-        const double c = p.activation_coefficients[b * activation_bits + j];
+        const float c = p.activation_coefficients[b * activation_bits + j];
         f.counts[j] = -2 * c;
         f.terms[kAll ? 0 : j] += n * c;
       }
     }
-    for (int64_t r = p.first_row; r < p.last_row; r += 8) {
+    constexpr int kVectors = VectorsAtOnce(kW * kA);
+    for (int64_t r = p.first_row; r < p.last_row; r += 8 * kBlocks) {
       int64_t b = from;
-      for (; b + kVectorsAtOnce <= to; b += kVectorsAtOnce) {
-        BlockProduct<kW, kA, kVectorsAtOnce, kMasked, kAll>(p, r, b, factors + (b - from));
+      for (; b + kVectors <= to; b += kVectors) {
+        BlockProduct<kW, kA, kVectors, kMasked, kAll>(p, r, b, factors + (b - from));
       }
       for (; b < to; ++b) BlockProduct<kW, kA, 1, kMasked, kAll>(p, r, b, factors + (b - from));
     }

@@ -242,7 +242,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
       factors.put(i, mask == null ? scale : scale * mask.getFloat(i));
     }
     FloatBuffer losses = direct(count * Float.BYTES).asFloatBuffer();
-    int floats = Kernels.get().softmaxBackwardFloats(count, layerConf().getNIn());
+    int floats = Kernels.get().softmaxBackwardFloats(count, (int) layerConf().getNIn());
     INDArray memory = logits.get(dataType, Math.max(1, floats));
     Kernels.get()
         .softmaxBackward(
