@@ -90,9 +90,10 @@ void Softmax(float* logits, int64_t rows, int64_t classes, const int32_t* labels
   }
 }
 
-void SoftmaxBlock(float* logits, int64_t rows, int64_t classes, float* max, double* sums, float* rescale) {
+void SoftmaxBlock(const float* logits, int64_t rows, int64_t classes, float* max, double* sums, float* rescale,
+                  float* out) {
   for (int64_t r = 0; r < rows; ++r) {
-    float* row = logits + r * classes;
+    const float* row = logits + r * classes;
     const float of_block = Max(row, classes);
     rescale[r] = 1;
     if (!(of_block <= max[r])) {
@@ -101,18 +102,19 @@ void SoftmaxBlock(float* logits, int64_t rows, int64_t classes, float* max, doub
       rescale[r] = static_cast<float>(grown);
       max[r] = of_block;
     }
-    sums[r] += SumExp(row, classes, max[r], row);
+    sums[r] += SumExp(row, classes, max[r], out + r * classes);
   }
 }
 
-void SoftmaxColumns(float* logits, int64_t rows, int64_t classes, const float* max, const float* factors, float* sums) {
+void SoftmaxColumns(const float* logits, int64_t rows, int64_t classes, const float* max, const float* factors,
+                    float* out, float* sums) {
   ForEachPlace(classes, [&](int64_t j, int64_t left) ALWAYS_INLINE {
     Floats sum = hn::Zero(kFloats);
     for (int64_t r = 0; r < rows; ++r) {
-      float* at = logits + r * classes + j;
-      const Floats e = Exp(hn::Sub(LoadUpTo(at, left, 0), hn::Set(kFloats, max[r])));
+      const int64_t at = r * classes + j;
+      const Floats e = Exp(hn::Sub(LoadUpTo(logits + at, left, 0), hn::Set(kFloats, max[r])));
       const Floats y = hn::Mul(e, hn::Set(kFloats, factors[r]));
-      StoreUpTo(y, at, left);
+      StoreUpTo(y, out + at, left);
       sum = hn::Add(sum, y);
     }
     StoreUpTo(sum, sums + j, left);

@@ -851,6 +851,53 @@ TEST(Lstm, StepAndGradientMatchDouble) {
   }
 }
 
+// Block by block, in an order in which the maximum grows late, falls and grows again; NaN stays NaN.
+TEST(Softmax, OfBlocksMatchesDouble) {
+  const int64_t rows = 3;
+  for (int64_t cols : {1, 7, 16, 17, 192}) {
+    std::vector<std::vector<float>> blocks;
+    for (float offset : {-50.0f, 0.0f, -3.0f, 60.0f}) {
+      blocks.push_back(GaussianRows(rows * cols, blocks.size() + 1));
+      for (float& x : blocks.back()) x += offset;
+    }
+    std::vector<float> max(rows, -INFINITY), rescale(rows), out(rows * cols), scaled(rows, 0);
+    std::vector<double> sums(rows, 0);
+    for (const std::vector<float>& block : blocks) {
+      Tier().softmax_block(block.data(), rows, cols, max.data(), sums.data(), rescale.data(), out.data());
+      for (int64_t r = 0; r < rows; ++r) {
+        scaled[r] *= rescale[r];
+        for (int64_t j = 0; j < cols; ++j) scaled[r] += out[r * cols + j];
+      }
+    }
+    std::vector<float> factors(rows);
+    for (int64_t r = 0; r < rows; ++r) {
+      double expected = 0;
+      for (const std::vector<float>& block : blocks) {
+        for (int64_t j = 0; j < cols; ++j) expected += std::exp(static_cast<double>(block[r * cols + j]) - max[r]);
+      }
+      ASSERT_EQ(*std::max_element(&blocks[3][r * cols], &blocks[3][r * cols] + cols), max[r]);
+      ASSERT_NEAR(expected, sums[r], 1e-5 * expected);
+      ASSERT_NEAR(expected, scaled[r], 1e-4 * expected);
+      factors[r] = static_cast<float>(0.5 / sums[r]);
+    }
+    std::vector<float> columns(cols);
+    Tier().softmax_columns(blocks[3].data(), rows, cols, max.data(), factors.data(), out.data(), columns.data());
+    for (int64_t j = 0; j < cols; ++j) {
+      double expected = 0;
+      for (int64_t r = 0; r < rows; ++r) {
+        const double p = factors[r] * std::exp(static_cast<double>(blocks[3][r * cols + j]) - max[r]);
+        ASSERT_NEAR(p, out[r * cols + j], 1e-6);
+        expected += p;
+      }
+      ASSERT_NEAR(expected, columns[j], 3e-6);
+    }
+    blocks[0][0] = NAN;
+    Tier().softmax_block(blocks[0].data(), rows, cols, max.data(), sums.data(), rescale.data(), out.data());
+    ASSERT_TRUE(std::isnan(sums[0]));
+    ASSERT_FALSE(std::isnan(sums[1]));
+  }
+}
+
 // Sizes around those of tiles, blocks of the inner dimension (320), chunks of rows (96) and of columns (512).
 TEST(DenseProducts, AreMatrixProducts) {
   struct Size {

@@ -80,159 +80,98 @@ inline void MultiplyMasked(const Kernels* kernels, const uint64_t* weight_planes
                        activation_coefficients, activation_bits, masks, batch, start, out, rows);
 }
 
-// The gradient of a softmax output layer, of sum_r factors[r] losses[r], with logits = start + product: logits are made
-// block by block, twice, and never leave the second-level cache (docs/kernels.md).
-struct SoftmaxLayer {
-  const Kernels* kernels;
-  const uint64_t* weight_planes;
-  const float* weight_coefficients;
-  int64_t classes, cols;
-  int weight_bits;
-  const uint64_t* activation_planes;
-  const float* activation_coefficients;
-  int activation_bits;
-  const uint64_t* masks;
-  const float* start;
-  const int32_t* labels;
-  const float* factors;
+// The gradient of a softmax output layer in two passes (docs/kernels.md), whose logits lie in blocks of classes,
+// [batch, kSoftmaxClasses] each but for the last.
+constexpr int64_t kSoftmaxClasses = 192;
+constexpr int64_t kSoftmaxRows = 320;  // whose input's gradients are summed over the classes at once
 
-  int64_t Words() const { return (cols + 63) / 64; }
-  // Planes and coefficients of the weights from a class on that is a multiple of 8.
-  const uint64_t* Planes(int64_t c) const { return weight_planes + c * Words() * weight_bits; }
-  const float* Coefficients(int64_t c) const { return weight_coefficients + c * weight_bits; }
-
-  // Those of rows [row, row + rows) and classes [c, c + count), [rows, count].
-  void Logits(int64_t row, int64_t rows, int64_t c, int64_t count, float* logits) const {
-    kernels->gemm_masked(Planes(c), Coefficients(c), 0, count, cols, weight_bits,
-                         activation_planes + row * Words() * activation_bits,
-                         activation_coefficients + row * activation_bits, activation_bits,
-                         masks ? masks + row * Words() : nullptr, rows, start + c, logits, count);
-  }
-};
-
-constexpr int64_t kSoftmaxInputRows = 320;     // whose gradients are summed over the classes at once,
-constexpr int64_t kSoftmaxInputClasses = 192;  // so many after so many
-constexpr int64_t kSoftmaxWeightRows = 1024;   // that are summed over at once
-constexpr int64_t kSoftmaxWeightClasses = 96;  // whose gradients are computed at once
+inline int64_t SoftmaxBlocks(int64_t classes) { return (classes + kSoftmaxClasses - 1) / kSoftmaxClasses; }
 
 // Floats that a call of either function below works in.
-inline int64_t SoftmaxBackwardFloats(int64_t cols) {
-  const int64_t input = kSoftmaxInputClasses * (kSoftmaxInputRows + cols);
-  const int64_t weights = kSoftmaxWeightClasses * (kSoftmaxWeightRows + 1);
-  return (input > weights ? input : weights) + 16;
+inline int64_t SoftmaxBackwardFloats(int64_t batch, int64_t cols) {
+  const int64_t input = kSoftmaxRows + cols, weights = batch + 1;
+  return kSoftmaxClasses * (input > weights ? input : weights);
 }
 
-// Of rows [first, last): losses; dx; and what SoftmaxBackwardWeights needs, the largest logit and factors[r] / sum of
-// e^(logit - max).
+// Of rows [first, last): logits = start + product; losses; dx, the gradient of sum_r factors[r] losses[r]; and what
+// SoftmaxBackwardWeights needs, the largest logit and scales[r] = factors[r] / sum of e^(logit - max).
 inline void SoftmaxBackwardInput(const Kernels* kernels, const uint64_t* weight_planes,
                                  const float* weight_coefficients, int64_t classes, int64_t cols, int weight_bits,
                                  const uint64_t* activation_planes, const float* activation_coefficients,
-                                 int activation_bits, const uint64_t* masks, const float* start, const int32_t* labels,
-                                 const float* factors, int64_t first, int64_t last, float* memory, float* max,
-                                 float* scales, float* losses, float* dx) {
-  const SoftmaxLayer layer = {kernels,
-                              weight_planes,
-                              weight_coefficients,
-                              classes,
-                              cols,
-                              weight_bits,
-                              activation_planes,
-                              activation_coefficients,
-                              activation_bits,
-                              masks,
-                              start,
-                              labels,
-                              factors};
-  const int64_t chunks = (last - first + kSoftmaxInputRows - 1) / kSoftmaxInputRows;
-  float* logits = memory;
-  float* w = memory + kSoftmaxInputRows * kSoftmaxInputClasses;
+                                 int activation_bits, const uint64_t* masks, int64_t batch, const float* start,
+                                 const int32_t* labels, const float* factors, int64_t first, int64_t last,
+                                 float* memory, float* logits, float* max, float* scales, float* losses, float* dx) {
+  const int64_t words = (cols + 63) / 64;
+  const int64_t chunks = (last - first + kSoftmaxRows - 1) / kSoftmaxRows;
+  float* exponentials = memory;
+  float* w = memory + kSoftmaxRows * kSoftmaxClasses;
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
     const int64_t from = first + chunk * (last - first) / chunks;
     const int64_t rows = first + (chunk + 1) * (last - first) / chunks - from;
-    double sums[kSoftmaxInputRows];
-    float rescale[kSoftmaxInputRows], right[kSoftmaxInputRows];
+    double sums[kSoftmaxRows];
+    float rescale[kSoftmaxRows], right[kSoftmaxRows];
     for (int64_t r = 0; r < rows; ++r) {
       max[from + r] = -INFINITY;
       sums[r] = 0;
     }
-    for (int64_t c = 0; c < classes; c += kSoftmaxInputClasses) {
-      const int64_t count = classes - c < kSoftmaxInputClasses ? classes - c : kSoftmaxInputClasses;
-      layer.Logits(from, rows, c, count, logits);
+    for (int64_t c = 0; c < classes; c += kSoftmaxClasses) {
+      const int64_t count = classes - c < kSoftmaxClasses ? classes - c : kSoftmaxClasses;
+      const uint64_t* planes = weight_planes + c * words * weight_bits;
+      const float* coefficients = weight_coefficients + c * weight_bits;
+      float* block = logits + c * batch + from * count;
+      kernels->gemm_masked(planes, coefficients, 0, count, cols, weight_bits,
+                           activation_planes + from * words * activation_bits,
+                           activation_coefficients + from * activation_bits, activation_bits,
+                           masks ? masks + from * words : nullptr, rows, start + c, block, count);
       for (int64_t r = 0; r < rows; ++r) {
         const int64_t label = labels[from + r] - c;
-        if (label >= 0 && label < count) right[r] = logits[r * count + label];
+        if (label >= 0 && label < count) right[r] = block[r * count + label];
       }
-      kernels->softmax_block(logits, rows, count, max + from, sums, rescale);
+      kernels->softmax_block(block, rows, count, max + from, sums, rescale, exponentials);
       for (int64_t r = 0; r < rows && c > 0; ++r) {
         if (rescale[r] != 1) kernels->scale(rescale[r], cols, dx + (from + r) * cols);
       }
-      kernels->dequantize(layer.Planes(c), layer.Coefficients(c), 0, count, cols, weight_bits, 8, w);
+      kernels->dequantize(planes, coefficients, 0, count, cols, weight_bits, 8, w);
       kernels->gemm_dense(
-          {logits, count, 1, w, cols, kPanelColumns, count, cols, 1, c > 0, nullptr, dx + from * cols, cols}, 0, rows);
+          {exponentials, count, 1, w, cols, kPanelColumns, count, cols, 1, c > 0, nullptr, dx + from * cols, cols}, 0,
+          rows);
     }
-    for (int64_t r = 0; r < rows; ++r) {
-      const int64_t row = from + r;
-      losses[row] = static_cast<float>(max[row] + std::log(sums[r]) - right[r]);
-      scales[row] = static_cast<float>(factors[row] / sums[r]);
-      kernels->scale(scales[row], cols, dx + row * cols);
-      const int64_t block = labels[row] / 8 * 8;
-      kernels->dequantize(layer.Planes(block), layer.Coefficients(block), labels[row] - block, labels[row] - block + 1,
-                          cols, weight_bits, 8, w);
-      float* of_label = w + (labels[row] - block) * cols;
-      kernels->scale(-factors[row], cols, of_label);
-      kernels->add(of_label, cols, dx + row * cols);
+    for (int64_t r = from; r < from + rows; ++r) {
+      const double sum = sums[r - from];
+      losses[r] = static_cast<float>(max[r] + std::log(sum) - right[r - from]);
+      scales[r] = static_cast<float>(factors[r] / sum);
+      kernels->scale(scales[r], cols, dx + r * cols);
+      const int64_t lane = labels[r] % 8, c = labels[r] - lane;
+      kernels->dequantize(weight_planes + c * words * weight_bits, weight_coefficients + c * weight_bits, lane,
+                          lane + 1, cols, weight_bits, 8, w);
+      kernels->scale(-factors[r], cols, w + lane * cols);
+      kernels->add(w + lane * cols, cols, dx + r * cols);
     }
   }
 }
 
-// Of classes [first, last), first a multiple of 8: dw [classes, cols] and db [classes] (null = none), from x
-// [batch, cols], the values of the activations that are retained.
-inline void SoftmaxBackwardWeights(const Kernels* kernels, const uint64_t* weight_planes,
-                                   const float* weight_coefficients, int64_t classes, int64_t cols, int weight_bits,
-                                   const uint64_t* activation_planes, const float* activation_coefficients,
-                                   int activation_bits, const uint64_t* masks, int64_t batch, const float* start,
-                                   const int32_t* labels, const float* factors, const float* x, const float* max,
-                                   const float* scales, int64_t first, int64_t last, float* memory, float* dw,
-                                   float* db) {
-  const SoftmaxLayer layer = {kernels,
-                              weight_planes,
-                              weight_coefficients,
-                              classes,
-                              cols,
-                              weight_bits,
-                              activation_planes,
-                              activation_coefficients,
-                              activation_bits,
-                              masks,
-                              start,
-                              labels,
-                              factors};
-  const int64_t chunks = (batch + kSoftmaxWeightRows - 1) / kSoftmaxWeightRows;
-  float* delta = memory;
-  float* sums = memory + kSoftmaxWeightRows * kSoftmaxWeightClasses;
-  for (int64_t c = first; c < last; c += kSoftmaxWeightClasses) {
-    const int64_t count = last - c < kSoftmaxWeightClasses ? last - c : kSoftmaxWeightClasses;
-    for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-      const int64_t from = chunk * batch / chunks;
-      const int64_t rows = (chunk + 1) * batch / chunks - from;
-      layer.Logits(from, rows, c, count, delta);
-      kernels->softmax_columns(delta, rows, count, max + from, scales + from, sums);
-      for (int64_t r = 0; r < rows; ++r) {
-        const int64_t label = labels[from + r] - c;
-        if (label >= 0 && label < count) {
-          delta[r * count + label] -= factors[from + r];
-          sums[label] -= factors[from + r];
-        }
-      }
-      kernels->gemm_dense({delta, 1, count, x + from * cols, cols, kPanelColumns, rows, cols, 1, chunk > 0, nullptr,
-                           dw + c * cols, cols},
-                          0, count);
-      if (db != nullptr && chunk > 0) {
-        kernels->add(sums, count, db + c);
-      } else if (db != nullptr) {
-        std::memcpy(db + c, sums, count * sizeof(float));
-      }
+// Of blocks [first, last) of the classes: dw [classes, cols] and db [classes] (null = none), or what is added to them;
+// x [batch, cols], the values of the activations, 0 where they are dropped.
+inline void SoftmaxBackwardWeights(const Kernels* kernels, const float* logits, int64_t batch, int64_t classes,
+                                   int64_t cols, const int32_t* labels, const float* factors, const float* x,
+                                   const float* max, const float* scales, int64_t first, int64_t last, float* memory,
+                                   bool add, float* dw, float* db) {
+  float* sums = memory;
+  float* delta = memory + kSoftmaxClasses;
+  for (int64_t c = first * kSoftmaxClasses; c < last * kSoftmaxClasses && c < classes; c += kSoftmaxClasses) {
+    const int64_t count = classes - c < kSoftmaxClasses ? classes - c : kSoftmaxClasses;
+    kernels->softmax_columns(logits + c * batch, batch, count, max, scales, delta, sums);
+    for (int64_t r = 0; r < batch; ++r) {
+      const int64_t label = labels[r] - c;
+      if (label < 0 || label >= count) continue;
+      delta[r * count + label] -= factors[r];
+      sums[label] -= factors[r];
     }
+    kernels->gemm_dense({delta, 1, count, x, cols, kPanelColumns, batch, cols, 1, add, nullptr, dw + c * cols, cols}, 0,
+                        count);
+    if (db == nullptr) continue;
+    if (!add) std::memset(db + c, 0, count * sizeof(float));
+    kernels->add(sums, count, db + c);
   }
 }
 

@@ -357,7 +357,7 @@ public class JavaKernels implements Kernels {
   }
 
   @Override
-  public int softmaxBackwardFloats(int batch, int cols) {
+  public int softmaxBackwardFloats(int batch, int classes, int cols) {
     return 0;
   }
 

@@ -141,9 +141,8 @@ public interface Kernels {
 
   /**
    * Losses of a softmax output layer, of logits {@code start + product}, and the gradient of {@code
-   * sum_b factors[b] losses[b]}. Logits need no memory as large as they are. Equal to the gradient
-   * by products of the dequantized matrices to rounding; the same bits however many threads there
-   * are.
+   * sum_b factors[b] losses[b]}. Equal to the gradient by products of the dequantized matrices to
+   * rounding; the same bits however many threads there are.
    *
    * @param weights as for the masked product, {@code activations}, {@code masks} and {@code start}
    *     too, which must not be null
@@ -169,8 +168,8 @@ public interface Kernels {
       FloatBuffer startGradient,
       FloatBuffer inputGradient);
 
-  /** What {@link #softmaxBackward} works in, for {@code batch} x {@code cols} activations. */
-  int softmaxBackwardFloats(int batch, int cols);
+  /** Floats that {@link #softmaxBackward} works in: B x n activations, R = {@code classes}. */
+  int softmaxBackwardFloats(int batch, int classes, int cols);
 
   /**
    * Fills masks: the element at position p = row * cols + column is retained if {@code mix(key + p

@@ -222,7 +222,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
   }
 
   /**
-   * Losses and gradient without logits in memory, of both operands packed.
+   * Losses and gradient in one call, of both operands packed.
    *
    * @param dW of w: [nOut, nIn]
    * @param db null = none
@@ -242,7 +242,10 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
       factors.put(i, mask == null ? scale : scale * mask.getFloat(i));
     }
     FloatBuffer losses = direct(count * Float.BYTES).asFloatBuffer();
-    int floats = Kernels.get().softmaxBackwardFloats(count, (int) layerConf().getNIn());
+    int floats =
+        Kernels.get()
+            .softmaxBackwardFloats(
+                count, (int) layerConf().getNOut(), (int) layerConf().getNIn());
     INDArray memory = logits.get(dataType, Math.max(1, floats));
     Kernels.get()
         .softmaxBackward(
@@ -268,7 +271,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
     Reference.reachabilityFence(dx);
   }
 
-  /** The same by logits, {@link #ROWS} rows at a time. */
+  /** The same by single operations, {@link #ROWS} rows at a time. */
   private void backpropRows(
       Operands operands,
       INDArray teacher,

@@ -267,33 +267,14 @@ final class Bindings {
       FloatPointer out);
 
   @Name("multibit::SoftmaxBackwardFloats")
-  static native @Cast("jlong") long softmaxBackwardFloats(@Cast("int64_t") long cols);
+  static native @Cast("jlong") long softmaxBackwardFloats(
+      @Cast("int64_t") long batch, @Cast("int64_t") long cols);
+
+  @Name("multibit::SoftmaxBlocks")
+  static native @Cast("jlong") long softmaxBlocks(@Cast("int64_t") long classes);
 
   @Name("multibit::SoftmaxBackwardInput")
   static native void softmaxBackwardInput(
-      @Cast("const multibit::Kernels*") long kernels,
-      @Cast("const uint64_t*") LongPointer weightPlanes,
-      @Cast("const float*") FloatPointer weightCoefficients,
-      @Cast("int64_t") long classes,
-      @Cast("int64_t") long cols,
-      int weightBits,
-      @Cast("const uint64_t*") LongPointer activationPlanes,
-      @Cast("const float*") FloatPointer activationCoefficients,
-      int activationBits,
-      @Cast("const uint64_t*") LongPointer masks,
-      @Cast("const float*") FloatPointer start,
-      @Cast("const int32_t*") IntPointer labels,
-      @Cast("const float*") FloatPointer factors,
-      @Cast("int64_t") long first,
-      @Cast("int64_t") long last,
-      FloatPointer memory,
-      FloatPointer max,
-      FloatPointer scales,
-      FloatPointer losses,
-      FloatPointer dx);
-
-  @Name("multibit::SoftmaxBackwardWeights")
-  static native void softmaxBackwardWeights(
       @Cast("const multibit::Kernels*") long kernels,
       @Cast("const uint64_t*") LongPointer weightPlanes,
       @Cast("const float*") FloatPointer weightCoefficients,
@@ -308,12 +289,31 @@ final class Bindings {
       @Cast("const float*") FloatPointer start,
       @Cast("const int32_t*") IntPointer labels,
       @Cast("const float*") FloatPointer factors,
+      @Cast("int64_t") long first,
+      @Cast("int64_t") long last,
+      FloatPointer memory,
+      FloatPointer logits,
+      FloatPointer max,
+      FloatPointer scales,
+      FloatPointer losses,
+      FloatPointer dx);
+
+  @Name("multibit::SoftmaxBackwardWeights")
+  static native void softmaxBackwardWeights(
+      @Cast("const multibit::Kernels*") long kernels,
+      @Cast("const float*") FloatPointer logits,
+      @Cast("int64_t") long batch,
+      @Cast("int64_t") long classes,
+      @Cast("int64_t") long cols,
+      @Cast("const int32_t*") IntPointer labels,
+      @Cast("const float*") FloatPointer factors,
       @Cast("const float*") FloatPointer x,
       @Cast("const float*") FloatPointer max,
       @Cast("const float*") FloatPointer scales,
       @Cast("int64_t") long first,
       @Cast("int64_t") long last,
       FloatPointer memory,
+      boolean add,
       FloatPointer dw,
       FloatPointer db);
 

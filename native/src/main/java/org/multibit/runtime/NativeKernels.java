@@ -46,6 +46,9 @@ public class NativeKernels implements Kernels {
   /** So that a thread that was held up is waited for only a little. */
   private static final int PARTS_PER_THREAD = 4;
 
+  /** Rows of logits that {@link #softmaxBackward} keeps at a time, so that memory is bounded. */
+  private static final int SOFTMAX_ROWS = 1024;
+
   /** Rows that full-precision products compute at once, on the widest tiers. */
   private static final int TILE_ROWS = 12;
 
@@ -342,8 +345,10 @@ public class NativeKernels implements Kernels {
   }
 
   @Override
-  public int softmaxBackwardFloats(int batch, int cols) {
-    return Math.toIntExact(2L * batch + mostParts() * Bindings.softmaxBackwardFloats(cols));
+  public int softmaxBackwardFloats(int batch, int classes, int cols) {
+    int rows = Math.min(batch, SOFTMAX_ROWS);
+    return Math.toIntExact(
+        rows * (2L + classes) + mostParts() * Bindings.softmaxBackwardFloats(rows, cols));
   }
 
   @Override
@@ -372,22 +377,72 @@ public class NativeKernels implements Kernels {
         factors,
         x,
         memory,
-        softmaxBackwardFloats(batch, cols),
+        softmaxBackwardFloats(batch, classes, cols),
         losses,
         weightGradient,
         startGradient,
         inputGradient);
+    int words = weights.words();
+    for (int from = 0; from < batch; from += SOFTMAX_ROWS) {
+      int rows = Math.min(batch - from, SOFTMAX_ROWS);
+      softmaxBackward(
+          weights,
+          activations.rows(from, from + rows),
+          masks == null ? null : masks.slice(masks.position() + from * words, rows * words),
+          start,
+          labels.slice(labels.position() + from, rows),
+          slice(factors, from, rows),
+          slice(x, from * cols, rows * cols),
+          memory,
+          slice(losses, from, rows),
+          from > 0,
+          weightGradient,
+          startGradient,
+          slice(inputGradient, from * cols, rows * cols));
+    }
+    fence(factors, x, memory, losses, weightGradient, startGradient, inputGradient);
+  }
+
+  private static FloatBuffer slice(FloatBuffer buffer, int from, int count) {
+    return buffer.slice(buffer.position() + from, count);
+  }
+
+  /**
+   * The same of up to {@link #SOFTMAX_ROWS} rows.
+   *
+   * @param add to the gradients of weights and start
+   */
+  private void softmaxBackward(
+      MultibitMatrix weights,
+      MultibitMatrix activations,
+      LongBuffer masks,
+      FloatBuffer start,
+      IntBuffer labels,
+      FloatBuffer factors,
+      FloatBuffer x,
+      FloatBuffer memory,
+      FloatBuffer losses,
+      boolean add,
+      FloatBuffer weightGradient,
+      FloatBuffer startGradient,
+      FloatBuffer inputGradient) {
+    int batch = activations.rows();
+    int classes = weights.rows();
+    int cols = weights.cols();
     Operands o = new Operands(weights, activations, masks, start);
-    IntPointer right = new IntPointer(labels.slice());
+    IntPointer right = new IntPointer(labels);
     FloatPointer factor = pointer(factors);
     FloatPointer values = pointer(x);
     FloatPointer max = written(memory);
     FloatPointer scales = max.getPointer(batch);
+    FloatPointer logits = max.getPointer(2L * batch);
+    FloatPointer parts = logits.getPointer((long) batch * classes);
+    long floats = Bindings.softmaxBackwardFloats(batch, cols);
     FloatPointer loss = written(losses);
     FloatPointer dw = written(weightGradient);
     FloatPointer db = startGradient == null ? null : written(startGradient);
     FloatPointer dx = written(inputGradient);
-    long floats = Bindings.softmaxBackwardFloats(cols);
+    // Few parts: each makes floats of all weights.
     inParts(
         batch,
         TILE_ROWS,
@@ -404,12 +459,14 @@ public class NativeKernels implements Kernels {
               o.activationCoefficients,
               activations.bits(),
               o.masks,
+              batch,
               o.start,
               right,
               factor,
               first,
               last,
-              max.getPointer(2L * batch + part * floats),
+              parts.getPointer(part * floats),
+              logits,
               max,
               scales,
               loss,
@@ -417,23 +474,16 @@ public class NativeKernels implements Kernels {
           return -1;
         });
     inParts(
-        classes,
-        ROW_STEP,
+        (int) Bindings.softmaxBlocks(classes),
+        1,
         mostParts(),
         (part, first, last) -> {
           Bindings.softmaxBackwardWeights(
               kernels,
-              o.weightPlanes,
-              o.weightCoefficients,
+              logits,
+              batch,
               classes,
               cols,
-              weights.bits(),
-              o.activationPlanes,
-              o.activationCoefficients,
-              activations.bits(),
-              o.masks,
-              batch,
-              o.start,
               right,
               factor,
               values,
@@ -441,14 +491,14 @@ public class NativeKernels implements Kernels {
               scales,
               first,
               last,
-              max.getPointer(2L * batch + part * floats),
+              parts.getPointer(part * floats),
+              add,
               dw,
               db);
           return -1;
         });
     o.fence();
     Reference.reachabilityFence(labels);
-    fence(factors, x, memory, losses, weightGradient, startGradient, inputGradient);
   }
 
   /** The operands of a product, masked or not, where native code finds them. */

@@ -303,7 +303,7 @@ class NativeKernelsTest {
     }
   }
 
-  /** Sizes around those of blocks: 320 and 1024 rows, 192 and 96 classes. */
+  /** Sizes around those of blocks: 320 and 1024 rows, 192 classes. */
   @ParameterizedTest
   @MethodSource("tiers")
   void goesBackThroughTheOutputLayerAsJava(String tier) {
@@ -401,7 +401,7 @@ class NativeKernelsTest {
         IntBuffer labels,
         FloatBuffer factors,
         FloatBuffer x) {
-      int memory = kernels.softmaxBackwardFloats(activations.rows(), activations.cols());
+      int memory = kernels.softmaxBackwardFloats(activations.rows(), w.rows(), w.cols());
       kernels.softmaxBackward(
           w,
           activations,
