@@ -302,7 +302,10 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
         }
       }
     }
-    if (db != null) {
+    if (db != null && TimeMajor.productsPay(db)) {
+      Kernels.get().scale(FloatRows.of(db), (float) scale);
+      Reference.reachabilityFence(db);
+    } else if (db != null) {
       db.muli(scale);
     }
   }
