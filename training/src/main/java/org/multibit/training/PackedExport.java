@@ -136,8 +136,16 @@ public final class PackedExport {
     List<Quantization> activations = new ArrayList<>();
     List<Quantization> weights = new ArrayList<>();
     long units = output.getNIn();
+    List<QuantizedRecurrent> stack = new ArrayList<>();
     for (int l = 0; l < last; l++) {
-      QuantizedRecurrent recurrent = recurrent(l, l == last - 1);
+      stack.add(recurrent(l));
+    }
+    for (int l = 0; l < last; l++) {
+      QuantizedRecurrent recurrent = stack.get(l);
+      require(
+          conf(l) instanceof LastTimeStep == (l == last - 1),
+          l,
+          "of a packed classifier the last recurrent layer, and no other, is in LastTimeStep");
       require(
           recurrent.getNOut() == units,
           l,
@@ -173,16 +181,9 @@ public final class PackedExport {
         provenance);
   }
 
-  /**
-   * @param wrapped whether it is the last one, which is to be in LastTimeStep
-   */
-  private QuantizedRecurrent recurrent(int layer, boolean wrapped) {
+  private QuantizedRecurrent recurrent(int layer) {
     var conf = conf(layer);
-    require(
-        conf instanceof LastTimeStep == wrapped,
-        layer,
-        "of a packed classifier the last recurrent layer, and no other, is in LastTimeStep");
-    var inner = wrapped ? ((LastTimeStep) conf).getUnderlying() : conf;
+    var inner = conf instanceof LastTimeStep last ? last.getUnderlying() : conf;
     require(
         inner instanceof QuantizedRecurrent,
         layer,

@@ -38,6 +38,7 @@ import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.linalg.learning.config.Adam;
 import org.nd4j.linalg.lossfunctions.LossFunctions.LossFunction;
 import org.nd4j.linalg.ops.transforms.Transforms;
+import org.nd4j.shade.jackson.databind.JsonNode;
 
 /** From a trained network to a packed classifier that answers the same. */
 class ClassifierExportTest {
@@ -143,6 +144,24 @@ class ClassifierExportTest {
     }
   }
 
+  /** On the command line a classifier is shown; what is for language models says what it is. */
+  @Test
+  void commands() throws IOException {
+    Path file = folder.resolve("waves.gguf");
+    MultiLayerNetwork network =
+        network(
+            new LastTimeStep(new QuantizedLSTM.Builder().nOut(H).weights(Q2).build()),
+            new QuantizedOutput.Builder().nOut(CLASSES).build());
+    new PackedExport(network).packClassifier(Map.of()).write(file);
+    JsonNode info = Outcome.succeed("info", "--json", file.toString()).json();
+    assertEquals("classifier", info.get("metadata").get("multibit.head").asText());
+    assertEquals(N, info.get("metadata").get("multibit.input_size").asInt());
+    String text = TinyText.write(folder.resolve("text"), 50).toString();
+    String refusal = "waves.gguf is a classifier of float sequences, not a language model";
+    Outcome.of("evaluate", "--model", file.toString(), "--data", text).failed(1, refusal);
+    Outcome.of("generate", "--model", file.toString()).failed(1, refusal);
+  }
+
   @Test
   void whatCannotBePackedIsNamed() {
     refuse(
@@ -162,7 +181,7 @@ class ClassifierExportTest {
             .activation(Activation.SIGMOID)
             .build());
     refuse(
-        "Layer 1 (QuantizedDense) cannot be packed: of a packed classifier the last recurrent layer",
+        "Layer 1 (QuantizedDense) cannot be packed: a packed classifier has QuantizedLSTMs",
         new LastTimeStep(new QuantizedLSTM.Builder().nOut(H).build()),
         new QuantizedDense.Builder().nOut(H).build(),
         new QuantizedOutput.Builder().nOut(CLASSES).build());
@@ -170,6 +189,10 @@ class ClassifierExportTest {
         "Layer 0 (QuantizedLSTM) cannot be packed: it has 5 units, the last one 24",
         new QuantizedLSTM.Builder().nOut(5).build(),
         new LastTimeStep(new QuantizedLSTM.Builder().nOut(H).build()),
+        new QuantizedOutput.Builder().nOut(CLASSES).build());
+    refuse(
+        "Layer 0 (QuantizedLSTM) cannot be packed: of a packed classifier the last recurrent layer",
+        new QuantizedLSTM.Builder().nOut(H).build(),
         new QuantizedOutput.Builder().nOut(CLASSES).build());
     refuse(
         "rnn.1 is gru, rnn.0 lstm",
