@@ -120,10 +120,6 @@ public final class PackedExport {
     int last = network.getnLayers() - 1;
     require(last >= 1, 0, "a packed classifier has recurrent layers and an output");
     require(
-        network.getLayerWiseConfigurations().getInputPreProcessors().isEmpty(),
-        0,
-        "a packed classifier has no input preprocessors");
-    require(
         conf(last) instanceof QuantizedOutput,
         last,
         "the last layer of a packed classifier is a QuantizedOutput");
@@ -146,6 +142,10 @@ public final class PackedExport {
           conf(l) instanceof LastTimeStep == (l == last - 1),
           l,
           "of a packed classifier the last recurrent layer, and no other, is in LastTimeStep");
+      require(
+          network.getLayerWiseConfigurations().getInputPreProcess(l) == null,
+          l,
+          "it has an input preprocessor");
       require(
           recurrent.getNOut() == units,
           l,
