@@ -18,6 +18,7 @@ import org.deeplearning4j.nn.conf.layers.LSTM;
 import org.deeplearning4j.nn.conf.layers.Layer;
 import org.deeplearning4j.nn.conf.layers.OutputLayer;
 import org.deeplearning4j.nn.conf.layers.RnnOutputLayer;
+import org.deeplearning4j.nn.conf.layers.recurrent.Bidirectional;
 import org.deeplearning4j.nn.conf.layers.recurrent.LastTimeStep;
 import org.deeplearning4j.nn.graph.ComputationGraph;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
@@ -206,6 +207,50 @@ class NetworkQuantizerTest {
       ours.fit(sequences());
     }
     assertTrue(ours.score(sequences()) < before);
+  }
+
+  /** Sequences of several lengths, padded at the end, as DL4J's own layers take them. */
+  @Test
+  void paddedSequences() {
+    Layer[] layers = classifier();
+    layers[0] =
+        new Bidirectional(Bidirectional.Mode.CONCAT, new QuantizedLSTM.Builder().nOut(5).build());
+    Layer[] stockLayers = classifier();
+    stockLayers[0] =
+        new Bidirectional(Bidirectional.Mode.CONCAT, new LSTM.Builder().nOut(5).build());
+    MultiLayerNetwork[] networks = new MultiLayerNetwork[2];
+    for (int i = 0; i < 2; i++) {
+      networks[i] =
+          new MultiLayerNetwork(
+              settings()
+                  .dataType(DataType.DOUBLE)
+                  .list(i == 0 ? layers : stockLayers)
+                  .setInputType(InputType.recurrent(4, 9))
+                  .build());
+      networks[i].init();
+    }
+    networks[0].setParams(networks[1].params());
+    MultiLayerNetwork ours = withoutDropout(NetworkQuantizer.convert(networks[0], "fp"));
+    MultiLayerNetwork stock = withoutDropout(networks[1]);
+    DataSet data = sequences();
+    data.setFeatures(data.getFeatures().castTo(DataType.DOUBLE));
+    data.setLabels(data.getLabels().castTo(DataType.DOUBLE));
+    INDArray mask = Nd4j.ones(DataType.DOUBLE, 7, 9);
+    mask.putScalar(1, 8, 0).putScalar(4, 7, 0).putScalar(4, 8, 0);
+    data.setFeaturesMaskArray(mask);
+    Networks.assertClose(Networks.gradient(stock, data), Networks.gradient(ours, data), 1e-12);
+    Networks.assertClose(
+        stock.output(data.getFeatures(), false, mask, null),
+        ours.output(data.getFeatures(), false, mask, null),
+        1e-12,
+        "output");
+    // What the padding holds does not matter.
+    data.getFeatures().putScalar(4, 2, 8, 100);
+    Networks.assertClose(Networks.gradient(stock, data), Networks.gradient(ours, data), 1e-12);
+    mask.putScalar(2, 3, 0);
+    String message =
+        assertThrows(UnsupportedOperationException.class, () -> ours.fit(data)).getMessage();
+    assertTrue(message.contains("takes masks of padding at the end"), message);
   }
 
   private static MultiLayerNetwork withoutDropout(MultiLayerNetwork network) {
