@@ -2,6 +2,7 @@
 // valid or null; what is freed is forgotten.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <initializer_list>
 #include <string>
 #include <vector>
@@ -150,6 +151,9 @@ void CallSession(Input* in, const Chosen& chosen, const Model& model) {
     case 1:
       if (multibit_session_logits(chosen.session, in->Byte() == 255 ? nullptr : &logits) == MULTIBIT_OK) {
         for (int32_t c = 0; c < model.classes; ++c) Require(std::isfinite(logits[c]));
+        std::vector<float> written(model.classes);
+        Require(multibit_session_write_logits(chosen.session, written.data()) == MULTIBIT_OK);
+        Require(std::memcmp(written.data(), logits, model.classes * sizeof(float)) == 0);
       }
       break;
     case 2:

@@ -98,6 +98,8 @@ int multibit_session_step_floats(multibit_session* session, const float* inputs,
 /* The logits after the last step: vocabulary_size floats, or those of the classes; owned by the session, valid until
  * its next call. */
 int multibit_session_logits(multibit_session* session, const float** logits);
+/* The same, written to as many floats of the caller's: computed there, where they were not asked for before. */
+int multibit_session_write_logits(multibit_session* session, float* logits);
 /* Feeds `first`, then each token but the last; each token of the array is a target. Adds the natural-log loss of all
  * targets to *total_loss (float64). With first = eos on a fresh session this is the perplexity protocol. */
 int multibit_session_evaluate(multibit_session* session, int32_t first, const int32_t* tokens, size_t count,

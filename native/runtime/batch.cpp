@@ -1,6 +1,7 @@
 #include "batch.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <numeric>
 
@@ -16,6 +17,9 @@ constexpr int64_t kLanes = 8;
 // cache for floats, the L2 cache for planes, whose products read slower and have tables to make each time.
 constexpr int64_t kCachedFloatBytes = 16 << 10;
 constexpr int64_t kCachedPlaneBytes = 128 << 10;
+
+// Rows whose sums for one stream are still in the L1 cache when the bias is added.
+constexpr int64_t kCachedSums = 2048;
 
 // The least that a part of a product takes, by the estimate below. Measured with two threads: steps of a model of
 // 20,000 words and 300 hidden units take 0.65 of their time, of 10,000 words none is gained.
@@ -144,7 +148,8 @@ void Activations::Quantize(const Model& model, Codes* codes, Streams streams, vo
   }
 }
 
-void Activations::Multiply(const Model& model, const Matrix& matrix, Streams streams, Workspace* work, float* out) {
+bool Activations::Multiply(const Model& model, const Matrix& matrix, const float* bias, Streams streams,
+                           Workspace* work, float* out) {
   const Kernels& kernels = *model.kernels;
   const int bits = matrix.activation_bits;
   Codes* codes = nullptr;
@@ -152,6 +157,12 @@ void Activations::Multiply(const Model& model, const Matrix& matrix, Streams str
     codes = Find(bits);
     Quantize(model, codes, streams, work->quantize_scratch.data());
   }
+  std::atomic<bool> finite{true};
+  const auto add_bias = [&](int64_t first, int64_t last) {
+    for (int64_t i = 0; bias != nullptr && i < streams.count; ++i) {
+      if (!kernels.add(bias + first, last - first, out + i * matrix.rows + first)) finite = false;
+    }
+  };
   if (matrix.weight_bits == 0 || bits == 0) {
     const float* values = codes == nullptr ? values_.data() : codes->values.data();
     const int64_t fit = matrix.weight_bits == 0 ? kCachedFloatBytes / (size_ * static_cast<int64_t>(sizeof(float)))
@@ -169,9 +180,10 @@ void Activations::Multiply(const Model& model, const Matrix& matrix, Streams str
                                out + i * matrix.rows);
           }
         }
+        add_bias(row, end);
       }
     });
-    return;
+    return finite;
   }
   const int64_t plane_words = words_ * bits;
   const uint64_t* planes = codes->planes.data() + streams.list[0] * plane_words;
@@ -186,18 +198,19 @@ void Activations::Multiply(const Model& model, const Matrix& matrix, Streams str
     coefficients = work->coefficients.data();
   }
   ForRows(model, matrix, streams.count, [&](int64_t first, int64_t last) {
-    kernels.gemm(matrix.planes, matrix.coefficients, first, last, size_, matrix.weight_bits, planes, coefficients, bits,
-                 streams.count, out, matrix.rows);
+    for (int64_t row = first; row < last; row += kCachedSums) {
+      const int64_t end = std::min(last, row + kCachedSums);
+      kernels.gemm(matrix.planes, matrix.coefficients, row, end, size_, matrix.weight_bits, planes, coefficients, bits,
+                   streams.count, out, matrix.rows);
+      add_bias(row, end);
+    }
   });
+  return finite;
 }
 
 void ComputeLogits(const Model& model, Activations* hidden, Streams streams, Workspace* work, float* out) {
-  hidden->Multiply(model, model.softmax, streams, work, out);
   // What no trained model has is refused here, so that neither losses nor draws have to deal with it.
-  bool finite = true;
-  for (int64_t i = 0; i < streams.count; ++i) {
-    finite &= model.kernels->add(model.softmax_bias, model.classes, out + i * model.classes);
-  }
+  const bool finite = hidden->Multiply(model, model.softmax, model.softmax_bias, streams, work, out);
   if (!finite) Fail(MULTIBIT_ERROR_FORMAT, "The logits are not finite: the model's values are too large");
 }
 
@@ -264,8 +277,8 @@ void Batch::StepLayers() {
     for (size_t l = 0; l < model_.layers.size(); ++l) {
       const Layer& layer = model_.layers[l];
       Activations& h = hidden_[l];
-      x->Multiply(model_, layer.input, streams, &work_, input_product_.data());
-      h.Multiply(model_, layer.recurrent, streams, &work_, recurrent_product_.data());
+      x->Multiply(model_, layer.input, nullptr, streams, &work_, input_product_.data());
+      h.Multiply(model_, layer.recurrent, nullptr, streams, &work_, recurrent_product_.data());
       for (int64_t i = 0; i < streams.count; ++i) Advance(l, i);
       x = &h;
     }
@@ -298,15 +311,24 @@ void Batch::Advance(size_t layer, int64_t i) {
 const float* Batch::Logits() {
   if (fed_.empty()) Fail(MULTIBIT_ERROR_ARGUMENT, "There are no logits yet: feed a step first");
   if (!logits_current_) {
-    ComputeLogits(model_, &hidden_.back(), Fed(), &work_, logits_.data());
-    // To their places, from the last to the first: a place never lies before what goes there.
-    const int64_t size = model_.classes;
-    for (int64_t i = Fed().count - 1; i >= 0 && fed_[i] != i; --i) {
-      std::copy_n(logits_.data() + i * size, size, logits_.data() + fed_[i] * size);
-    }
+    WriteLogits(logits_.data());
     logits_current_ = true;
   }
   return logits_.data();
+}
+
+void Batch::WriteLogits(float* out) {
+  if (fed_.empty()) Fail(MULTIBIT_ERROR_ARGUMENT, "There are no logits yet: feed a step first");
+  if (logits_current_) {
+    std::copy(logits_.begin(), logits_.end(), out);
+    return;
+  }
+  ComputeLogits(model_, &hidden_.back(), Fed(), &work_, out);
+  // To their places, from the last to the first: a place never lies before what goes there.
+  const int64_t size = model_.classes;
+  for (int64_t i = Fed().count - 1; i >= 0 && fed_[i] != i; --i) {
+    std::copy_n(out + i * size, size, out + fed_[i] * size);
+  }
 }
 
 }  // namespace multibit

@@ -40,9 +40,10 @@ class Activations {
   void Embed(const Kernels& kernels, const Matrix& embedding, int64_t stream, int32_t token);
   // A stream becomes one of other activations of this size.
   void Copy(int64_t stream, const Activations& others, int64_t other);
-  // out[i * matrix.rows + r] = row r of the matrix times the i-th of the streams. Throws an Error if the floats cannot
-  // be quantized.
-  void Multiply(const Model& model, const Matrix& matrix, Streams streams, Workspace* work, float* out);
+  // out[i * matrix.rows + r] = row r of the matrix times the i-th of the streams + bias[r]; null adds nothing. Returns
+  // whether all sums with a bias are finite. Throws an Error if the floats cannot be quantized.
+  bool Multiply(const Model& model, const Matrix& matrix, const float* bias, Streams streams, Workspace* work,
+                float* out);
 
  private:
   struct Codes {
@@ -84,6 +85,8 @@ class Batch {
   // [streams, classes]: the rows of the streams that the last step fed; the others hold anything. Valid until the next
   // call. Throws an Error if none was fed.
   const float* Logits();
+  // The same, to [streams, V].
+  void WriteLogits(float* out);
 
   const Model& model() const { return model_; }
   // h of the last layer.

@@ -182,6 +182,14 @@ int multibit_session_step_floats(multibit_session* session, const float* inputs,
   });
 }
 
+int multibit_session_write_logits(multibit_session* session, float* logits) {
+  return Guarded([&] {
+    RequireNotNull(session, "session");
+    RequireNotNull(logits, "logits");
+    session->session.WriteLogits(logits);
+  });
+}
+
 int multibit_session_logits(multibit_session* session, const float** logits) {
   return Guarded([&] {
     RequireNotNull(session, "session");

@@ -20,6 +20,8 @@ class Session {
   void Step(const float* inputs, size_t count);
   // One for each class, valid until the next call. Throws an Error if nothing was fed.
   const float* Logits() { return batch_.Logits(); }
+  // The same, to V floats.
+  void WriteLogits(float* out) { batch_.WriteLogits(out); }
   // See multibit.h. The sum of the losses.
   double Evaluate(int32_t first, const int32_t* tokens, size_t count);
   // Hands each token over as soon as it is drawn.

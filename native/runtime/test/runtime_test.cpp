@@ -340,6 +340,9 @@ TEST(CApiTest, RefusesNullPointersAndForeignTokens) {
   }
   const float* logits = nullptr;
   EXPECT_EQ(MULTIBIT_ERROR_ARGUMENT, multibit_session_logits(session.get(), &logits));
+  std::vector<float> written(kShapes[0].vocabulary);
+  EXPECT_EQ(MULTIBIT_ERROR_ARGUMENT, multibit_session_write_logits(session.get(), written.data()));
+  EXPECT_EQ(MULTIBIT_ERROR_ARGUMENT, multibit_session_write_logits(session.get(), nullptr));
   std::thread([] { EXPECT_STREQ("", multibit_last_error()); }).join();
   multibit_model_close(nullptr);
   multibit_session_free(nullptr);

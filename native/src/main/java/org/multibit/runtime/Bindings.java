@@ -125,6 +125,9 @@ final class Bindings {
       @Cast("multibit_session*") long session,
       @Cast("const float**") @ByPtrPtr FloatPointer logits);
 
+  static native int multibit_session_write_logits(
+      @Cast("multibit_session*") long session, FloatPointer logits);
+
   static native int multibit_session_evaluate(
       @Cast("multibit_session*") long session,
       int first,

@@ -1,6 +1,9 @@
 package org.multibit.runtime;
 
+import java.lang.ref.Reference;
+import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
+import java.nio.ReadOnlyBufferException;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.Pointer;
 
@@ -69,11 +72,12 @@ public final class Session implements AutoCloseable {
   }
 
   /**
-   * Copies the logits after the last step to the buffer's position on; its position is left alone.
+   * Writes the logits after the last step to the buffer's position on; its position is left alone.
    *
    * @param into one float per word or class; direct memory of native order is the fastest
    * @throws IllegalArgumentException if nothing was fed since the start or a reset, or the buffer
    *     is too small
+   * @throws ReadOnlyBufferException if the buffer is read-only
    */
   public synchronized void logits(FloatBuffer into) {
     int count = model.logits();
@@ -81,9 +85,16 @@ public final class Session implements AutoCloseable {
       throw new IllegalArgumentException(
           "%d floats do not hold %d logits".formatted(into.remaining(), count));
     }
-    try (FloatPointer logits = new FloatPointer((Pointer) null)) {
-      NativeLibrary.check(Bindings.multibit_session_logits(open(), logits));
-      into.put(into.position(), logits.capacity(count).asBuffer(), 0, count);
+    if (into.isReadOnly()) {
+      throw new ReadOnlyBufferException();
+    }
+    if (into.isDirect() && into.order() == ByteOrder.nativeOrder()) {
+      // A slice: JavaCPP 1.5.12 gets positions wrong.
+      FloatPointer out = new FloatPointer(into.slice());
+      NativeLibrary.check(Bindings.multibit_session_write_logits(open(), out));
+      Reference.reachabilityFence(into);
+    } else {
+      into.put(into.position(), logits());
     }
   }
 

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
 import java.nio.FloatBuffer;
+import java.nio.ReadOnlyBufferException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -164,7 +165,7 @@ class PackedLanguageModelTest {
   }
 
   @Test
-  void logitsAreCopiedIntoABuffer() throws IOException {
+  void logitsAreWrittenToABuffer() throws IOException {
     try (PackedLanguageModel model = PackedLanguageModel.open(file);
         Session session = model.newSession()) {
       FloatBuffer buffer = LanguageModelFile.directFloats(V + 3);
@@ -173,10 +174,14 @@ class PackedLanguageModelTest {
       buffer.position(2);
       session.logits(buffer);
       assertEquals(2, buffer.position());
-      float[] copied = new float[V];
-      buffer.get(2, copied);
-      assertArrayEquals(session.logits(), copied);
+      float[] written = new float[V];
+      buffer.get(2, written);
+      assertArrayEquals(session.logits(), written);
       assertEquals(0, buffer.get(V + 2));
+      FloatBuffer onHeap = FloatBuffer.allocate(V);
+      session.logits(onHeap);
+      assertArrayEquals(written, onHeap.array());
+      assertThrows(ReadOnlyBufferException.class, () -> session.logits(buffer.asReadOnlyBuffer()));
       FloatBuffer small = LanguageModelFile.directFloats(V - 1);
       assertThrows(IllegalArgumentException.class, () -> session.logits(small));
     }
