@@ -10,7 +10,8 @@ constexpr int kWidth = kVectors * kFloatLanes;     // columns of a tile
 constexpr int kRows = kFloatLanes == 16 ? 12 : 6;  // rows of a tile: as many as have their sums in registers
 constexpr int64_t kMostInner = 320;                // a tile's operands stay in the first-level cache
 constexpr int64_t kMostCols = 512;                 // those of a row of tiles in the second-level cache
-constexpr int64_t kChunkRows = 96;                 // rows that share what was loaded of b
+constexpr int64_t kMostRows = 576;                 // rows that share what was loaded of b
+constexpr int64_t kCopiedRows = 96;                // where a lies by columns, of which this many are copied at a time
 
 // Where the operands of some tiles lie; b's first column is a tile's.
 struct Operands {
@@ -85,11 +86,12 @@ namespace MULTIBIT_TIER_SPACE {
 void GemmDense(const DenseProduct& p, int64_t first_row, int64_t last_row) {
   const int64_t blocks = (p.inner + kMostInner - 1) / kMostInner;
   alignas(64) float last_columns[kMostInner * kWidth];
-  alignas(64) float a_rows[kMostInner * kChunkRows];
+  alignas(64) float a_rows[kMostInner * kCopiedRows];
+  const int64_t most_rows = p.a_inner == 1 ? kMostRows : kCopiedRows;
   for (int64_t from_col = 0; from_col < p.cols; from_col += kMostCols) {
     const int64_t to_col = p.cols - from_col < kMostCols ? p.cols : from_col + kMostCols;
-    for (int64_t from_row = first_row; from_row < last_row; from_row += kChunkRows) {
-      const int64_t rows = last_row - from_row < kChunkRows ? last_row - from_row : kChunkRows;
+    for (int64_t from_row = first_row; from_row < last_row; from_row += most_rows) {
+      const int64_t rows = last_row - from_row < most_rows ? last_row - from_row : most_rows;
       const int64_t groups = (rows + kRows - 1) / kRows;
       for (int64_t block = 0; block < blocks; ++block) {
         const int64_t k0 = block * p.inner / blocks;
@@ -108,7 +110,7 @@ void GemmDense(const DenseProduct& p, int64_t first_row, int64_t last_row) {
         }
         // Columns far apart would be looked up anew for every group.
         for (int64_t k = k0; k < k1 && p.a_inner != 1; ++k) {
-          std::memcpy(a_rows + (k - k0) * kChunkRows, p.a + from_row + k * p.a_inner, rows * sizeof(float));
+          std::memcpy(a_rows + (k - k0) * kCopiedRows, p.a + from_row + k * p.a_inner, rows * sizeof(float));
         }
         for (int64_t group = 0; group < groups; ++group) {
           const int64_t row = from_row + group * rows / groups;
@@ -117,7 +119,7 @@ void GemmDense(const DenseProduct& p, int64_t first_row, int64_t last_row) {
           if (p.a_inner != 1) {
             o.a = a_rows + (row - from_row);
             o.a_row = 1;
-            o.a_inner = kChunkRows;
+            o.a_inner = kCopiedRows;
           }
           for (int64_t col = from_col; col < to_col; col += kWidth) {
             const bool last = to_col - col < kWidth;
