@@ -90,6 +90,13 @@ struct Kernels {
   // losses[row] = -ln softmax(row)[label].
   void (*softmax)(float* logits, int64_t rows, int64_t classes, const int32_t* labels, float* losses);
 
+  // For distillation (Hinton et al. 2015, section 2), w the weight, T the temperature: each row of logits becomes the
+  // gradient (1-w) (softmax(z) - onehot(label)) + w T (softmax(z/T) - softmax(y/T)) of
+  // losses[row] = -(1-w) ln softmax(z)[label] + w T^2 KL(softmax(y/T) || softmax(z/T)), with z the row of logits and y
+  // the row of teacher, which is overwritten.
+  void (*distill)(float* logits, float* teacher, int64_t rows, int64_t classes, const int32_t* labels, float weight,
+                  float temperature, float* losses);
+
   // For benchmarks, what the machine can do at best. Reads `count` words and returns their disjunction.
   uint64_t (*read_words)(const uint64_t* words, int64_t count);
   // What a product does with a pair of words, xor, popcount and addition, for so many 64-bit words (rounded up to whole

@@ -347,6 +347,33 @@ void Softmax(float* logits, int64_t rows, int64_t classes, const int32_t* labels
   }
 }
 
+void Distill(float* logits, float* teacher, int64_t rows, int64_t classes, const int32_t* labels, float weight,
+             float temperature, float* losses) {
+  const double t = temperature;
+  for (int64_t r = 0; r < rows; ++r) {
+    float* z = logits + r * classes;
+    float* y = teacher + r * classes;
+    const double log_sum = LogSumExp(z, classes);
+    const double right = z[labels[r]];
+    const double max_z = Max(z, classes), max_y = Max(y, classes);
+    double sum_z = 0, sum_y = 0, difference = 0;
+    for (int64_t j = 0; j < classes; ++j) {
+      const double of_z = (z[j] - max_z) / t, of_y = (y[j] - max_y) / t;
+      const double e = std::exp(of_y);
+      sum_z += std::exp(of_z);
+      sum_y += e;
+      if (e > 0) difference += e * (of_y - of_z);
+    }
+    for (int64_t j = 0; j < classes; ++j) {
+      const double apart = std::exp((z[j] - max_z) / t) / sum_z - std::exp((y[j] - max_y) / t) / sum_y;
+      z[j] = static_cast<float>((1 - weight) * std::exp(z[j] - log_sum) + weight * t * apart);
+    }
+    z[labels[r]] -= 1 - weight;
+    const double divergence = difference / sum_y + std::log(sum_z / sum_y);
+    losses[r] = static_cast<float>((1 - weight) * (log_sum - right) + weight * t * t * divergence);
+  }
+}
+
 uint64_t ReadWords(const uint64_t* words, int64_t count) {
   uint64_t all = 0;
   for (int64_t i = 0; i < count; ++i) all |= words[i];
@@ -526,8 +553,9 @@ void GemmDense(const DenseProduct& p, int64_t first_row, int64_t last_row) {
 }  // namespace
 
 const Kernels kScalarKernels = {
-    "scalar",  QuantizeScratch, Quantize,    Dequantize,   Gemm,       GemvFloat,    GemvDense, LstmCell, GruCell,
-    LogSumExp, Softmax,         ReadWords,   CountBits,    GemmMasked, DropoutMasks, Drop,      Add,      Scale,
-    Clip,      SumOfSquares,    LstmForward, LstmBackward, GruForward, GruBackward,  GemmDense};
+    "scalar",    QuantizeScratch, Quantize,   Dequantize,  Gemm,     GemvFloat, GemvDense,
+    LstmCell,    GruCell,         LogSumExp,  Softmax,     Distill,  ReadWords, CountBits,
+    GemmMasked,  DropoutMasks,    Drop,       Add,         Scale,    Clip,      SumOfSquares,
+    LstmForward, LstmBackward,    GruForward, GruBackward, GemmDense};
 
 }  // namespace multibit

@@ -6,8 +6,9 @@ namespace multibit {
 using namespace MULTIBIT_TIER_SPACE;
 
 const Kernels MULTIBIT_KERNELS = {
-    MULTIBIT_TIER, QuantizeScratch, Quantize,    Dequantize,   Gemm,       GemvFloat,    GemvDense, LstmCell, GruCell,
-    LogSumExp,     Softmax,         ReadWords,   CountBits,    GemmMasked, DropoutMasks, Drop,      Add,      Scale,
-    Clip,          SumOfSquares,    LstmForward, LstmBackward, GruForward, GruBackward,  GemmDense};
+    MULTIBIT_TIER, QuantizeScratch, Quantize,   Dequantize,  Gemm,     GemvFloat, GemvDense,
+    LstmCell,      GruCell,         LogSumExp,  Softmax,     Distill,  ReadWords, CountBits,
+    GemmMasked,    DropoutMasks,    Drop,       Add,         Scale,    Clip,      SumOfSquares,
+    LstmForward,   LstmBackward,    GruForward, GruBackward, GemmDense};
 
 }  // namespace multibit

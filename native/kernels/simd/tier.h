@@ -42,6 +42,8 @@ void GruCell(const float* input, const float* recurrent, int64_t hidden, float* 
 // softmax.cpp
 double LogSumExp(const float* logits, int64_t n);
 void Softmax(float* logits, int64_t rows, int64_t classes, const int32_t* labels, float* losses);
+void Distill(float* logits, float* teacher, int64_t rows, int64_t classes, const int32_t* labels, float weight,
+             float temperature, float* losses);
 
 // roofline.cpp
 uint64_t ReadWords(const uint64_t* words, int64_t count);

@@ -1027,6 +1027,10 @@ TEST(Memory, NothingIsTouchedOutside) {
       Tier().log_sum_exp(guarded_x.as<float>(), cols);
       Copy(&labels, std::vector<int32_t>(rows, static_cast<int32_t>(cols - 1)));
       Tier().softmax(guarded_w.as<float>(), rows, cols, labels.as<int32_t>(), losses.as<float>());
+      Guarded teacher(rows * cols * 4, side);
+      Copy(&teacher, GaussianRows(rows * cols, 7));
+      Tier().distill(guarded_w.as<float>(), teacher.as<float>(), rows, cols, labels.as<int32_t>(), 0.5f, 2,
+                     losses.as<float>());
     }
   }
 }
@@ -1181,6 +1185,48 @@ TEST(Softmax, MatchesDouble) {
         }
       }
     }
+  }
+}
+
+TEST(Distillation, MatchesDouble) {
+  for (int64_t classes : {1, 2, 15, 16, 17, 1000, 33278}) {
+    for (float temperature : {0.5f, 1.0f, 4.0f}) {
+      const int64_t rows = 2;
+      const float weight = 0.3f;
+      std::vector<float> z = GaussianRows(rows * classes, classes), y = GaussianRows(rows * classes, classes + 1);
+      for (float& x : y) x *= 5;
+      if (classes > 2) y[1] = -INFINITY;
+      const std::vector<int32_t> labels = {static_cast<int32_t>(classes - 1), 0};
+      std::vector<float> gradient = z, teacher = y, losses(rows);
+      Tier().distill(gradient.data(), teacher.data(), rows, classes, labels.data(), weight, temperature, losses.data());
+      for (int64_t r = 0; r < rows; ++r) {
+        const float* row = z.data() + r * classes;
+        std::vector<float> of_z(row, row + classes), of_y(y.begin() + r * classes, y.begin() + (r + 1) * classes);
+        for (float& x : of_z) x /= temperature;
+        for (float& x : of_y) x /= temperature;
+        const double hard = LogSumExp(row, classes);
+        const double student = LogSumExp(of_z.data(), classes), soft = LogSumExp(of_y.data(), classes);
+        double divergence = 0;
+        for (int64_t j = 0; j < classes; ++j) {
+          const double p = std::exp(of_y[j] - soft), q = std::exp(of_z[j] - student);
+          if (p > 0) divergence += p * (of_y[j] - soft - of_z[j] + student);
+          const double of_label = std::exp(row[j] - hard) - (j == labels[r]);
+          ASSERT_NEAR((1 - weight) * of_label + weight * temperature * (p - q) * -1, gradient[r * classes + j], 4e-6);
+        }
+        const double loss = (1 - weight) * (hard - row[labels[r]]) + weight * temperature * temperature * divergence;
+        ASSERT_NEAR(loss, losses[r], 1e-5 * std::max(1.0, loss));
+      }
+    }
+  }
+}
+
+TEST(Distillation, NanStaysNan) {
+  for (int of_teacher : {0, 1}) {
+    std::vector<float> z(40, 1.0f), y(40, 1.0f), loss(1);
+    (of_teacher ? y : z)[33] = NAN;
+    const int32_t label = 0;
+    Tier().distill(z.data(), y.data(), 1, 40, &label, 0.5f, 2, loss.data());
+    EXPECT_TRUE(std::isnan(loss[0]));
   }
 }
 

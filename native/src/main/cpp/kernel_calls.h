@@ -64,6 +64,13 @@ inline void Softmax(const Kernels* kernels, float* logits, int64_t first_row, in
                    losses ? losses + first_row : nullptr);
 }
 
+// Rows [first_row, last_row).
+inline void Distill(const Kernels* kernels, float* logits, float* teacher, int64_t first_row, int64_t last_row,
+                    int64_t classes, const int32_t* labels, float weight, float temperature, float* losses) {
+  kernels->distill(logits + first_row * classes, teacher + first_row * classes, last_row - first_row, classes,
+                   labels + first_row, weight, temperature, losses + first_row);
+}
+
 inline void MultiplyMasked(const Kernels* kernels, const uint64_t* weight_planes, const float* weight_coefficients,
                            int64_t rows, int64_t first_row, int64_t last_row, int64_t cols, int weight_bits,
                            const uint64_t* activation_planes, const float* activation_coefficients, int activation_bits,
@@ -201,27 +208,39 @@ inline void LstmForwardSteps(const Kernels* kernels, int64_t steps, int64_t batc
   }
 }
 
-// The same with a hidden state that is quantized and multiplied with packed weights; results as Quantize.
-inline int64_t LstmForwardSteps(const Kernels* kernels, int method, int cycles, float scale,
-                                const uint64_t* weight_planes, const float* weight_coefficients, int weight_bits,
-                                uint64_t* planes, float* coefficients, int bits, int64_t steps, int64_t batch,
-                                int64_t first, int64_t last, int64_t units, float* gates, float* hidden, float* cells,
-                                float* cell_tanh) {
+// Quantizes the hidden state before each step, multiplies it with packed weights [cols, units], adds the product to
+// sums [steps * batch, cols], and has the cell compute rows [from, to) of the step. Results as Quantize.
+template <typename Cell>
+int64_t QuantizedSteps(const Kernels* kernels, const Quantizer& quantizer, const uint64_t* weight_planes,
+                       const float* weight_coefficients, int weight_bits, uint64_t* planes, float* coefficients,
+                       int bits, int64_t steps, int64_t batch, int64_t first, int64_t last, int64_t units, int64_t cols,
+                       const float* hidden, float* sums, const Cell& cell) {
   const size_t bytes = kernels->quantize_scratch(units, bits);
   const std::unique_ptr<float[]> scratch(new (std::nothrow) float[bytes / sizeof(float) + 1]);
   if (scratch == nullptr) return -2;
   const int64_t words = (units + 63) / 64;
   for (int64_t t = 0; t < steps; ++t) {
     const int64_t from = t * batch + first, to = t * batch + last;
-    const int64_t bad = kernels->quantize({method, cycles, scale}, hidden, (steps + 1) * batch, units, from, to, bits,
-                                          1, planes, coefficients, scratch.get());
+    const int64_t bad = kernels->quantize(quantizer, hidden, (steps + 1) * batch, units, from, to, bits, 1, planes,
+                                          coefficients, scratch.get());
     if (bad != -1) return bad;
-    kernels->gemm_masked(weight_planes, weight_coefficients, 0, 4 * units, units, weight_bits,
-                         planes + from * words * bits, coefficients + from * bits, bits, nullptr, to - from, nullptr,
-                         gates + from * 4 * units, 4 * units);
-    kernels->lstm_forward(from, to, units, gates, cells, cells + batch * units, cell_tanh, hidden + batch * units);
+    kernels->gemm_masked(weight_planes, weight_coefficients, 0, cols, units, weight_bits, planes + from * words * bits,
+                         coefficients + from * bits, bits, nullptr, to - from, nullptr, sums + from * cols, cols);
+    cell(from, to);
   }
   return -1;
+}
+
+inline int64_t LstmForwardSteps(const Kernels* kernels, int method, int cycles, float scale,
+                                const uint64_t* weight_planes, const float* weight_coefficients, int weight_bits,
+                                uint64_t* planes, float* coefficients, int bits, int64_t steps, int64_t batch,
+                                int64_t first, int64_t last, int64_t units, float* gates, float* hidden, float* cells,
+                                float* cell_tanh) {
+  return QuantizedSteps(
+      kernels, {method, cycles, scale}, weight_planes, weight_coefficients, weight_bits, planes, coefficients, bits,
+      steps, batch, first, last, units, 4 * units, hidden, gates, [&](int64_t from, int64_t to) {
+        kernels->lstm_forward(from, to, units, gates, cells, cells + batch * units, cell_tanh, hidden + batch * units);
+      });
 }
 
 // The gradient, from the last step back to first_step.
@@ -238,6 +257,45 @@ inline void LstmBackwardSteps(const Kernels* kernels, int64_t first_step, int64_
     }
     kernels->lstm_backward(first, last, units, gates + at * 4 * units, cells + at * units, cell_tanh + at * units,
                            of_hidden, cell_gradient, of_gates);
+  }
+}
+
+// Sequences of a GRU, as those of an LSTM. recurrent [steps * batch, 3 units]: the bias, to which products are added.
+inline void GruForwardSteps(const Kernels* kernels, int64_t steps, int64_t batch, int64_t first, int64_t last,
+                            int64_t units, const float* panels, float* gates, float* recurrent, float* hidden) {
+  for (int64_t t = 0; t < steps; ++t) {
+    const int64_t from = t * batch + first, to = t * batch + last;
+    MultiplyPanels(kernels, hidden, units, panels, 3 * units, nullptr, from, to, recurrent);
+    kernels->gru_forward(from, to, units, gates, recurrent, hidden, hidden + batch * units);
+  }
+}
+
+inline int64_t GruForwardSteps(const Kernels* kernels, int method, int cycles, float scale,
+                               const uint64_t* weight_planes, const float* weight_coefficients, int weight_bits,
+                               uint64_t* planes, float* coefficients, int bits, int64_t steps, int64_t batch,
+                               int64_t first, int64_t last, int64_t units, float* gates, float* recurrent,
+                               float* hidden) {
+  return QuantizedSteps(kernels, {method, cycles, scale}, weight_planes, weight_coefficients, weight_bits, planes,
+                        coefficients, bits, steps, batch, first, last, units, 3 * units, hidden, recurrent,
+                        [&](int64_t from, int64_t to) {
+                          kernels->gru_forward(from, to, units, gates, recurrent, hidden, hidden + batch * units);
+                        });
+}
+
+inline void GruBackwardSteps(const Kernels* kernels, int64_t first_step, int64_t steps, int64_t batch, int64_t first,
+                             int64_t last, int64_t units, const float* panels, const float* gates,
+                             const float* recurrent, const float* hidden, float* hidden_gradients,
+                             float* carried_gradient, float* gate_gradients, float* recurrent_gradients) {
+  for (int64_t t = steps - 1; t >= first_step; --t) {
+    const int64_t at = t * batch;
+    float* of_hidden = hidden_gradients + at * units;
+    float* of_recurrent = recurrent_gradients + at * 3 * units;
+    if (t < steps - 1) {
+      MultiplyPanels(kernels, of_recurrent + batch * 3 * units, 3 * units, panels, units, nullptr, first, last,
+                     of_hidden);
+    }
+    kernels->gru_backward(first, last, units, gates + at * 3 * units, recurrent + at * 3 * units, hidden + at * units,
+                          of_hidden, carried_gradient, gate_gradients + at * 3 * units, of_recurrent);
   }
 }
 

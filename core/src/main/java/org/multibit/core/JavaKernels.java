@@ -230,6 +230,57 @@ public class JavaKernels implements Kernels {
   }
 
   @Override
+  public void distill(
+      FloatBuffer logits,
+      FloatBuffer teacher,
+      int classes,
+      IntBuffer labels,
+      float weight,
+      float temperature,
+      FloatBuffer losses) {
+    KernelChecks.distill(logits, teacher, classes, labels, weight, temperature, losses);
+    IntStream.range(0, labels.remaining())
+        .parallel()
+        .forEach(
+            r -> {
+              double[] z = row(logits, r, classes);
+              double[] y = row(teacher, r, classes);
+              int label = labels.get(labels.position() + r);
+              double[] hard = logSoftmax(z, 1);
+              double[] student = logSoftmax(z, temperature);
+              double[] soft = logSoftmax(y, temperature);
+              double divergence = 0;
+              for (int c = 0; c < classes; c++) {
+                double p = Math.exp(soft[c]);
+                // What the teacher rules out counts nothing, whatever the student says.
+                divergence += p == 0 ? 0 : p * (soft[c] - student[c]);
+                double ofLabel = Math.exp(hard[c]) - (c == label ? 1 : 0);
+                double ofTeacher = Math.exp(student[c]) - p;
+                logits.put(
+                    logits.position() + r * classes + c,
+                    (float) ((1 - weight) * ofLabel + weight * temperature * ofTeacher));
+              }
+              double square = (double) temperature * temperature;
+              losses.put(
+                  losses.position() + r,
+                  (float) ((weight - 1) * hard[label] + weight * square * divergence));
+            });
+  }
+
+  private static double[] row(FloatBuffer rows, int row, int cols) {
+    int start = rows.position() + row * cols;
+    return IntStream.range(0, cols).mapToDouble(c -> rows.get(start + c)).toArray();
+  }
+
+  /** ln softmax(z / temperature). */
+  private static double[] logSoftmax(double[] z, double temperature) {
+    double max = Arrays.stream(z).max().orElseThrow() / temperature;
+    double sum = Arrays.stream(z).map(x -> Math.exp(x / temperature - max)).sum();
+    double logSum = max + Math.log(sum);
+    return Arrays.stream(z).map(x -> x / temperature - logSum).toArray();
+  }
+
+  @Override
   public void softmax(FloatBuffer logits, int rows, int classes) {
     KernelChecks.softmax(logits, rows, classes);
     IntStream.range(0, rows)

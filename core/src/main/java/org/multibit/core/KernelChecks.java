@@ -52,6 +52,23 @@ public final class KernelChecks {
     }
   }
 
+  public static void distill(
+      FloatBuffer logits,
+      FloatBuffer teacher,
+      int classes,
+      IntBuffer labels,
+      float weight,
+      float temperature,
+      FloatBuffer losses) {
+    softmaxCrossEntropy(logits, classes, labels, losses);
+    size("The teacher's logits", teacher, labels.remaining(), classes);
+    if (!(weight >= 0 && weight <= 1) || !(temperature > 0 && temperature < Float.MAX_VALUE)) {
+      throw new IllegalArgumentException(
+          "Distillation takes a weight from 0 to 1 and a temperature above 0, not %s and %s"
+              .formatted(weight, temperature));
+    }
+  }
+
   public static void softmax(FloatBuffer logits, int rows, int classes) {
     size("The logits", logits, rows, classes);
   }
@@ -167,36 +184,50 @@ public final class KernelChecks {
       FloatBuffer hidden,
       FloatBuffer cells,
       FloatBuffer cellTanh) {
-    int rows = stepRows(batch, units, gates);
+    int rows = stepRows(batch, units, 4, gates);
     size("The hidden states", hidden, rows + batch, units);
     size("The cells", cells, rows + batch, units);
     size("The cells' tanh", cellTanh, rows, units);
     return rows / batch;
   }
 
-  private static int stepRows(int batch, int units, FloatBuffer gates) {
+  /** Returns the number of time steps: of {@code gates}, [steps * batch, 3 units]. */
+  public static int gruSteps(
+      int batch, int units, FloatBuffer gates, FloatBuffer recurrent, FloatBuffer hidden) {
+    int rows = stepRows(batch, units, 3, gates);
+    size("The recurrent sums", recurrent, rows, 3 * units);
+    size("The hidden states", hidden, rows + batch, units);
+    return rows / batch;
+  }
+
+  private static int stepRows(int batch, int units, int gatesPerUnit, FloatBuffer gates) {
     if (batch < 1 || units < 1) {
       throw new IllegalArgumentException(
-          "An LSTM has at least one unit and a batch of one, not %d and %d"
-              .formatted(units, batch));
+          "A cell has at least one unit and a batch of one, not %d and %d".formatted(units, batch));
     }
-    int rows = gates.remaining() / Math.multiplyExact(4, units);
-    size("The gates", gates, rows / batch * batch, Math.multiplyExact(4, units));
+    int cols = Math.multiplyExact(gatesPerUnit, units);
+    int rows = gates.remaining() / cols;
+    size("The gates", gates, rows / batch * batch, cols);
     return rows;
   }
 
-  public static void lstmPanels(FloatBuffer panels, int inner, int cols) {
+  public static void stepPanels(FloatBuffer panels, int inner, int cols) {
     size("The panels", panels, Kernels.panelFloats(inner, cols), 1);
   }
 
-  public static void lstmCodes(
-      Quantizer quantizer, MultibitMatrix weights, MultibitMatrix codes, int batch, int steps) {
+  public static void stepCodes(
+      Quantizer quantizer,
+      int gatesPerUnit,
+      MultibitMatrix weights,
+      MultibitMatrix codes,
+      int batch,
+      int steps) {
     int units = codes.cols();
     quantizer.checkBits(codes.bits());
     if (codes.lanes() != MultibitMatrix.ACTIVATION_LANES
         || codes.rows() != steps * batch
         || weights.lanes() != MultibitMatrix.WEIGHT_LANES
-        || weights.rows() != 4 * units
+        || weights.rows() != gatesPerUnit * units
         || weights.cols() != units) {
       throw new IllegalArgumentException(
           "Weights [%d, %d] and codes [%d, %d] of %d bits do not fit %d steps of a batch of %d"
@@ -216,17 +247,42 @@ public final class KernelChecks {
       FloatBuffer hiddenGradients,
       FloatBuffer cellGradient,
       FloatBuffer gateGradients) {
-    int rows = stepRows(batch, units, gates);
+    int rows = stepRows(batch, units, 4, gates);
     size("The cells", cells, rows + batch, units);
     size("The cells' tanh", cellTanh, rows, units);
     size("The hidden states' gradients", hiddenGradients, rows, units);
     size("The cell's gradient", cellGradient, batch, units);
-    size("The gates' gradients", gateGradients, rows, Math.multiplyExact(4, units));
-    if (first < 0 || first > rows / batch) {
-      throw new IllegalArgumentException(
-          "Step %d is none of a sequence of %d".formatted(first, rows / batch));
-    }
+    size("The gates' gradients", gateGradients, rows, 4 * units);
+    firstStep(first, rows / batch);
     return rows / batch;
+  }
+
+  /** Returns the number of time steps. */
+  public static int gruBackwardSteps(
+      int first,
+      int batch,
+      int units,
+      FloatBuffer gates,
+      FloatBuffer recurrent,
+      FloatBuffer hidden,
+      FloatBuffer hiddenGradients,
+      FloatBuffer carriedGradient,
+      FloatBuffer gateGradients,
+      FloatBuffer recurrentGradients) {
+    int steps = gruSteps(batch, units, gates, recurrent, hidden);
+    size("The hidden states' gradients", hiddenGradients, steps * batch, units);
+    size("The carried gradient", carriedGradient, batch, units);
+    size("The gates' gradients", gateGradients, steps * batch, 3 * units);
+    size("The recurrent sums' gradients", recurrentGradients, steps * batch, 3 * units);
+    firstStep(first, steps);
+    return steps;
+  }
+
+  private static void firstStep(int first, int steps) {
+    if (first < 0 || first > steps) {
+      throw new IllegalArgumentException(
+          "Step %d is none of a sequence of %d".formatted(first, steps));
+    }
   }
 
   /** Returns the number of rows of a step: of {@code states}, [B, units]. */

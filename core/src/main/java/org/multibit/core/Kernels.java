@@ -89,6 +89,29 @@ public interface Kernels {
    */
   void softmaxCrossEntropy(FloatBuffer logits, int classes, IntBuffer labels, FloatBuffer losses);
 
+  /**
+   * Distillation: cross-entropy against one label and, by a weight w and at a temperature T,
+   * against what a teacher says (Hinton et al. 2015, section 2). The gradient takes the logits'
+   * place.
+   *
+   * @param logits z, {@code labels.remaining()} x {@code classes}, row-major; replaced by {@code
+   *     (1-w) (softmax(z) - onehot(label)) + w T (softmax(z/T) - softmax(y/T))}
+   * @param teacher y, the teacher's logits, of the same shape; overwritten
+   * @param labels as for {@link #softmaxCrossEntropy}
+   * @param weight w, from 0 to 1
+   * @param temperature T, above 0
+   * @param losses receives {@code -(1-w) ln softmax(z)[label] + w T^2 KL(softmax(y/T) ||
+   *     softmax(z/T))} per row
+   */
+  void distill(
+      FloatBuffer logits,
+      FloatBuffer teacher,
+      int classes,
+      IntBuffer labels,
+      float weight,
+      float temperature,
+      FloatBuffer losses);
+
   /** Replaces each row of {@code rows} x {@code classes} logits by its softmax. */
   void softmax(FloatBuffer logits, int rows, int classes);
 
@@ -382,5 +405,79 @@ public interface Kernels {
         hiddenGradients,
         cellGradient,
         gateGradients);
+  }
+
+  // The same of a GRU; matrices of gates are [steps * batch, 3 units].
+
+  /**
+   * Adds the recurrent product to the recurrent sums of each step and computes it ({@link
+   * #gruForward}).
+   *
+   * @param panels of the recurrent weights [units, 3 units]
+   * @param gates the sums of the input's product
+   * @param recurrent the recurrent bias in each row; becomes the recurrent sums
+   * @param hidden [(steps + 1) * batch, units]
+   */
+  default void gruForwardSteps(
+      FloatBuffer panels,
+      int batch,
+      int units,
+      FloatBuffer gates,
+      FloatBuffer recurrent,
+      FloatBuffer hidden) {
+    GruSteps.forward(this, panels, batch, units, gates, recurrent, hidden);
+  }
+
+  /**
+   * The same with quantized weights and a hidden state that is quantized before each step.
+   *
+   * @param weights [3 units, units]
+   * @param codes [steps * batch, units], receives the quantized hidden states
+   * @throws IllegalArgumentException if a hidden state is NaN or infinite
+   */
+  default void gruForwardSteps(
+      Quantizer quantizer,
+      MultibitMatrix weights,
+      MultibitMatrix codes,
+      int batch,
+      FloatBuffer gates,
+      FloatBuffer recurrent,
+      FloatBuffer hidden) {
+    GruSteps.forward(this, quantizer, weights, codes, batch, gates, recurrent, hidden);
+  }
+
+  /**
+   * The gradient of a sequence ({@link #gruBackward}), from its last step back.
+   *
+   * @param panels of the recurrent weights, transposed: [3 units, units]
+   * @param first step that gradients flow back to; the gradients before it are left alone
+   * @param hiddenGradients [steps * batch, units], from above; what flows back by products is added
+   * @param carriedGradient [batch, units], as for {@link #gruBackward}
+   */
+  default void gruBackwardSteps(
+      FloatBuffer panels,
+      int first,
+      int batch,
+      int units,
+      FloatBuffer gates,
+      FloatBuffer recurrent,
+      FloatBuffer hidden,
+      FloatBuffer hiddenGradients,
+      FloatBuffer carriedGradient,
+      FloatBuffer gateGradients,
+      FloatBuffer recurrentGradients) {
+    GruSteps.backward(
+        this,
+        panels,
+        first,
+        batch,
+        units,
+        gates,
+        recurrent,
+        hidden,
+        hiddenGradients,
+        carriedGradient,
+        gateGradients,
+        recurrentGradients);
   }
 }

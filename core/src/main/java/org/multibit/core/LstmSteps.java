@@ -44,7 +44,7 @@ public final class LstmSteps {
       FloatBuffer cellTanh) {
     int units = codes.cols();
     int steps = KernelChecks.lstmSteps(batch, units, gates, hidden, cells, cellTanh);
-    KernelChecks.lstmCodes(quantizer, weights, codes, batch, steps);
+    KernelChecks.stepCodes(quantizer, 4, weights, codes, batch, steps);
     int size = batch * units;
     for (int t = 0; t < steps; t++) {
       FloatBuffer sums = step(gates, t, 4 * size);

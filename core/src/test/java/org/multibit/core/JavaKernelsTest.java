@@ -250,6 +250,70 @@ class JavaKernelsTest {
     }
   }
 
+  /** The loss by its definition, and the gradient by finite differences of it. */
+  @ParameterizedTest
+  @CsvSource({"0, 1", "1, 1", "0.3, 4", "0.7, 0.5"})
+  void distillationEqualsItsDefinition(float weight, float temperature) {
+    int classes = 9;
+    int rows = 4;
+    Random random = new Random(5);
+    double[][] student = new double[rows][classes];
+    double[][] teacher = new double[rows][classes];
+    int[] labels = new int[rows];
+    FloatBuffer gradient = Row.floats(rows * classes);
+    FloatBuffer soft = Row.floats(rows * classes);
+    for (int r = 0; r < rows; r++) {
+      labels[r] = random.nextInt(classes);
+      for (int c = 0; c < classes; c++) {
+        gradient.put(r * classes + c, (float) random.nextGaussian());
+        soft.put(r * classes + c, 2 * (float) random.nextGaussian());
+        student[r][c] = gradient.get(r * classes + c);
+        teacher[r][c] = soft.get(r * classes + c);
+      }
+    }
+    FloatBuffer losses = Row.floats(rows);
+    KERNELS.distill(gradient, soft, classes, Row.direct(labels), weight, temperature, losses);
+    for (int r = 0; r < rows; r++) {
+      double loss = distillationLoss(student[r], teacher[r], labels[r], weight, temperature);
+      assertEquals(loss, losses.get(r), 1e-5);
+      for (int c = 0; c < classes; c++) {
+        double x = student[r][c];
+        student[r][c] = x + 1e-5;
+        double above = distillationLoss(student[r], teacher[r], labels[r], weight, temperature);
+        student[r][c] = x - 1e-5;
+        double below = distillationLoss(student[r], teacher[r], labels[r], weight, temperature);
+        student[r][c] = x;
+        assertEquals((above - below) / 2e-5, gradient.get(r * classes + c), 1e-6);
+      }
+    }
+    assertRefused("weight", () -> distill(-0.1f, 1));
+    assertRefused("weight", () -> distill(Float.NaN, 1));
+    assertRefused("temperature", () -> distill(0.5f, 0));
+    assertRefused("temperature", () -> distill(0.5f, Float.POSITIVE_INFINITY));
+  }
+
+  private static void distill(float weight, float temperature) {
+    KERNELS.distill(
+        Row.floats(4), Row.floats(4), 2, Row.direct(0, 1), weight, temperature, Row.floats(2));
+  }
+
+  private static double distillationLoss(
+      double[] student, double[] teacher, int label, double weight, double temperature) {
+    double[] q = probabilities(student, temperature);
+    double[] p = probabilities(teacher, temperature);
+    double divergence = 0;
+    for (int c = 0; c < p.length; c++) {
+      divergence += p[c] * Math.log(p[c] / q[c]);
+    }
+    return -(1 - weight) * Math.log(probabilities(student, 1)[label])
+        + weight * temperature * temperature * divergence;
+  }
+
+  private static double[] probabilities(double[] logits, double temperature) {
+    double sum = Arrays.stream(logits).map(x -> Math.exp(x / temperature)).sum();
+    return Arrays.stream(logits).map(x -> Math.exp(x / temperature) / sum).toArray();
+  }
+
   /** Each buffer is used from its position on, and its position stays. */
   @Test
   void buffersAreUsedFromTheirPositionOn() {

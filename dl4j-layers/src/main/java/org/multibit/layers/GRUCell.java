@@ -2,6 +2,8 @@ package org.multibit.layers;
 
 import java.util.List;
 import org.multibit.core.Kernels;
+import org.multibit.core.MultibitMatrix;
+import org.multibit.core.Quantizer;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.api.ops.impl.transforms.strict.Sigmoid;
@@ -51,6 +53,56 @@ final class GRUCell extends RecurrentCell {
   void startBackward(long time, long batch) {
     super.startBackward(time, batch);
     recurrentGradients.resize(type, time, batch, 3, units);
+  }
+
+  @Override
+  void forward(PanelProduct product, int time) {
+    if (product.panels() == null) {
+      super.forward(product, time);
+      return;
+    }
+    Kernels.get()
+        .gruForwardSteps(
+            product.panels(),
+            batch,
+            units,
+            gates.floats(),
+            recurrentSums.floats(),
+            hidden.floats());
+  }
+
+  @Override
+  void forward(Quantizer quantizer, MultibitMatrix weights, MultibitMatrix codes) {
+    Kernels.get()
+        .gruForwardSteps(
+            quantizer,
+            weights,
+            codes,
+            batch,
+            gates.floats(),
+            recurrentSums.floats(),
+            hidden.floats());
+  }
+
+  @Override
+  void backward(PanelProduct product, int first, int time) {
+    if (product.panels() == null) {
+      super.backward(product, first, time);
+      return;
+    }
+    Kernels.get()
+        .gruBackwardSteps(
+            product.panels(),
+            first,
+            batch,
+            units,
+            gates.floats(),
+            recurrentSums.floats(),
+            hidden.floats(),
+            hiddenGradients.floats(),
+            carriedGradient.floats(),
+            gateGradients.floats(),
+            recurrentGradients.floats());
   }
 
   @Override

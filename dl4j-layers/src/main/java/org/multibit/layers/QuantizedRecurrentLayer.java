@@ -95,6 +95,26 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
     if (!layerConf().isStateful()) {
       throw new IllegalStateException(layerId() + " is not stateful: it carries no state");
     }
+    carried = copies(states);
+  }
+
+  /** What the next {@code rnnTimeStep} starts from, as {@link #getCarriedState}. */
+  INDArray[] timeStepState() {
+    return kept(stateMap);
+  }
+
+  /**
+   * @param states as {@link #setCarriedState} takes them; null = zeros
+   */
+  void setTimeStepState(INDArray[] states) {
+    stateMap.clear();
+    if (states != null) {
+      keep(copies(states), stateMap);
+    }
+  }
+
+  /** Copies of states of this layer's shape. */
+  private INDArray[] copies(INDArray[] states) {
     int count = cell.states().size();
     boolean fit = states.length == count;
     for (INDArray state : states) {
@@ -110,10 +130,9 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
                   layerConf().getNOut(),
                   Arrays.stream(states).map(s -> Arrays.toString(s.shape())).toList()));
     }
-    carried =
-        Arrays.stream(states)
-            .map(state -> detachedCopy(state.castTo(dataType)))
-            .toArray(INDArray[]::new);
+    return Arrays.stream(states)
+        .map(state -> detachedCopy(state.castTo(dataType)))
+        .toArray(INDArray[]::new);
   }
 
   /** The next {@code fit} starts from zeros. */
@@ -130,7 +149,7 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
   public INDArray rnnTimeStep(INDArray input, LayerWorkspaceMgr workspaceMgr) {
     setInput(input, workspaceMgr);
     INDArray out = forward(false, kept(stateMap), workspaceMgr);
-    keepLast(stateMap);
+    keep(tape.last, stateMap);
     return out;
   }
 
@@ -141,7 +160,7 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
     setInput(input, workspaceMgr);
     INDArray out = forward(training, kept(tBpttStateMap), workspaceMgr);
     if (storeLastForTBPTT) {
-      keepLast(tBpttStateMap);
+      keep(tape.last, tBpttStateMap);
     }
     return out;
   }
@@ -154,9 +173,9 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
     }
   }
 
-  private void keepLast(Map<String, INDArray> states) {
-    for (int i = 0; i < tape.last.length; i++) {
-      states.put(STATES[i], tape.last[i]);
+  private static void keep(INDArray[] states, Map<String, INDArray> in) {
+    for (int i = 0; i < states.length; i++) {
+      in.put(STATES[i], states[i]);
     }
   }
 
@@ -415,7 +434,7 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
     if (!tapeIsOfThisInput()) {
       forward(true, kept(stateMap), workspaceMgr);
     }
-    keepLast(tBpttStateMap);
+    keep(tape.last, tBpttStateMap);
     return backward(epsilon, (int) Math.max(0, input.size(2) - tbpttBackLength), workspaceMgr);
   }
 

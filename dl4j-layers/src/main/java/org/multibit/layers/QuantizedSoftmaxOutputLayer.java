@@ -34,10 +34,19 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
   /** Rows of logits that are computed at a time, so that their memory is bounded. */
   private static final long ROWS = 1024;
 
+  /**
+   * Rows of a teacher's logits that are computed at a time: enough for the threads to read its
+   * weights seldom, and few enough to leave the memory to the student.
+   */
+  private static final int TEACHER_ROWS = 256;
+
   private final Scratch logits = new Scratch();
   private final Scratch sums = new Scratch();
+  private final Scratch teacherRows = new Scratch();
+  private final Scratch teacherLogits = new Scratch();
   private final DenseProduct product = new DenseProduct();
 
+  private Distillation distillation;
   private Losses ofBackwardPass;
 
   /**
@@ -50,6 +59,11 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
 
   public QuantizedSoftmaxOutputLayer(NeuralNetConfiguration conf, DataType dataType) {
     super(conf, dataType);
+  }
+
+  /** What training learns from besides the labels; null = nothing. */
+  void setDistillation(Distillation distillation) {
+    this.distillation = distillation;
   }
 
   /** Rows are time-major, [T*B, .]. */
@@ -94,7 +108,8 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
       INDArray epsilon, LayerWorkspaceMgr workspaceMgr) {
     assertInputSet(true);
     DenseProduct.Operands operands = operands(true, workspaceMgr);
-    int[] classes = classes();
+    int[] classes = classes(true);
+    INDArray teacher = teacher(true);
     INDArray mask = mask();
     double[] perToken = new double[classes.length];
     INDArray dW = gradientViews.get(W);
@@ -107,20 +122,13 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
       long to = Math.min(classes.length, from + ROWS);
       boolean first = from == 0;
       INDArray delta = logits.get(dataType, to - from, layerConf().getNOut());
-      crossEntropy(operands, delta, classes, (int) from, perToken);
+      crossEntropy(operands, teacher, delta, classes, (int) from, perToken);
       if (mask != null) {
-        delta.muliColumnVector(mask.get(NDArrayIndex.interval(from, to), NDArrayIndex.all()));
+        delta.muliColumnVector(rows(mask, from, to));
       }
       TimeMajor.multiply(
           delta, true, operands.x(from, to), false, dW.transpose(), scale, first ? 0 : 1);
-      TimeMajor.multiply(
-          delta,
-          false,
-          operands.w(),
-          false,
-          dx.get(NDArrayIndex.interval(from, to), NDArrayIndex.all()),
-          scale,
-          0);
+      TimeMajor.multiply(delta, false, operands.w(), false, rows(dx, from, to), scale, 0);
       if (db != null) {
         INDArray sum = first ? db : sums.get(dataType, db.shape());
         TimeMajor.sumRows(delta, sum);
@@ -148,19 +156,27 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
 
   /**
    * Losses of some rows, -ln softmax(x W + b)[class], and their gradient, softmax(x W + b) -
-   * onehot(class).
+   * onehot(class); with a teacher those of {@link Distillation}.
    *
+   * @param teacher the teacher's hidden states, [T*B, H]; null = none
    * @param logits receives the gradient; its rows are those of x from {@code from} on
    * @param perToken receives the losses from {@code from} on, where the rows' classes start too
    */
   private void crossEntropy(
-      DenseProduct.Operands operands, INDArray logits, int[] classes, int from, double[] perToken) {
+      DenseProduct.Operands operands,
+      INDArray teacher,
+      INDArray logits,
+      int[] classes,
+      int from,
+      double[] perToken) {
     int count = (int) logits.size(0);
     if (dataType == DataType.FLOAT) {
       IntBuffer labels = direct(count * Integer.BYTES).asIntBuffer();
       labels.put(classes, from, count).flip();
       FloatBuffer losses = direct(count * Float.BYTES).asFloatBuffer();
-      if (operands.packed() != null) {
+      if (teacher != null) {
+        distill(operands, teacher, logits, from, labels, losses);
+      } else if (operands.packed() != null) {
         Kernels.get()
             .softmaxCrossEntropy(
                 operands.packed(),
@@ -183,15 +199,71 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
       return;
     }
     operands.product(from, from + count, logits);
-    logits.subiColumnVector(logits.max(true, 1));
-    logits.subiColumnVector(Transforms.log(Transforms.exp(logits, true).sum(true, 1)));
+    INDArray student = null;
+    INDArray soft = null;
+    if (teacher != null) {
+      student = logits.div(distillation.temperature());
+      soft = teacherLogits.get(dataType, logits.shape());
+      distillation.logits(rows(teacher, from, from + count), soft);
+      logSoftmax(soft.divi(distillation.temperature()));
+      logSoftmax(student);
+    }
+    logSoftmax(logits);
+    double hard = teacher == null ? 1 : 1 - distillation.weight();
     for (int i = 0; i < count; i++) {
-      perToken[from + i] = -logits.getDouble(i, classes[from + i]);
+      perToken[from + i] = -hard * logits.getDouble(i, classes[from + i]);
     }
     Transforms.exp(logits, false);
     for (int i = 0; i < count; i++) {
       logits.putScalar(i, classes[from + i], logits.getDouble(i, classes[from + i]) - 1);
     }
+    if (teacher != null) {
+      double weight = distillation.weight() * distillation.temperature();
+      INDArray p = Transforms.exp(soft, true);
+      INDArray divergence = soft.subi(student).muli(p).sum(1);
+      for (int i = 0; i < count; i++) {
+        perToken[from + i] += weight * distillation.temperature() * divergence.getDouble(i);
+      }
+      logits.muli(hard).addi(Transforms.exp(student, false).subi(p).muli(weight));
+    }
+  }
+
+  private static void logSoftmax(INDArray rows) {
+    rows.subiColumnVector(rows.max(true, 1));
+    rows.subiColumnVector(Transforms.log(Transforms.exp(rows, true).sum(true, 1)));
+  }
+
+  /** The same in FLOAT, some rows at a time. */
+  private void distill(
+      DenseProduct.Operands operands,
+      INDArray teacher,
+      INDArray logits,
+      int from,
+      IntBuffer labels,
+      FloatBuffer losses) {
+    int count = (int) logits.size(0);
+    int classes = (int) logits.size(1);
+    for (int at = 0; at < count; at += TEACHER_ROWS) {
+      int to = Math.min(count, at + TEACHER_ROWS);
+      INDArray student = rows(logits, at, to);
+      INDArray soft = teacherLogits.get(dataType, to - at, classes);
+      operands.product(from + at, from + to, student);
+      distillation.logits(rows(teacher, from + at, from + to), soft);
+      Kernels.get()
+          .distill(
+              FloatRows.of(student),
+              FloatRows.of(soft),
+              classes,
+              labels.slice(at, to - at),
+              (float) distillation.weight(),
+              (float) distillation.temperature(),
+              losses.slice(at, to - at));
+      Reference.reachabilityFence(soft);
+    }
+  }
+
+  private static INDArray rows(INDArray matrix, long from, long to) {
+    return matrix.get(NDArrayIndex.interval(from, to), NDArrayIndex.all());
   }
 
   private static ByteBuffer direct(int bytes) {
@@ -210,22 +282,43 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
     return ClassIds.mask(maskArray, input.size(0), input.size(2), dataType, layerId());
   }
 
-  /** The labels, time-major. */
-  private int[] classes() {
-    if (labels == null
-        || labels.rank() != 3
-        || labels.size(0) != input.size(0)
-        || labels.size(1) != 1
-        || labels.size(2) != input.size(2)) {
+  /** The labels, time-major; a teacher's hidden states may be below them. */
+  private int[] classes(boolean training) {
+    boolean fits = labels != null && labels.rank() == 3;
+    fits = fits && labels.size(0) == input.size(0) && labels.size(2) == input.size(2);
+    long rows = distillation == null ? 1 : 1 + distillation.hiddenSize();
+    fits = fits && (labels.size(1) == rows || labels.size(1) == 1 && !training);
+    if (!fits) {
       throw new IllegalArgumentException(
-          "%s takes labels [%d, 1, %d] of class ids, got %s"
+          "%s takes labels [%d, %d, %d] of class ids%s, got %s"
               .formatted(
                   layerId(),
                   input.size(0),
+                  rows,
                   input.size(2),
+                  distillation == null
+                      ? ""
+                      : " and the teacher's hidden states (its Distillation is to be the data's pre-processor)",
                   labels == null ? "none" : Arrays.toString(labels.shape())));
     }
-    return ClassIds.timeMajor(labels, layerConf().getNOut(), mask(), layerId() + " got label");
+    return ClassIds.timeMajor(
+        labels.get(NDArrayIndex.all(), NDArrayIndex.interval(0, 1), NDArrayIndex.all()),
+        layerConf().getNOut(),
+        mask(),
+        layerId() + " got label");
+  }
+
+  /** The teacher's hidden states, time-major [T*B, H]; null = none to learn from. */
+  private INDArray teacher(boolean training) {
+    if (distillation == null || !training) {
+      return null;
+    }
+    long size = distillation.hiddenSize();
+    INDArray hidden =
+        labels.get(NDArrayIndex.all(), NDArrayIndex.interval(1, 1 + size), NDArrayIndex.all());
+    INDArray into = teacherRows.get(dataType, labels.size(2) * labels.size(0), size);
+    into.reshape('c', labels.size(2), labels.size(0), size).assign(hidden.permute(2, 0, 1));
+    return into;
   }
 
   /**
@@ -243,12 +336,13 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
       return known.perToken;
     }
     DenseProduct.Operands operands = operands(training, workspaceMgr);
-    int[] classes = classes();
+    int[] classes = classes(training);
+    INDArray teacher = teacher(training);
     double[] perToken = new double[classes.length];
     for (long from = 0; from < classes.length; from += ROWS) {
       long to = Math.min(classes.length, from + ROWS);
       INDArray part = logits.get(dataType, to - from, layerConf().getNOut());
-      crossEntropy(operands, part, classes, (int) from, perToken);
+      crossEntropy(operands, teacher, part, classes, (int) from, perToken);
     }
     return masked(perToken, mask());
   }

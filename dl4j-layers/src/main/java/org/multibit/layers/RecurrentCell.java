@@ -1,15 +1,15 @@
 package org.multibit.layers;
 
 import java.util.List;
-import org.multibit.core.Kernels;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantizer;
 import org.nd4j.linalg.api.buffer.DataType;
 
 /**
  * The element-wise arithmetic of a recurrent cell's time steps, and what a forward pass keeps for
- * its gradient. In FLOAT a step is one call of {@link Kernels}; in DOUBLE (gradient checks) it is
- * ND4J operations. G gates have H units each.
+ * its gradient. In FLOAT a sequence, or a step where BLAS multiplies, is one call of {@link
+ * org.multibit.core.Kernels}; in DOUBLE (gradient checks) steps are ND4J operations. G gates have H
+ * units each.
  */
 abstract class RecurrentCell {
   /** The sums of the input's product, then the gates, [T*B, G H]. */
@@ -81,14 +81,7 @@ abstract class RecurrentCell {
    *
    * @param codes [T*B, H], receives the quantized hidden states
    */
-  void forward(Quantizer quantizer, MultibitMatrix weights, MultibitMatrix codes) {
-    for (int t = 0; t < codes.rows() / batch; t++) {
-      MultibitMatrix step = codes.rows(t * batch, (t + 1) * batch);
-      Kernels.get().quantize(quantizer, hidden.floats(t), step);
-      Kernels.get().multiply(weights, step, null, null, recurrentSums().floats(t));
-      forward(t);
-    }
-  }
+  abstract void forward(Quantizer quantizer, MultibitMatrix weights, MultibitMatrix codes);
 
   /**
    * The gradients of all steps, from the last back to {@code first}.

@@ -88,4 +88,32 @@ class GradientCheckTest {
                 // Asked for with dropout; ours depends on seed and iteration alone.
                 .callEachIter(n -> {})));
   }
+
+  @ParameterizedTest
+  @CsvSource({"0.5, 2, false", "1, 1, false", "0.3, 0.5, true"})
+  void finiteDifferencesOfDistillation(double weight, double temperature, boolean masked) {
+    MultiLayerNetwork student = DistillationTest.network(DataType.DOUBLE, 3, Networks.ours(1));
+    Distillation distillation =
+        new Distillation(
+            DistillationTest.network(DataType.DOUBLE, 17, Networks.ours(Cell.GRU, 2)),
+            weight,
+            temperature);
+    distillation.applyTo(student);
+    DataSet data = Networks.data(DataType.DOUBLE, 2, B, T);
+    distillation.preProcess(data);
+    INDArray mask = masked ? Nd4j.ones(DataType.DOUBLE, B, T).putScalar(1, 2, 0) : null;
+    assertTrue(
+        GradientCheckUtil.checkGradients(
+            new GradientCheckUtil.MLNConfig()
+                .net(student)
+                .epsilon(1e-6)
+                .maxRelError(1e-5)
+                .minAbsoluteError(1e-8)
+                .subset(true)
+                .maxPerParam(25)
+                .print(GradientCheckUtil.PrintMode.FAILURES_ONLY)
+                .input(data.getFeatures())
+                .labels(data.getLabels())
+                .labelMask(mask)));
+  }
 }

@@ -14,6 +14,7 @@ import org.deeplearning4j.nn.conf.inputs.InputType;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.multibit.core.GruSteps;
 import org.multibit.core.JavaKernels;
 import org.multibit.core.KernelsInUse;
 import org.multibit.core.LstmSteps;
@@ -76,6 +77,18 @@ class TrainingStepTest {
         FloatBuffer cells,
         FloatBuffer cellTanh) {
       LstmSteps.forward(this, quantizer, weights, codes, batch, gates, hidden, cells, cellTanh);
+    }
+
+    @Override
+    public void gruForwardSteps(
+        Quantizer quantizer,
+        MultibitMatrix weights,
+        MultibitMatrix codes,
+        int batch,
+        FloatBuffer gates,
+        FloatBuffer recurrent,
+        FloatBuffer hidden) {
+      GruSteps.forward(this, quantizer, weights, codes, batch, gates, recurrent, hidden);
     }
 
     @Override

@@ -236,6 +236,19 @@ final class Bindings {
       @Cast("const int32_t*") IntPointer labels,
       FloatPointer losses);
 
+  @Name("multibit::Distill")
+  static native void distill(
+      @Cast("const multibit::Kernels*") long kernels,
+      FloatPointer logits,
+      FloatPointer teacher,
+      @Cast("int64_t") long firstRow,
+      @Cast("int64_t") long lastRow,
+      @Cast("int64_t") long classes,
+      @Cast("const int32_t*") IntPointer labels,
+      float weight,
+      float temperature,
+      FloatPointer losses);
+
   @Name("multibit::ReadWords")
   static native @Cast("uint64_t") long readWords(
       @Cast("const multibit::Kernels*") long kernels,
@@ -496,6 +509,58 @@ final class Bindings {
       FloatPointer hiddenGradients,
       FloatPointer cellGradient,
       FloatPointer gateGradients);
+
+  @Name("multibit::GruForwardSteps")
+  static native void gruForwardSteps(
+      @Cast("const multibit::Kernels*") long kernels,
+      @Cast("int64_t") long steps,
+      @Cast("int64_t") long batch,
+      @Cast("int64_t") long first,
+      @Cast("int64_t") long last,
+      @Cast("int64_t") long units,
+      @Cast("const float*") FloatPointer panels,
+      FloatPointer gates,
+      FloatPointer recurrent,
+      FloatPointer hidden);
+
+  @Name("multibit::GruForwardSteps")
+  static native @Cast("int64_t") long gruForwardSteps(
+      @Cast("const multibit::Kernels*") long kernels,
+      int method,
+      int cycles,
+      float scale,
+      @Cast("const uint64_t*") LongPointer weightPlanes,
+      @Cast("const float*") FloatPointer weightCoefficients,
+      int weightBits,
+      @Cast("uint64_t*") LongPointer planes,
+      FloatPointer coefficients,
+      int bits,
+      @Cast("int64_t") long steps,
+      @Cast("int64_t") long batch,
+      @Cast("int64_t") long first,
+      @Cast("int64_t") long last,
+      @Cast("int64_t") long units,
+      FloatPointer gates,
+      FloatPointer recurrent,
+      FloatPointer hidden);
+
+  @Name("multibit::GruBackwardSteps")
+  static native void gruBackwardSteps(
+      @Cast("const multibit::Kernels*") long kernels,
+      @Cast("int64_t") long firstStep,
+      @Cast("int64_t") long steps,
+      @Cast("int64_t") long batch,
+      @Cast("int64_t") long first,
+      @Cast("int64_t") long last,
+      @Cast("int64_t") long units,
+      @Cast("const float*") FloatPointer panels,
+      @Cast("const float*") FloatPointer gates,
+      @Cast("const float*") FloatPointer recurrent,
+      @Cast("const float*") FloatPointer hidden,
+      FloatPointer hiddenGradients,
+      FloatPointer carriedGradient,
+      FloatPointer gateGradients,
+      FloatPointer recurrentGradients);
 
   @Name("multibit::CallForText")
   static native @Cast("const char*") BytePointer callForText(@Cast("const void*") Pointer function);

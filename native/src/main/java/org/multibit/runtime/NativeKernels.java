@@ -20,6 +20,7 @@ import org.bytedeco.javacpp.Pointer;
 import org.multibit.core.Alternating;
 import org.multibit.core.Balanced;
 import org.multibit.core.Greedy;
+import org.multibit.core.GruSteps;
 import org.multibit.core.JavaKernels;
 import org.multibit.core.KernelChecks;
 import org.multibit.core.Kernels;
@@ -108,6 +109,14 @@ public class NativeKernels implements Kernels {
     return -1;
   }
 
+  private static int cycles(Quantizer quantizer) {
+    return quantizer instanceof Alternating a ? a.cycles() : 0;
+  }
+
+  private static float scale(Quantizer quantizer) {
+    return quantizer instanceof Alternating a ? a.scale() : 1;
+  }
+
   @Override
   public void quantize(Quantizer quantizer, FloatBuffer rows, MultibitMatrix into) {
     int method = method(quantizer);
@@ -116,8 +125,6 @@ public class NativeKernels implements Kernels {
       return;
     }
     KernelChecks.quantize(quantizer, rows, into);
-    int cycles = quantizer instanceof Alternating a ? a.cycles() : 0;
-    float scale = quantizer instanceof Alternating a ? a.scale() : 1;
     FloatPointer w = pointer(rows);
     LongPointer planes = new LongPointer(into.planes());
     FloatPointer coefficients = new FloatPointer(into.coefficients());
@@ -129,8 +136,8 @@ public class NativeKernels implements Kernels {
                 Bindings.quantize(
                     kernels,
                     method,
-                    cycles,
-                    scale,
+                    cycles(quantizer),
+                    scale(quantizer),
                     w,
                     into.rows(),
                     into.cols(),
@@ -257,6 +264,31 @@ public class NativeKernels implements Kernels {
     KernelChecks.softmax(logits, rows, classes);
     softmax(written(logits), rows, classes, null, null);
     Reference.reachabilityFence(logits);
+  }
+
+  @Override
+  public void distill(
+      FloatBuffer logits,
+      FloatBuffer teacher,
+      int classes,
+      IntBuffer labels,
+      float weight,
+      float temperature,
+      FloatBuffer losses) {
+    KernelChecks.distill(logits, teacher, classes, labels, weight, temperature, losses);
+    FloatPointer z = written(logits);
+    FloatPointer y = written(teacher);
+    IntPointer right = new IntPointer(labels.slice());
+    FloatPointer loss = written(losses);
+    forRows(
+        labels.remaining(),
+        classes * 32L,
+        (first, last) -> {
+          Bindings.distill(kernels, z, y, first, last, classes, right, weight, temperature, loss);
+          return -1;
+        });
+    fence(logits, teacher, losses);
+    Reference.reachabilityFence(labels);
   }
 
   private void softmax(
@@ -710,7 +742,7 @@ public class NativeKernels implements Kernels {
       FloatBuffer cells,
       FloatBuffer cellTanh) {
     int steps = KernelChecks.lstmSteps(batch, units, gates, hidden, cells, cellTanh);
-    KernelChecks.lstmPanels(panels, units, 4 * units);
+    KernelChecks.stepPanels(panels, units, 4 * units);
     FloatPointer w = pointer(panels);
     FloatPointer z = written(gates);
     FloatPointer h = written(hidden);
@@ -742,9 +774,7 @@ public class NativeKernels implements Kernels {
     }
     int units = codes.cols();
     int steps = KernelChecks.lstmSteps(batch, units, gates, hidden, cells, cellTanh);
-    KernelChecks.lstmCodes(quantizer, weights, codes, batch, steps);
-    int cycles = quantizer instanceof Alternating a ? a.cycles() : 0;
-    float scale = quantizer instanceof Alternating a ? a.scale() : 1;
+    KernelChecks.stepCodes(quantizer, 4, weights, codes, batch, steps);
     Operands o = new Operands(weights, codes, null, null);
     FloatPointer z = written(gates);
     FloatPointer h = written(hidden);
@@ -757,8 +787,8 @@ public class NativeKernels implements Kernels {
                 Bindings.lstmForwardSteps(
                     kernels,
                     method,
-                    cycles,
-                    scale,
+                    cycles(quantizer),
+                    scale(quantizer),
                     o.weightPlanes,
                     o.weightCoefficients,
                     weights.bits(),
@@ -775,13 +805,7 @@ public class NativeKernels implements Kernels {
                     c,
                     tanh));
     o.fence();
-    if (bad < -1) {
-      throw new OutOfMemoryError("No memory to quantize %d columns".formatted(units));
-    }
-    if (bad >= 0) {
-      float value = hidden.get(hidden.position() + (int) bad);
-      throw JavaKernels.notFinite(value, bad / units, bad % units);
-    }
+    refuse(bad, hidden, units);
     fence(gates, hidden, cells, cellTanh);
   }
 
@@ -808,7 +832,7 @@ public class NativeKernels implements Kernels {
             hiddenGradients,
             cellGradient,
             gateGradients);
-    KernelChecks.lstmPanels(panels, 4 * units, units);
+    KernelChecks.stepPanels(panels, 4 * units, units);
     FloatPointer w = pointer(panels);
     FloatPointer z = pointer(gates);
     FloatPointer c = pointer(cells);
@@ -824,6 +848,134 @@ public class NativeKernels implements Kernels {
           return -1;
         });
     fence(panels, gates, cells, cellTanh, hiddenGradients, cellGradient, gateGradients);
+  }
+
+  @Override
+  public void gruForwardSteps(
+      FloatBuffer panels,
+      int batch,
+      int units,
+      FloatBuffer gates,
+      FloatBuffer recurrent,
+      FloatBuffer hidden) {
+    int steps = KernelChecks.gruSteps(batch, units, gates, recurrent, hidden);
+    KernelChecks.stepPanels(panels, units, 3 * units);
+    FloatPointer w = pointer(panels);
+    FloatPointer z = written(gates);
+    FloatPointer u = written(recurrent);
+    FloatPointer h = written(hidden);
+    forSequences(
+        batch,
+        (first, last) -> {
+          Bindings.gruForwardSteps(kernels, steps, batch, first, last, units, w, z, u, h);
+          return -1;
+        });
+    fence(panels, gates, recurrent, hidden);
+  }
+
+  @Override
+  public void gruForwardSteps(
+      Quantizer quantizer,
+      MultibitMatrix weights,
+      MultibitMatrix codes,
+      int batch,
+      FloatBuffer gates,
+      FloatBuffer recurrent,
+      FloatBuffer hidden) {
+    int method = method(quantizer);
+    if (method < 0) {
+      GruSteps.forward(this, quantizer, weights, codes, batch, gates, recurrent, hidden);
+      return;
+    }
+    int units = codes.cols();
+    int steps = KernelChecks.gruSteps(batch, units, gates, recurrent, hidden);
+    KernelChecks.stepCodes(quantizer, 3, weights, codes, batch, steps);
+    Operands o = new Operands(weights, codes, null, null);
+    FloatPointer z = written(gates);
+    FloatPointer u = written(recurrent);
+    FloatPointer h = written(hidden);
+    long bad =
+        forSequences(
+            batch,
+            (first, last) ->
+                Bindings.gruForwardSteps(
+                    kernels,
+                    method,
+                    cycles(quantizer),
+                    scale(quantizer),
+                    o.weightPlanes,
+                    o.weightCoefficients,
+                    weights.bits(),
+                    o.activationPlanes,
+                    o.activationCoefficients,
+                    codes.bits(),
+                    steps,
+                    batch,
+                    first,
+                    last,
+                    units,
+                    z,
+                    u,
+                    h));
+    o.fence();
+    refuse(bad, hidden, units);
+    fence(gates, recurrent, hidden);
+  }
+
+  @Override
+  public void gruBackwardSteps(
+      FloatBuffer panels,
+      int first,
+      int batch,
+      int units,
+      FloatBuffer gates,
+      FloatBuffer recurrent,
+      FloatBuffer hidden,
+      FloatBuffer hiddenGradients,
+      FloatBuffer carriedGradient,
+      FloatBuffer gateGradients,
+      FloatBuffer recurrentGradients) {
+    int steps =
+        KernelChecks.gruBackwardSteps(
+            first,
+            batch,
+            units,
+            gates,
+            recurrent,
+            hidden,
+            hiddenGradients,
+            carriedGradient,
+            gateGradients,
+            recurrentGradients);
+    KernelChecks.stepPanels(panels, 3 * units, units);
+    FloatPointer w = pointer(panels);
+    FloatPointer z = pointer(gates);
+    FloatPointer u = pointer(recurrent);
+    FloatPointer h = pointer(hidden);
+    FloatPointer dh = written(hiddenGradients);
+    FloatPointer carried = written(carriedGradient);
+    FloatPointer dz = written(gateGradients);
+    FloatPointer du = written(recurrentGradients);
+    forSequences(
+        batch,
+        (from, to) -> {
+          Bindings.gruBackwardSteps(
+              kernels, first, steps, batch, from, to, units, w, z, u, h, dh, carried, dz, du);
+          return -1;
+        });
+    fence(panels, gates, recurrent, hidden);
+    fence(hiddenGradients, carriedGradient, gateGradients, recurrentGradients);
+  }
+
+  /** What quantizing the hidden states of a sequence came to. */
+  private static void refuse(long bad, FloatBuffer hidden, int units) {
+    if (bad < -1) {
+      throw new OutOfMemoryError("No memory to quantize %d columns".formatted(units));
+    }
+    if (bad >= 0) {
+      float value = hidden.get(hidden.position() + (int) bad);
+      throw JavaKernels.notFinite(value, bad / units, bad % units);
+    }
   }
 
   private static void fence(FloatBuffer... buffers) {

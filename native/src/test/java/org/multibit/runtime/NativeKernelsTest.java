@@ -17,6 +17,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.multibit.core.Alternating;
+import org.multibit.core.GruSteps;
 import org.multibit.core.JavaKernels;
 import org.multibit.core.Kernels;
 import org.multibit.core.LstmSteps;
@@ -174,6 +175,46 @@ class NativeKernelsTest {
         }
       }
     }
+  }
+
+  /** Tolerances are relative to what the weight and the temperature multiply by. */
+  @ParameterizedTest
+  @MethodSource("tiers")
+  void distillsAsJava(String tier) {
+    Kernels kernels = new NativeKernels(tier);
+    int rows = 20;
+    for (int classes : new int[] {1, 17, 300, 3001}) {
+      IntBuffer labels = ints(rows);
+      for (int r = 0; r < rows; r++) {
+        labels.put(r, r * 7 % classes);
+      }
+      for (float temperature : new float[] {0.5f, 1, 4}) {
+        for (float weight : new float[] {0, 0.3f, 1}) {
+          FloatBuffer[] logits = twice(gaussians(rows * classes, 1));
+          FloatBuffer[] teacher = twice(gaussians(rows * classes, 2));
+          for (FloatBuffer[] of : new FloatBuffer[][] {logits, teacher}) {
+            for (FloatBuffer values : of) {
+              JAVA.scale(values, 5);
+            }
+          }
+          for (int k = 0; k < 2 && classes > 1; k++) {
+            teacher[k].put(3, Float.NEGATIVE_INFINITY); // a class that the teacher rules out
+          }
+          FloatBuffer[] losses = twice(floats(rows));
+          JAVA.distill(logits[0], teacher[0], classes, labels, weight, temperature, losses[0]);
+          kernels.distill(logits[1], teacher[1], classes, labels, weight, temperature, losses[1]);
+          String what = "%s, %d classes, %s, %s".formatted(tier, classes, weight, temperature);
+          assertClose(losses[0], losses[1], 1e-5, what);
+          assertClose(logits[0], logits[1], 2e-6 * Math.max(1, temperature), what);
+        }
+      }
+    }
+    assertThrows(
+        IllegalArgumentException.class,
+        () -> kernels.distill(floats(4), floats(4), 2, ints(2), 2, 1, floats(2)));
+    assertThrows(
+        IllegalArgumentException.class,
+        () -> kernels.distill(floats(4), floats(3), 2, ints(2), 0.5f, 1, floats(2)));
   }
 
   /**
@@ -470,6 +511,125 @@ class NativeKernelsTest {
                 .getMessage();
         assertTrue(message.contains("row 1, column 3"), message);
       }
+    }
+  }
+
+  /** The same of a GRU. */
+  @ParameterizedTest
+  @ValueSource(ints = {1, 4, 23})
+  void sequencesOfGrusAreTheirSteps(int batch) {
+    int units = 70;
+    int steps = 3;
+    int rows = steps * batch;
+    for (String tier : NativeKernels.supportedTiers()) {
+      NativeKernels kernels = new NativeKernels(tier);
+      FloatBuffer weights = gaussians(3 * units * units, 1);
+      FloatBuffer panels = floats(Kernels.panelFloats(units, 3 * units));
+      kernels.makePanels(weights, units, 3 * units, true, panels);
+      MultibitMatrix packed = MultibitMatrix.weights(3 * units, units, 2);
+      kernels.quantize(new Alternating(), weights, packed);
+      FloatBuffer[] gates = twice(gaussians(rows * 3 * units, 2));
+      FloatBuffer[] sums = twice(gaussians(rows * 3 * units, 4));
+      FloatBuffer[] hidden = twice(gaussians((rows + batch) * units, 3));
+      MultibitMatrix[] codes = {
+        MultibitMatrix.activations(rows, units, 3), MultibitMatrix.activations(rows, units, 3)
+      };
+      GruSteps.forward(
+          kernels, new Alternating(), packed, codes[0], batch, gates[0], sums[0], hidden[0]);
+      kernels.gruForwardSteps(
+          new Alternating(), packed, codes[1], batch, gates[1], sums[1], hidden[1]);
+      assertEquals(codes[0].planes(), codes[1].planes());
+      assertSameBits(hidden[0], hidden[1], tier);
+      GruSteps.forward(kernels, panels, batch, units, gates[0], sums[0], hidden[0]);
+      kernels.gruForwardSteps(panels, batch, units, gates[1], sums[1], hidden[1]);
+      for (FloatBuffer[] pair : new FloatBuffer[][] {gates, sums, hidden}) {
+        assertSameBits(pair[0], pair[1], tier);
+      }
+      FloatBuffer back = floats(Kernels.panelFloats(3 * units, units));
+      kernels.makePanels(weights, 3 * units, units, false, back);
+      for (int first : new int[] {0, 1}) {
+        FloatBuffer[] dh = twice(gaussians(rows * units, 5));
+        FloatBuffer[] carried = twice(gaussians(batch * units, 6));
+        FloatBuffer[] dz = twice(gaussians(rows * 3 * units, 7));
+        FloatBuffer[] du = twice(gaussians(rows * 3 * units, 8));
+        GruSteps.backward(
+            kernels,
+            back,
+            first,
+            batch,
+            units,
+            gates[0],
+            sums[0],
+            hidden[0],
+            dh[0],
+            carried[0],
+            dz[0],
+            du[0]);
+        kernels.gruBackwardSteps(
+            back,
+            first,
+            batch,
+            units,
+            gates[1],
+            sums[1],
+            hidden[1],
+            dh[1],
+            carried[1],
+            dz[1],
+            du[1]);
+        for (FloatBuffer[] pair : new FloatBuffer[][] {dh, carried, dz, du}) {
+          assertSameBits(pair[0], pair[1], tier);
+        }
+      }
+      hidden[1].put(3, Float.NaN);
+      String message =
+          assertThrows(
+                  IllegalArgumentException.class,
+                  () ->
+                      kernels.gruForwardSteps(
+                          new Alternating(), packed, codes[1], batch, gates[1], sums[1], hidden[1]))
+              .getMessage();
+      assertTrue(message.contains("row 0, column 3"), message);
+      assertThrows(
+          IllegalArgumentException.class,
+          () ->
+              kernels.gruForwardSteps(
+                  panels, batch, units, gates[1], floats(3 * units * (rows - 1)), hidden[1]));
+    }
+  }
+
+  /**
+   * Whole sequences of a GRU against plain Java, each step from the same state: rounding of 3 steps
+   * of 70 sums.
+   */
+  @ParameterizedTest
+  @MethodSource("tiers")
+  void sequencesOfGrusAreThoseOfJava(String tier) {
+    Kernels kernels = new NativeKernels(tier);
+    int units = 70;
+    int batch = 5;
+    int rows = 3 * batch;
+    FloatBuffer weights = gaussians(3 * units * units, 1);
+    JAVA.scale(weights, 0.1f);
+    FloatBuffer panels = floats(Kernels.panelFloats(units, 3 * units));
+    FloatBuffer back = floats(Kernels.panelFloats(3 * units, units));
+    JAVA.makePanels(weights, units, 3 * units, true, panels);
+    JAVA.makePanels(weights, 3 * units, units, false, back);
+    FloatBuffer[] gates = twice(gaussians(rows * 3 * units, 2));
+    FloatBuffer[] sums = twice(gaussians(rows * 3 * units, 4));
+    FloatBuffer[] hidden = twice(gaussians((rows + batch) * units, 3));
+    FloatBuffer[] dh = twice(gaussians(rows * units, 5));
+    FloatBuffer[] carried = twice(floats(batch * units));
+    FloatBuffer[] dz = twice(floats(rows * 3 * units));
+    FloatBuffer[] du = twice(floats(rows * 3 * units));
+    Kernels[] both = {JAVA, kernels};
+    for (int k = 0; k < 2; k++) {
+      both[k].gruForwardSteps(panels, batch, units, gates[k], sums[k], hidden[k]);
+      both[k].gruBackwardSteps(
+          back, 0, batch, units, gates[k], sums[k], hidden[k], dh[k], carried[k], dz[k], du[k]);
+    }
+    for (FloatBuffer[] pair : new FloatBuffer[][] {gates, sums, hidden, dh, carried, dz, du}) {
+      assertClose(pair[0], pair[1], 1e-5, tier);
     }
   }
 

@@ -2,11 +2,26 @@ package org.multibit.training;
 
 import java.util.function.LongConsumer;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
+import org.nd4j.linalg.api.memory.MemoryWorkspace;
+import org.nd4j.linalg.api.memory.conf.WorkspaceConfiguration;
+import org.nd4j.linalg.api.memory.enums.AllocationPolicy;
+import org.nd4j.linalg.api.memory.enums.LearningPolicy;
+import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.dataset.DataSet;
 import org.nd4j.linalg.dataset.api.iterator.DataSetIterator;
+import org.nd4j.linalg.factory.Nd4j;
 
 /** Perplexity of a network over a stream of segments, state carried from one to the next. */
 public final class Evaluator {
+  /** Probabilities, V per token, take the same memory for each segment: new memory takes longer. */
+  private static final WorkspaceConfiguration MEMORY =
+      WorkspaceConfiguration.builder()
+          .policyAllocation(AllocationPolicy.STRICT)
+          .policyLearning(LearningPolicy.FIRST_LOOP)
+          .build();
+
+  private static final String WORKSPACE = "EVALUATION";
+
   private Evaluator() {}
 
   /**
@@ -19,7 +34,11 @@ public final class Evaluator {
     network.rnnClearPreviousState();
     while (segments.hasNext()) {
       DataSet segment = segments.next();
-      perplexity.eval(segment.getLabels(), network.rnnTimeStep(segment.getFeatures()));
+      try (MemoryWorkspace workspace =
+          Nd4j.getWorkspaceManager().getAndActivateWorkspace(MEMORY, WORKSPACE)) {
+        INDArray probabilities = network.rnnTimeStep(segment.getFeatures(), workspace);
+        perplexity.eval(segment.getLabels(), probabilities);
+      }
       progress.accept(segment.getLabels().length());
     }
     network.rnnClearPreviousState();

@@ -116,6 +116,14 @@ public class Settings {
   /** SHA-256 of the parent's weights. */
   public String parentSha256;
 
+  /**
+   * The weight of what a fine-tuned run's parent says in its loss ({@code Distillation}); 0: none.
+   */
+  public double distill;
+
+  /** The temperature of distillation. */
+  public double distillTemperature = 1;
+
   public int embeddingSize() {
     return embedding == 0 ? hidden : embedding;
   }
@@ -167,6 +175,12 @@ public class Settings {
         "at least 1");
     require(clip > 0 && clip < 1e30, "--clip", clip, "above 0");
     require(dropout >= 0 && dropout < 1, "--dropout", dropout, "0 to below 1");
+    require(distill >= 0 && distill <= 1, "--distill", distill, "0 to 1");
+    require(
+        distillTemperature >= 0.01 && distillTemperature <= 100,
+        "--distill-temperature",
+        distillTemperature,
+        "0.01 to 100");
   }
 
   private void checkBits() {

@@ -6,9 +6,13 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.datasets.TextCorpus;
 import org.multibit.datasets.TokenIterator;
+import org.multibit.layers.Distillation;
 import org.multibit.layers.QuantizedRecurrentLayer;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.dataset.DataSet;
@@ -30,7 +34,7 @@ public final class Trainer {
     /** An epoch begins or goes on, at {@code done} of {@code total} tokens. */
     void epochStarted(int epoch, long done, long total);
 
-    /** A segment is done. */
+    /** A segment is done; its loss is the cross-entropy, or that of distillation. */
     void trained(long tokens, double lossPerToken);
 
     /** Validation begins, over so many tokens. */
@@ -55,11 +59,14 @@ public final class Trainer {
   private final Listener listener;
   private final Ledger ledger;
   private final MultiLayerNetwork network;
+  private final Distillation distillation; // null = none
   private final TrainingState state;
   private long savedAt = System.nanoTime();
 
   /**
    * @param start makes the network to start from if the run has no checkpoint
+   * @param teacher of {@link Settings#distill}: a full-precision network of the same shape; null if
+   *     that is 0
    * @param checkpointEvery besides the checkpoint after each epoch
    */
   public Trainer(
@@ -67,6 +74,7 @@ public final class Trainer {
       Settings settings,
       TextCorpus corpus,
       Start start,
+      MultiLayerNetwork teacher,
       Duration checkpointEvery,
       Listener listener)
       throws IOException {
@@ -78,11 +86,17 @@ public final class Trainer {
     if (run.hasCheckpoint()) {
       network = run.checkpointNetwork();
       state = run.checkpointState();
-      restoreHiddenState();
     } else {
       network = start.network();
       state = new TrainingState(settings.learningRate);
     }
+    if (settings.distill > 0) {
+      distillation = new Distillation(teacher, settings.distill, settings.distillTemperature);
+      distillation.applyTo(network);
+    } else {
+      distillation = null;
+    }
+    restoreHiddenState();
     ledger = new Ledger(run.ledgerFile(), state.tokens);
   }
 
@@ -92,6 +106,7 @@ public final class Trainer {
    */
   public MultiLayerNetwork train() throws IOException {
     TokenIterator segments = new TokenIterator(corpus.train(), settings.batch, settings.unroll);
+    segments.setPreProcessor(distillation);
     while (state.epochs < settings.epochs
         && state.learningRate >= SMALLEST_LEARNING_RATE
         && state.tokens < settings.maxTokens) {
@@ -112,7 +127,7 @@ public final class Trainer {
       long begin = System.nanoTime();
       DataSet segment = segments.next();
       network.fit(segment);
-      long tokens = segment.getLabels().length();
+      long tokens = segment.getFeatures().length();
       double loss = network.score();
       if (!Double.isFinite(loss)) {
         throw new ArithmeticException(
@@ -148,7 +163,7 @@ public final class Trainer {
     ledger.append(entry);
     state.epochs++;
     state.startEpoch();
-    recurrentLayers().forEach(QuantizedRecurrentLayer::clearCarriedState);
+    restoreHiddenState();
     network.incrementEpochCount();
     run.saveCheckpoint(network, state);
     savedAt = System.nanoTime();
@@ -200,7 +215,12 @@ public final class Trainer {
     Map<String, Object> entry = new LinkedHashMap<>();
     entry.put("epoch", state.epochs + 1);
     entry.put("tokens", state.tokens);
-    entry.put("trainPerplexity", Math.exp(state.epochLoss / state.epochTokens));
+    double loss = state.epochLoss / state.epochTokens;
+    if (distillation == null) {
+      entry.put("trainPerplexity", Math.exp(loss));
+    } else {
+      entry.put("trainDistillationLoss", loss);
+    }
     entry.put("validPerplexityBatched", validation);
     entry.put("learningRate", state.learningRate);
     entry.put("tokensPerSecond", Math.round(state.epochTokens / state.epochSeconds));
@@ -242,6 +262,10 @@ public final class Trainer {
         recurrentLayers().stream().map(QuantizedRecurrentLayer::getCarriedState).toList();
     state.hidden = floats(states, 0);
     state.cell = floats(states, 1);
+    if (distillation != null) {
+      state.teacherHidden = floats(distillation.getTeacherState(), 0);
+      state.teacherCell = floats(distillation.getTeacherState(), 1);
+    }
     return state;
   }
 
@@ -254,17 +278,34 @@ public final class Trainer {
     return Nd4j.concat(0, all).dup('c').data().asFloat();
   }
 
+  /** Makes the layers, and the teacher's, go on from where the run stands. */
   private void restoreHiddenState() {
     List<QuantizedRecurrentLayer> layers = recurrentLayers();
     for (int l = 0; l < layers.size(); l++) {
       if (state.hidden == null) {
         layers.get(l).clearCarriedState();
-      } else if (state.cell == null) {
-        layers.get(l).setCarriedState(array(state.hidden, l));
       } else {
-        layers.get(l).setCarriedState(array(state.hidden, l), array(state.cell, l));
+        layers.get(l).setCarriedState(states(state.hidden, state.cell, l));
       }
     }
+    if (distillation == null) {
+      return;
+    }
+    distillation.clearTeacherState();
+    if (state.teacherHidden != null) {
+      distillation.setTeacherState(
+          IntStream.range(0, layers.size())
+              .mapToObj(l -> states(state.teacherHidden, state.teacherCell, l))
+              .toList());
+    }
+  }
+
+  /** The states of one layer, each [B, H], out of those of all. */
+  private INDArray[] states(float[] hidden, float[] cell, int layer) {
+    return Stream.of(hidden, cell)
+        .filter(Objects::nonNull)
+        .map(ofAllLayers -> array(ofAllLayers, layer))
+        .toArray(INDArray[]::new);
   }
 
   private INDArray array(float[] ofAllLayers, int layer) {

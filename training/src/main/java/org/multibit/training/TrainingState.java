@@ -44,6 +44,11 @@ final class TrainingState implements Serializable {
 
   float[] cell;
 
+  /** The same of the teacher that the run distils from; null if there is none. */
+  float[] teacherHidden;
+
+  float[] teacherCell;
+
   TrainingState(double learningRate) {
     this.learningRate = learningRate;
   }
@@ -55,5 +60,7 @@ final class TrainingState implements Serializable {
     epochSeconds = 0;
     hidden = null;
     cell = null;
+    teacherHidden = null;
+    teacherCell = null;
   }
 }

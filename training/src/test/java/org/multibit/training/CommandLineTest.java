@@ -149,6 +149,25 @@ class CommandLineTest {
     assertEquals(6, quantized.get("matrices").size());
   }
 
+  /** What a run distilled says of itself, and that neither its parent nor its weight may change. */
+  @Test
+  void distilledRun() throws IOException {
+    Path run = folder.resolve("distilled");
+    String tune =
+        "finetune --epochs 1 --batch 4 --unroll 10 --lr 2 --bits 2/2 --data " + text + " --out ";
+    String distill = tune + run + " --distill %s --distill-temperature 2 --model " + parent;
+    succeed(distill.formatted("0.5").split(" "));
+    JsonNode entry = Json.parse(Files.readAllLines(run.resolve("ledger.jsonl")).get(0));
+    assertTrue(entry.get("trainDistillationLoss").asDouble() > 0, entry.toString());
+    assertFalse(entry.has("trainPerplexity"), entry.toString());
+    assertEquals(0.5, entry.get("settings").get("distill").asDouble());
+    assertEquals(2, entry.get("settings").get("distillTemperature").asDouble());
+    Outcome.of((distill.formatted("0.4") + " --resume").split(" "))
+        .failed(1, "started with distill = 0.5, not 0.4");
+    Outcome.of((tune + folder.resolve("never") + " --distill 0.5 --model " + run).split(" "))
+        .failed(2, "full-precision model, and .*distilled is 2/2");
+  }
+
   private static double perplexity(Path model) throws IOException {
     return succeed("evaluate", "--json", "--model", model.toString(), "--data", text.toString())
         .json()
@@ -207,6 +226,7 @@ class CommandLineTest {
     String out = folder.resolve("never").toString();
     String model = parent.toString();
     String base = "train --epochs 1 --hidden 8 --out " + out + " --bits fp --data ";
+    String tune = "finetune --bits 2/2 --model " + model + " --data " + data + " --out " + out;
     return List.of(
         // exit code, a part of the message, the command
         List.of("1", "no-such-folder", base + folder.resolve("no-such-folder")),
@@ -260,6 +280,20 @@ class CommandLineTest {
             "1",
             "no folder",
             "export --model " + model + " --out " + folder.resolve("none/x.gguf")),
+        List.of("2", "--distill 1.5 .* 0 to 1", tune + " --distill 1.5"),
+        List.of("2", "--distill NaN .* 0 to 1", tune + " --distill NaN"),
+        List.of(
+            "2",
+            "--distill-temperature 0.0 .* 0.01 to 100",
+            tune + " --distill 0.5 --distill-temperature 0"),
+        List.of(
+            "2",
+            "--distill-temperature Infinity",
+            tune + " --distill 0.5 --distill-temperature Infinity"),
+        List.of(
+            "2",
+            "--distill-temperature is for .* --distill 0.5",
+            tune + " --distill-temperature 2"),
         List.of("2", "nothing to quantize", "quantize --bits fp --model " + model));
   }
 

@@ -22,11 +22,22 @@ class ResumeTest {
   @TempDir Path folder;
 
   @ParameterizedTest
-  @ValueSource(strings = {"--cell lstm", "--cell gru --layers 2 --embedding 20"})
-  void killedRunEndsWithTheSameWeights(String shape) throws Exception {
+  @ValueSource(
+      strings = {
+        "train --hidden 32 --cell lstm",
+        "train --hidden 32 --cell gru --layers 2 --embedding 20",
+        "finetune --distill 0.5 --distill-temperature 2"
+      })
+  void killedRunEndsWithTheSameWeights(String command) throws Exception {
     Path text = TinyText.write(folder.resolve("text"), 3000);
+    if (command.startsWith("finetune")) {
+      Path parent = folder.resolve("parent");
+      String train = "train --bits fp --layers 2 --hidden 32 --max-tokens 2000 --batch 5 --data ";
+      Outcome.succeed((train + text + " --out " + parent).split(" "));
+      command += " --model " + parent;
+    }
     Path whole = folder.resolve("whole");
-    Process process = start(shape, text, whole, 0.05);
+    Process process = start(command, text, whole, 0.05);
     process.waitFor(120, TimeUnit.SECONDS);
     assertEquals(0, process.exitValue(), Files.readString(folder.resolve("whole.log")));
 
@@ -34,7 +45,7 @@ class ResumeTest {
     Random random = new Random(20180430);
     int kills = 0;
     while (true) {
-      process = start(shape, text, killed, 0);
+      process = start(command, text, killed, 0);
       boolean running = kills < 4;
       if (running && !process.waitFor(2500 + random.nextInt(3000), TimeUnit.MILLISECONDS)) {
         process.destroyForcibly().waitFor();
@@ -70,7 +81,7 @@ class ResumeTest {
   /**
    * @param checkpointMinutes 0: after each segment
    */
-  private Process start(String shape, Path text, Path run, double checkpointMinutes)
+  private Process start(String arguments, Path text, Path run, double checkpointMinutes)
       throws IOException {
     List<String> command =
         new ArrayList<>(
@@ -82,11 +93,10 @@ class ResumeTest {
                 Main.class.getName()));
     command.addAll(
         List.of(
-            ("train --resume --bits 2/2 --hidden 32 --batch 5 --unroll 10 --lr 5 --epochs 20"
+            (arguments
+                    + " --resume --bits 2/2 --batch 5 --unroll 10 --lr 5 --epochs 20"
                     + " --max-tokens 50000 --checkpoint-minutes "
-                    + checkpointMinutes
-                    + " "
-                    + shape)
+                    + checkpointMinutes)
                 .split(" ")));
     command.addAll(List.of("--data", text.toString(), "--out", run.toString()));
     return new ProcessBuilder(command)

@@ -8,8 +8,10 @@ import org.multibit.training.LanguageModel;
 import org.multibit.training.Run;
 import org.multibit.training.SavedModel;
 import org.multibit.training.Settings;
+import org.multibit.training.UsageException;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
 
 @Command(
     name = "finetune",
@@ -20,15 +22,38 @@ public final class FinetuneCommand implements Callable<Integer> {
 
   @Mixin Settings settings;
   @Mixin RunOptions runOptions;
+
+  @Option(
+      names = "--distill",
+      paramLabel = "WEIGHT",
+      description =
+          "learn from what the full-precision --model says of the text too, by this weight, 0 to 1 (default: 0, from the text alone)")
+  double distill;
+
+  @Option(
+      names = "--distill-temperature",
+      paramLabel = "T",
+      description = "what logits are divided by for that (default ${DEFAULT-VALUE})")
+  double distillTemperature = 1;
+
   @Mixin CommonOptions common;
 
   @Override
   public Integer call() throws IOException {
+    settings.distill = distill;
+    settings.distillTemperature = distillTemperature;
     settings.check();
+    UsageException.require(
+        distill > 0 || distillTemperature == 1,
+        "--distill-temperature is for distillation: give its weight too, for example --distill 0.5");
     CommonOptions.start(runOptions.threads);
     SavedModel parent = model.open();
-    MultiLayerNetwork network = parent.model();
     Settings shape = parent.settings();
+    UsageException.require(
+        distill == 0 || shape.layerBits().isFullPrecision(),
+        "--distill learns from a full-precision model, and %s is %s"
+            .formatted(model.model, shape.bits));
+    MultiLayerNetwork network = parent.model();
     settings.cell = shape.cell;
     settings.hidden = shape.hidden;
     settings.layers = shape.layers;
@@ -42,6 +67,7 @@ public final class FinetuneCommand implements Callable<Integer> {
             settings,
             corpus,
             () -> LanguageModel.from(network, settings, corpus.vocabulary().size()),
+            settings.distill > 0 ? network : null,
             common));
     return 0;
   }

@@ -144,8 +144,8 @@ public final class QuickstartCommand implements Callable<Integer> {
   private Run train(String name, Settings settings, TextCorpus corpus, Trainer.Start start)
       throws IOException {
     Run run = Run.create(out.resolve(name), settings, corpus.vocabulary());
-    try (TrainingProgress progress = new TrainingProgress()) {
-      new Trainer(run, settings, corpus, start, Duration.ofMinutes(5), progress).train();
+    try (TrainingProgress progress = new TrainingProgress(settings)) {
+      new Trainer(run, settings, corpus, start, null, Duration.ofMinutes(5), progress).train();
     }
     return run;
   }

@@ -41,9 +41,17 @@ final class RunOptions {
       description = "minutes between checkpoints within an epoch (default ${DEFAULT-VALUE})")
   double checkpointMinutes = 5;
 
-  /** Trains to the end of the settings and returns the result line. */
+  /**
+   * Trains to the end of the settings and returns the result line.
+   *
+   * @param teacher see {@link Trainer}
+   */
   Map<String, Object> train(
-      Settings settings, TextCorpus corpus, Trainer.Start start, CommonOptions common)
+      Settings settings,
+      TextCorpus corpus,
+      Trainer.Start start,
+      MultiLayerNetwork teacher,
+      CommonOptions common)
       throws IOException {
     if (!(checkpointMinutes >= 0) || checkpointMinutes > 1e6) {
       throw new UsageException("--checkpoint-minutes must be 0 or more");
@@ -55,13 +63,14 @@ final class RunOptions {
             : Run.create(out, settings, corpus.vocabulary());
     run.requireVocabulary(corpus);
     try (Closeable lock = run.lock();
-        TrainingProgress progress = new TrainingProgress()) {
+        TrainingProgress progress = new TrainingProgress(settings)) {
       Trainer trainer =
           new Trainer(
               run,
               settings,
               corpus,
               start,
+              teacher,
               Duration.ofNanos((long) (checkpointMinutes * 60e9)),
               progress);
       MultiLayerNetwork network = trainer.train();

@@ -60,6 +60,7 @@ public final class TrainCommand implements Callable<Integer> {
             settings,
             corpus,
             () -> LanguageModel.create(settings, corpus.vocabulary().size()),
+            null,
             common));
     return 0;
   }

@@ -1,12 +1,18 @@
 package org.multibit.training.cli;
 
 import java.util.Map;
+import org.multibit.training.Settings;
 import org.multibit.training.Trainer;
 
 /** Shows a training run as it goes. */
 final class TrainingProgress implements Trainer.Listener, AutoCloseable {
+  private final boolean distillation;
   private ProgressLine line;
   private double loss = Double.NaN;
+
+  TrainingProgress(Settings settings) {
+    distillation = settings.distill > 0;
+  }
 
   @Override
   public void epochStarted(int epoch, long done, long total) {
@@ -17,7 +23,11 @@ final class TrainingProgress implements Trainer.Listener, AutoCloseable {
   public void trained(long tokens, double lossPerToken) {
     // A running mean, since a single segment says little.
     loss = Double.isNaN(loss) ? lossPerToken : 0.95 * loss + 0.05 * lossPerToken;
-    line.step(tokens, "perplexity %.1f".formatted(Math.exp(loss)));
+    line.step(
+        tokens,
+        distillation
+            ? "loss of distillation %.3f".formatted(loss)
+            : "perplexity %.1f".formatted(Math.exp(loss)));
   }
 
   @Override
@@ -34,9 +44,11 @@ final class TrainingProgress implements Trainer.Listener, AutoCloseable {
   public void epochFinished(Map<String, Object> entry) {
     close();
     System.err.printf(
-        "epoch %s: training perplexity %.2f, validation %.2f (batched), learning rate %.4g, %,d tokens/s%n",
+        "epoch %s: training %s, validation perplexity %.2f (batched), learning rate %.4g, %,d tokens/s%n",
         entry.get("epoch"),
-        (double) entry.get("trainPerplexity"),
+        distillation
+            ? "loss of distillation %.3f".formatted(entry.get("trainDistillationLoss"))
+            : "perplexity %.2f".formatted(entry.get("trainPerplexity")),
         (double) entry.get("validPerplexityBatched"),
         (double) entry.get("learningRate"),
         (long) entry.get("tokensPerSecond"));

@@ -1,0 +1,182 @@
+package org.multibit.layers;
+
+import java.util.Arrays;
+import java.util.List;
+import org.deeplearning4j.nn.api.Layer;
+import org.deeplearning4j.nn.api.layers.RecurrentLayer;
+import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
+import org.deeplearning4j.nn.params.DefaultParamInitializer;
+import org.deeplearning4j.nn.workspace.LayerWorkspaceMgr;
+import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.dataset.api.DataSet;
+import org.nd4j.linalg.dataset.api.DataSetPreProcessor;
+import org.nd4j.linalg.factory.Nd4j;
+
+/**
+ * Distillation (Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network",
+ * section 2): in training, a student learns from the labels and from what a teacher says of the
+ * same text. With a weight w and a temperature T its loss is {@code (1-w) cross-entropy + w T^2
+ * KL(softmax(teacher/T) || softmax(student/T))}. Without training (evaluation, scores of inference)
+ * it is the cross-entropy alone.
+ *
+ * <p>It is the pre-processor of the training data: it runs the teacher over each segment, without
+ * dropout and with its state carried from one segment to the next, up to its softmax, and puts the
+ * hidden states below the labels, which grow from [B, 1, T] to [B, 1 + H, T]. From these the
+ * student's output layer computes the teacher's logits some rows at a time: soft targets [B, V, T]
+ * never exist.
+ *
+ * <pre>{@code
+ * Distillation distillation = new Distillation(teacher, 0.5, 2);
+ * distillation.applyTo(student);
+ * segments.setPreProcessor(distillation);
+ * student.fit(segments);
+ * }</pre>
+ *
+ * <p>It is no part of the student's configuration, and is not saved with it.
+ */
+public final class Distillation implements DataSetPreProcessor {
+  private static final long serialVersionUID = 1;
+
+  private final Layer[] hiddenLayers;
+  private final QuantizedSoftmaxOutputLayer softmax;
+  private final double weight;
+  private final double temperature;
+  private final PanelProduct product = new PanelProduct();
+  private final INDArray bias;
+
+  /**
+   * @param teacher layers that end in a full-precision {@link QuantizedSoftmaxOutput}; recurrent
+   *     ones are {@link QuantizedRecurrent}. It must not change meanwhile.
+   * @param weight of the teacher, w, from 0 to 1
+   * @param temperature T, above 0
+   * @throws IllegalArgumentException if any of that does not hold
+   */
+  public Distillation(MultiLayerNetwork teacher, double weight, double temperature) {
+    if (!(weight >= 0 && weight <= 1)) {
+      throw new IllegalArgumentException(
+          "The teacher's weight is from 0 to 1, not %s".formatted(weight));
+    }
+    if (!(temperature > 0 && Double.isFinite(temperature))) {
+      throw new IllegalArgumentException(
+          "The temperature of distillation is above 0, not %s".formatted(temperature));
+    }
+    Layer[] layers = teacher.getLayers();
+    for (Layer layer : layers) {
+      if (layer instanceof RecurrentLayer && !(layer instanceof QuantizedRecurrentLayer)) {
+        throw new IllegalArgumentException(
+            "The teacher's layer %d is a %s: convert the network by NetworkQuantizer first"
+                .formatted(layer.getIndex(), layer.getClass().getSimpleName()));
+      }
+    }
+    if (!(layers[layers.length - 1] instanceof QuantizedSoftmaxOutputLayer output)
+        || output.layerConf().getWeightQuantization() != null
+        || output.layerConf().getActivationQuantization() != null) {
+      throw new IllegalArgumentException(
+          "The teacher ends in %s, not in a full-precision QuantizedSoftmaxOutput"
+              .formatted(layers[layers.length - 1].conf().getLayer()));
+    }
+    this.weight = weight;
+    this.temperature = temperature;
+    softmax = output;
+    hiddenLayers = Arrays.copyOf(layers, layers.length - 1);
+    product.start(output.getParam(DefaultParamInitializer.WEIGHT_KEY).transpose(), true);
+    bias =
+        output.hasBias()
+            ? output.getParam(DefaultParamInitializer.BIAS_KEY)
+            : Nd4j.zeros(output.getParam(DefaultParamInitializer.WEIGHT_KEY).dataType(), classes());
+  }
+
+  /**
+   * Makes the student's output layer learn from the teacher too, in every {@code fit} from now on.
+   *
+   * @throws IllegalArgumentException if the student does not end in a {@link
+   *     QuantizedSoftmaxOutput} of the teacher's classes and data type
+   */
+  public void applyTo(MultiLayerNetwork student) {
+    if (!(student.getOutputLayer() instanceof QuantizedSoftmaxOutputLayer output)) {
+      throw new IllegalArgumentException("The student does not end in a QuantizedSoftmaxOutput");
+    }
+    if (output.layerConf().getNOut() != classes()) {
+      throw new IllegalArgumentException(
+          "The teacher's vocabulary has %d words, the student's %d"
+              .formatted(classes(), output.layerConf().getNOut()));
+    }
+    if (output.getParam(DefaultParamInitializer.WEIGHT_KEY).dataType() != bias.dataType()) {
+      throw new IllegalArgumentException(
+          "The teacher computes in %s, the student does not".formatted(bias.dataType()));
+    }
+    output.setDistillation(this);
+  }
+
+  /** Puts the teacher's hidden states of a segment below its labels. */
+  @Override
+  public void preProcess(DataSet segment) {
+    INDArray hidden = segment.getFeatures();
+    LayerWorkspaceMgr none = LayerWorkspaceMgr.noWorkspaces();
+    for (Layer layer : hiddenLayers) {
+      hidden =
+          layer instanceof QuantizedRecurrentLayer recurrent
+              ? recurrent.rnnTimeStep(hidden, none)
+              : layer.activate(hidden, false, none);
+    }
+    INDArray labels = segment.getLabels().castTo(hidden.dataType());
+    segment.setLabels(Nd4j.concat(1, labels, hidden));
+  }
+
+  /**
+   * What the teacher's next segment starts from: for each of its recurrent layers what {@link
+   * QuantizedRecurrentLayer#getCarriedState} describes.
+   */
+  public List<INDArray[]> getTeacherState() {
+    return recurrentLayers().stream().map(QuantizedRecurrentLayer::timeStepState).toList();
+  }
+
+  /**
+   * @param states as {@link #getTeacherState} gives them
+   */
+  public void setTeacherState(List<INDArray[]> states) {
+    List<QuantizedRecurrentLayer> layers = recurrentLayers();
+    for (int l = 0; l < layers.size(); l++) {
+      layers.get(l).setTimeStepState(states.get(l));
+    }
+  }
+
+  /** The teacher's next segment starts from zeros. */
+  public void clearTeacherState() {
+    recurrentLayers().forEach(layer -> layer.setTimeStepState(null));
+  }
+
+  private List<QuantizedRecurrentLayer> recurrentLayers() {
+    return Arrays.stream(hiddenLayers)
+        .filter(QuantizedRecurrentLayer.class::isInstance)
+        .map(QuantizedRecurrentLayer.class::cast)
+        .toList();
+  }
+
+  private long classes() {
+    return softmax.layerConf().getNOut();
+  }
+
+  double weight() {
+    return weight;
+  }
+
+  double temperature() {
+    return temperature;
+  }
+
+  /** H, the size of the hidden states below the labels. */
+  long hiddenSize() {
+    return softmax.layerConf().getNIn();
+  }
+
+  /**
+   * The teacher's logits.
+   *
+   * @param hidden [N, H]
+   * @param into [N, V]
+   */
+  void logits(INDArray hidden, INDArray into) {
+    product.multiply(hidden, bias, into);
+  }
+}
