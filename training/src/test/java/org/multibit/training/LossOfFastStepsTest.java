@@ -29,32 +29,45 @@ class LossOfFastStepsTest {
   @ParameterizedTest
   @CsvSource({"fp, 1e-3", "2/2, 1e-2"})
   void meanOfTheLastSteps(String bits, double tolerance) throws IOException {
+    Settings settings = new Settings();
+    settings.bits = bits;
+    settings.hidden = 64;
     TextCorpus corpus = Corpora.open("wikitext-2").slice(40_000, 2_000, 2_000, 2_000);
-    assertSameCourse(corpus, bits, 64, 60, 20, tolerance);
+    assertSameCourse(corpus, settings, 60, 20, tolerance);
   }
 
-  /** The paper's shape, which takes minutes. */
+  /**
+   * The paper's shape, which takes minutes. Full precision at a smaller learning rate: at the
+   * recipe's, weights that differ in their last bit alone lead to losses up to 0.5% apart after 100
+   * steps, by the same kernels.
+   */
   @ParameterizedTest
-  @CsvSource({"fp, 1e-3", "2/2, 1e-2"})
+  @CsvSource({"fp, 2, 1e-3", "2/2, 20, 1e-2"})
   @EnabledIfEnvironmentVariable(named = "MULTIBIT_PTB", matches = ".+", disabledReason = "no text")
-  void meanOfTheLastStepsOnPennTreebank(String bits, double tolerance) throws IOException {
-    TextCorpus corpus = Corpora.open(System.getenv("MULTIBIT_PTB"));
-    assertSameCourse(corpus, bits, 300, 200, 50, tolerance);
+  void meanOfTheLastStepsOnPennTreebank(String bits, double learningRate, double tolerance)
+      throws IOException {
+    Settings settings = new Settings();
+    settings.bits = bits;
+    settings.hidden = 300;
+    settings.learningRate = learningRate;
+    assertSameCourse(Corpora.open(System.getenv("MULTIBIT_PTB")), settings, 200, 50, tolerance);
   }
 
   /**
    * @param tolerance relative, of the mean loss of the last {@code compared} steps
    */
   private static void assertSameCourse(
-      TextCorpus corpus, String bits, int hidden, int steps, int compared, double tolerance) {
-    Settings settings = new Settings();
-    settings.bits = bits;
-    settings.hidden = hidden;
+      TextCorpus corpus, Settings settings, int steps, int compared, double tolerance) {
     double[] java = losses(new JavaKernels(), corpus, settings, steps);
     double[] fast = losses(new NativeKernels(), corpus, settings, steps);
     double expected = mean(java, steps - compared, steps);
     double actual = mean(fast, steps - compared, steps);
-    LOG.info("{}: {} in Java, {} native, {} apart", bits, expected, actual, actual / expected - 1);
+    LOG.info(
+        "{}: {} in Java, {} native, {} apart",
+        settings.bits,
+        expected,
+        actual,
+        actual / expected - 1);
     assertTrue(mean(java, 0, compared) - expected > 0.1, "it learns something");
     assertEquals(expected, actual, tolerance * expected);
   }
