@@ -71,7 +71,9 @@ public final class NetworkQuantizer {
   public static MultiLayerNetwork convert(
       MultiLayerNetwork network, LayerBits bits, Quantizer quantizer) {
     NetworkQuantizer converter = new NetworkQuantizer(bits, quantizer);
-    MultiLayerConfiguration conf = network.getLayerWiseConfigurations().clone();
+    // DL4J's clone would share updaters, and what wrappers hold, with the network.
+    MultiLayerConfiguration conf =
+        MultiLayerConfiguration.fromJson(network.getLayerWiseConfigurations().toJson());
     boolean codes = false;
     for (int i = 0; i < network.getnLayers(); i++) {
       Layer ours =
@@ -97,7 +99,8 @@ public final class NetworkQuantizer {
   public static ComputationGraph convert(
       ComputationGraph graph, LayerBits bits, Quantizer quantizer) {
     NetworkQuantizer converter = new NetworkQuantizer(bits, quantizer);
-    ComputationGraphConfiguration conf = graph.getConfiguration().clone();
+    ComputationGraphConfiguration conf =
+        ComputationGraphConfiguration.fromJson(graph.getConfiguration().toJson());
     Map<String, GraphVertex> vertices = conf.getVertices();
     for (int index : graph.topologicalSortOrder()) {
       String name = graph.getVertices()[index].getVertexName();
@@ -132,13 +135,17 @@ public final class NetworkQuantizer {
   /**
    * Our layer in place of another.
    *
+   * @param conf of a wrapper what it wraps is replaced
    * @param codes whether its input is codes
    * @return null if it stays as it is
    */
   private Layer ours(String name, Layer conf, Map<String, INDArray> params, boolean codes) {
     if (conf instanceof LastTimeStep last) {
       Layer inner = ours(name, last.getUnderlying(), params, codes);
-      return inner == null ? null : new LastTimeStep(inner);
+      if (inner != null) {
+        last.setUnderlying(inner);
+      }
+      return last;
     }
     String obstacle = obstacle(conf);
     if (obstacle != null) {

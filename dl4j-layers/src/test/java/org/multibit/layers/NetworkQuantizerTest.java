@@ -179,6 +179,13 @@ class NetworkQuantizerTest {
         Networks.gradient(withoutDropout(exact), sequences()),
         1e-5);
 
+    exact.setLearningRate(0.5);
+    assertEquals(0.5, exact.getLearningRate(1));
+    for (int layer = 0; layer < 4; layer++) {
+      assertEquals(0.02, stock.getLearningRate(layer), "it is left as it is");
+    }
+    assertInstanceOf(LSTM.class, ((LastTimeStep) conf(stock, 1)).getUnderlying());
+
     MultiLayerNetwork ours =
         Networks.saved(NetworkQuantizer.convert(stock, "lstm=2/3, dense=1/2, output=3/fp"));
     Quantization two = Quantization.alternating(2);
@@ -292,6 +299,10 @@ class NetworkQuantizerTest {
     assertEquals(stock.paramTable(), ours.paramTable());
     ours.fit(sequences());
     assertEquals(1, ours.getIterationCount());
+    ours.setLearningRate(0.5);
+    for (String name : new String[] {"first", "last", "hidden", "classes"}) {
+      assertEquals(0.02, stock.getLearningRate(name), "it is left as it is");
+    }
   }
 
   @Test

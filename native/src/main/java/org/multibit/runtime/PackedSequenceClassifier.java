@@ -63,6 +63,13 @@ public final class PackedSequenceClassifier extends PackedModel {
     float[] values = steps.data().asFloat();
     int batch = (int) sequences.size(0);
     int each = values.length / batch;
+    for (int i = 0; i < values.length; i++) {
+      if (!Float.isFinite(values[i])) {
+        throw new IllegalArgumentException(
+            "Sequence %d has %s at time %d, element %d: inputs are finite floats"
+                .formatted(i / each, values[i], i % each / inputSize, i % inputSize));
+      }
+    }
     float[] logits = new float[batch * classes];
     try (Session session = newSession()) {
       for (int b = 0; b < batch; b++) {

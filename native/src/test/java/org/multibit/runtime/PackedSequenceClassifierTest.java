@@ -255,8 +255,10 @@ class PackedSequenceClassifierTest {
         assertThrows(
             IllegalArgumentException.class, () -> model.logits(Nd4j.zeros(DataType.FLOAT, shape)));
       }
-      sequences.putScalar(3, 1, 1, Double.NaN);
-      assertThrows(IllegalArgumentException.class, () -> model.logits(sequences));
+      sequences.putScalar(3, 1, 4, Double.NaN);
+      String message =
+          assertThrows(IllegalArgumentException.class, () -> model.logits(sequences)).getMessage();
+      assertTrue(message.contains("Sequence 3 has NaN at time 4, element 1"), message);
     }
   }
 

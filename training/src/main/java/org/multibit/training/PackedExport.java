@@ -8,6 +8,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import org.deeplearning4j.nn.conf.layers.BaseLayer;
 import org.deeplearning4j.nn.conf.layers.recurrent.LastTimeStep;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.core.FloatRows;
@@ -19,6 +20,7 @@ import org.multibit.core.format.LanguageModelFile.Cell;
 import org.multibit.core.format.LanguageModelFile.Matrix;
 import org.multibit.core.format.SequenceClassifierFile;
 import org.multibit.datasets.Vocabulary;
+import org.multibit.layers.MultibitWeightNoise;
 import org.multibit.layers.QuantizedEmbedding;
 import org.multibit.layers.QuantizedGRU;
 import org.multibit.layers.QuantizedOutput;
@@ -142,10 +144,7 @@ public final class PackedExport {
           conf(l) instanceof LastTimeStep == (l == last - 1),
           l,
           "of a packed classifier the last recurrent layer, and no other, is in LastTimeStep");
-      require(
-          network.getLayerWiseConfigurations().getInputPreProcess(l) == null,
-          l,
-          "it has an input preprocessor");
+      requireNothingBesides(l, recurrent);
       require(
           recurrent.getNOut() == units,
           l,
@@ -156,6 +155,7 @@ public final class PackedExport {
       activations.add(recurrent.getRecurrentActivationQuantization());
       weights.add(recurrent.getWeightQuantization());
     }
+    requireNothingBesides(last, output);
     activations.add(output.getActivationQuantization());
     weights.add(output.getWeightQuantization());
     Quantizer method = quantizer(activations);
@@ -179,6 +179,18 @@ public final class PackedExport {
         method,
         quantizer(weights),
         provenance);
+  }
+
+  /** A file has the layer's own arithmetic alone. */
+  private void requireNothingBesides(int layer, BaseLayer conf) {
+    require(
+        network.getLayerWiseConfigurations().getInputPreProcess(layer) == null,
+        layer,
+        "it has an input preprocessor");
+    require(
+        !(conf.getWeightNoise() instanceof MultibitWeightNoise),
+        layer,
+        "its weights are quantized by MultibitWeightNoise; give the layer itself the quantization, by weights(...)");
   }
 
   private QuantizedRecurrent recurrent(int layer) {

@@ -14,6 +14,7 @@ import org.deeplearning4j.nn.conf.layers.LSTM;
 import org.deeplearning4j.nn.conf.layers.Layer;
 import org.deeplearning4j.nn.conf.layers.OutputLayer;
 import org.deeplearning4j.nn.conf.layers.recurrent.LastTimeStep;
+import org.deeplearning4j.nn.conf.preprocessor.ComposableInputPreProcessor;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -24,6 +25,7 @@ import org.multibit.core.Alternating;
 import org.multibit.core.Greedy;
 import org.multibit.core.Quantization;
 import org.multibit.core.format.SequenceClassifierFile;
+import org.multibit.layers.MultibitWeightNoise;
 import org.multibit.layers.NetworkQuantizer;
 import org.multibit.layers.QuantizedDense;
 import org.multibit.layers.QuantizedGRU;
@@ -160,6 +162,10 @@ class ClassifierExportTest {
     String refusal = "waves.gguf is a classifier of float sequences, not a language model";
     Outcome.of("evaluate", "--model", file.toString(), "--data", text).failed(1, refusal);
     Outcome.of("generate", "--model", file.toString()).failed(1, refusal);
+    String packed = "waves.gguf is a packed model: give the run";
+    for (String command : new String[] {"quantize --bits 2/2", "export --out x.gguf"}) {
+      Outcome.of((command + " --model " + file).split(" ")).failed(1, packed);
+    }
   }
 
   @Test
@@ -208,8 +214,30 @@ class ClassifierExportTest {
             .build());
   }
 
+  /** What the network computes besides its layers would be missing in the file. */
+  @Test
+  void whatWouldBeLostIsNamed() {
+    Layer[] layers = {
+      new LastTimeStep(
+          new QuantizedLSTM.Builder().nOut(H).weightNoise(new MultibitWeightNoise(Q2)).build()),
+      new QuantizedOutput.Builder().nOut(CLASSES).build()
+    };
+    refuse("its weights are quantized by MultibitWeightNoise", layers);
+    layers[0] = new LastTimeStep(new QuantizedLSTM.Builder().nOut(H).build());
+    MultiLayerNetwork network = network(layers);
+    network
+        .getLayerWiseConfigurations()
+        .getInputPreProcessors()
+        .put(1, new ComposableInputPreProcessor());
+    refuse("Layer 1 (QuantizedOutput) cannot be packed: it has an input preprocessor", network);
+  }
+
   private static void refuse(String why, Layer... layers) {
-    PackedExport export = new PackedExport(network(layers));
+    refuse(why, network(layers));
+  }
+
+  private static void refuse(String why, MultiLayerNetwork network) {
+    PackedExport export = new PackedExport(network);
     String message =
         assertThrows(IllegalArgumentException.class, () -> export.packClassifier(Map.of()))
             .getMessage();

@@ -283,7 +283,7 @@ public record LanguageModelFile(
           softmax,
           in.floats("softmax.bias", v),
           ModelParts.quantizer(in, "multibit.activation."),
-          ModelParts.quantizer(in, "multibit.weight."),
+          ModelParts.weightQuantizer(in),
           ModelParts.provenance(in));
     } catch (IllegalArgumentException ex) {
       throw in.damaged(ex.getMessage());

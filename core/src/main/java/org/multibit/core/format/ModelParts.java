@@ -82,6 +82,10 @@ final class ModelParts {
     }
     check(most == 0 || activations != null, "there is no method to quantize activations with");
     if (most > 0) {
+      check(
+          Quantizers.METHODS.contains(activations.method()),
+          "activations are quantized by \"%s\", while who runs the file knows %s"
+              .formatted(activations.method(), String.join(", ", Quantizers.METHODS)));
       activations.checkBits(most);
     }
   }
@@ -250,6 +254,17 @@ final class ModelParts {
         in.get(prefix + "method", String.class),
         in.get(prefix + "cycles", Integer.class),
         in.get(prefix + "scale", Float.class));
+  }
+
+  /**
+   * How weights were quantized, as provenance: null if the file does not say, or names a method
+   * that is not ours, which its values do not need.
+   */
+  static Quantizer weightQuantizer(GgufReader in) throws IOException {
+    return in.metadata().get("multibit.weight.method") instanceof String method
+            && Quantizers.METHODS.contains(method)
+        ? quantizer(in, "multibit.weight.")
+        : null;
   }
 
   static Map<String, Object> provenance(GgufReader in) {

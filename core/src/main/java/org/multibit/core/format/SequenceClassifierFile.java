@@ -114,7 +114,7 @@ public record SequenceClassifierFile(
           ModelParts.matrix(in, "softmax", classes, hiddenSize),
           in.floats("softmax.bias", classes),
           ModelParts.quantizer(in, "multibit.activation."),
-          ModelParts.quantizer(in, "multibit.weight."),
+          ModelParts.weightQuantizer(in),
           ModelParts.provenance(in));
     } catch (IllegalArgumentException ex) {
       throw in.damaged(ex.getMessage());

@@ -2,6 +2,7 @@ package org.multibit.core.format;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -169,6 +170,29 @@ class SequenceClassifierFileTest extends RandomParts {
     SequenceClassifierFile wide = classifier(Cell.LSTM, 3, 2, 4, 1, 2, 3);
     assertRefused(
         "takes 1 to 2 bits, not 3", wide, wide.layers(), wide.softmaxBias(), new Optimal());
+  }
+
+  /** A user's own quantizer: of weights it leaves values, of activations it would have to run. */
+  @Test
+  void quantizersThatNoReaderKnows() throws IOException {
+    Quantizer own =
+        new Quantizer() {
+          @Override
+          public String method() {
+            return "own";
+          }
+
+          @Override
+          protected void quantizeRow(float[] w, int bits, byte[] codes, float[] coefficients) {}
+        };
+    SequenceClassifierFile m = classifier(Cell.LSTM, 3, 2, 4, 1, 2, 2);
+    assertRefused("activations are quantized by \"own\"", m, m.layers(), m.softmaxBias(), own);
+    Path file = directory.resolve("own.gguf");
+    new SequenceClassifierFile(
+            m.layers(), m.softmax(), m.softmaxBias(), m.activations(), own, Map.of())
+        .write(file);
+    assertEquals("own", new GgufReader(file).get("multibit.weight.method", String.class));
+    assertNull(SequenceClassifierFile.read(file).weights());
   }
 
   private static void assertRefused(
