@@ -65,16 +65,14 @@ struct Batch {
 struct Model {
   multibit_model* handle = nullptr;
   int32_t vocabulary = 0;
+  int32_t input_size = 0;  // of a classifier
+  int32_t classes = 0;     // words of a language model
   std::vector<multibit_session*> sessions;
   std::vector<Batch> batches;
 };
 
 const std::vector<std::string>& Files() {
-  static const std::vector<std::string> files = [] {
-    std::vector<std::string> made;
-    for (const Shape& shape : kShapes) made.push_back(SmallModel(shape));
-    return made;
-  }();
+  static const std::vector<std::string> files = SmallModels();
   return files;
 }
 
@@ -105,6 +103,8 @@ void Open(Input* in, Model* model) {
   multibit_model_info info;
   Require(multibit_model_describe(opened, &info) == MULTIBIT_OK);
   model->vocabulary = info.vocabulary_size;
+  model->input_size = info.input_size;
+  model->classes = std::max(info.vocabulary_size, info.classes);
 }
 
 // Which of the models, sessions and batches a call takes.
@@ -140,20 +140,20 @@ void CallModel(Input* in, const Model& model) {
   multibit_model_metadata(model.handle, "", null ? nullptr : &text);
 }
 
-void CallSession(Input* in, const Chosen& chosen, int32_t vocabulary) {
+void CallSession(Input* in, const Chosen& chosen, const Model& model) {
   std::vector<int32_t> tokens(in->Byte() % 40);
   const float* logits = nullptr;
   double loss = 0;
-  switch (in->Byte() % 5) {
+  switch (in->Byte() % 6) {
     case 0:
       multibit_session_step(chosen.session, in->Number());
       break;
     case 1:
       if (multibit_session_logits(chosen.session, in->Byte() == 255 ? nullptr : &logits) == MULTIBIT_OK) {
-        for (int32_t v = 0; v < vocabulary; ++v) Require(std::isfinite(logits[v]));
-        std::vector<float> written(vocabulary);
+        for (int32_t c = 0; c < model.classes; ++c) Require(std::isfinite(logits[c]));
+        std::vector<float> written(model.classes);
         Require(multibit_session_write_logits(chosen.session, written.data()) == MULTIBIT_OK);
-        Require(std::memcmp(written.data(), logits, vocabulary * sizeof(float)) == 0);
+        Require(std::memcmp(written.data(), logits, model.classes * sizeof(float)) == 0);
       }
       break;
     case 2:
@@ -164,9 +164,21 @@ void CallSession(Input* in, const Chosen& chosen, int32_t vocabulary) {
     case 3:
       if (multibit_session_generate(chosen.session, in->Float(), in->Number(), in->Byte(), tokens.data(),
                                     tokens.size()) == MULTIBIT_OK) {
-        for (const int32_t token : tokens) Require(token >= 0 && token < vocabulary);
+        for (const int32_t token : tokens) Require(token >= 0 && token < model.vocabulary);
       }
       break;
+    case 4: {
+      // Steps of a classifier, mostly whole ones.
+      const size_t count = static_cast<size_t>(model.input_size) * (in->Byte() % 3) + in->Byte() % 2;
+      std::vector<float> inputs(count);
+      for (float& value : inputs) value = in->Float();
+      const bool finite = std::all_of(inputs.begin(), inputs.end(), [](float value) { return std::isfinite(value); });
+      if (multibit_session_step_floats(chosen.session, in->Byte() == 255 ? nullptr : inputs.data(), count) ==
+          MULTIBIT_OK) {
+        Require(model.input_size > 0 && count > 0 && count % model.input_size == 0 && finite);
+      }
+      break;
+    }
     default:
       multibit_session_reset(chosen.session);
   }
@@ -251,7 +263,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       case 7:
       case 8:
       case 9:
-        CallSession(&in, Choose(&in, model), model.vocabulary);
+        CallSession(&in, Choose(&in, model), model);
         break;
       default:
         CallBatch(&in, Choose(&in, model), model.vocabulary);
@@ -274,6 +286,7 @@ FUZZ_SEEDS {
       call({7, chosen, 0, 1, 0});
       call({7, chosen, 4, 2, 1, 2, 3, 4, 5, 0});
       call({7, chosen, 3, 3, 1, 2, 9});
+      call({7, chosen, 0, 4, 1, 0, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2});
       call({10, chosen, 0, 1, 2, 3, 0, 5});
       call({10, chosen, 1, 0});
       call({10, chosen, 2, 1});

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "multibit.h"
 #include "test_model.h"
@@ -53,6 +54,14 @@ inline std::string SmallModel(Shape shape) {
   shape.embedding = shape.embedding % 10 + 1;
   shape.hidden = shape.hidden % 10 + 1;
   return TestModel(shape).file.Bytes();
+}
+
+// Language models and classifiers.
+inline std::vector<std::string> SmallModels() {
+  std::vector<std::string> models;
+  for (const Shape& shape : kShapes) models.push_back(SmallModel(shape));
+  for (const Shape& shape : kClassifiers) models.push_back(SmallModel(shape));
+  return models;
 }
 
 void Seeds(const std::function<void(const std::string&)>& write);

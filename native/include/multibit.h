@@ -1,8 +1,10 @@
-/* Packed multi-bit language models: open a file, run it. See docs/format.md for the file.
+/* Packed multi-bit models: open a file, run it. See docs/format.md for the file. A language model is fed tokens, and
+ * its logits are of the words that may come next; a classifier is fed vectors of floats, and its logits are of the
+ * classes that the sequence so far may belong to. What is of the other kind is MULTIBIT_ERROR_ARGUMENT.
  *
  * Every function returns MULTIBIT_OK or an error code; multibit_last_error() then says what was wrong, where, and what
  * to do (per thread). Nothing here prints, aborts or throws, whatever the file or the arguments. A model may be shared
- * by any number of threads. A session belongs to one stream of tokens, a batch to several that are fed together; each
+ * by any number of threads. A session belongs to one stream, a batch to several that are fed together; each
  * is used by one thread at a time. Nothing that a step or its logits need is allocated after the session or batch is
  * made, but for the threads of multibit_model_set_threads, which the first step that needs them starts.
  *
@@ -23,28 +25,32 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 #define MULTIBIT_OK 0
-#define MULTIBIT_ERROR_ARGUMENT 1 /* a null pointer, a token outside the vocabulary, a size that cannot be */
-#define MULTIBIT_ERROR_IO 2       /* the file cannot be opened, read or mapped */
-#define MULTIBIT_ERROR_FORMAT 3   /* not a multibit model, or a damaged one */
-#define MULTIBIT_ERROR_MEMORY 4   /* out of memory */
-#define MULTIBIT_ERROR_ISA 5      /* MULTIBIT_ISA names a tier that is unknown or not supported here */
+#define MULTIBIT_ERROR_ARGUMENT \
+  1 /* a null pointer, a token outside the vocabulary, a size that cannot be, a call for the other kind of model */
+#define MULTIBIT_ERROR_IO 2     /* the file cannot be opened, read or mapped */
+#define MULTIBIT_ERROR_FORMAT 3 /* not a multibit model, or a damaged one */
+#define MULTIBIT_ERROR_MEMORY 4 /* out of memory */
+#define MULTIBIT_ERROR_ISA 5    /* MULTIBIT_ISA names a tier that is unknown or not supported here */
 
 typedef struct multibit_model multibit_model;
 typedef struct multibit_session multibit_session;
 typedef struct multibit_batch multibit_batch;
 
 typedef struct multibit_model_info {
-  int32_t vocabulary_size;
+  int32_t vocabulary_size; /* of a language model, like the next; a classifier's is 0 */
   int32_t embedding_size;
   int32_t hidden_size;
   int32_t layers;
-  int32_t eos_token;
+  int32_t eos_token;     /* of a language model; a classifier's is -1 */
   int32_t unknown_token; /* -1: none */
   int32_t embedding_bits;
   int32_t weight_bits;     /* of the recurrent product of layer 0; 0: full precision */
   int32_t activation_bits; /* of the recurrent product of layer 0; 0: full precision */
   int64_t file_bytes;
-  const char* cell; /* "lstm" or "gru" */
+  const char* cell;   /* "lstm" or "gru" */
+  const char* head;   /* "language-model" or "classifier" */
+  int32_t input_size; /* of a classifier: floats of a step; a language model's is 0, like the next */
+  int32_t classes;    /* of a classifier */
 } multibit_model_info;
 
 /* The message of the last error in this thread; "" if there was none. Valid until the next call in this thread. */
@@ -86,9 +92,13 @@ void multibit_session_free(multibit_session* session);
 int multibit_session_reset(multibit_session* session);
 /* Feeds one token. The logits are computed when asked for. */
 int multibit_session_step(multibit_session* session, int32_t token);
-/* The logits after the last step: vocabulary_size floats, owned by the session, valid until its next call. */
+/* Feeds a classifier `count` floats, a multiple of its input_size: that many steps, one after the other. If one of them
+ * is not finite, none is fed. The state goes on from call to call: reset it before another sequence. */
+int multibit_session_step_floats(multibit_session* session, const float* inputs, size_t count);
+/* The logits after the last step: vocabulary_size floats, or those of the classes; owned by the session, valid until
+ * its next call. */
 int multibit_session_logits(multibit_session* session, const float** logits);
-/* The same, written to vocabulary_size floats of the caller's: computed there, where they were not asked for before. */
+/* The same, written to as many floats of the caller's: computed there, where they were not asked for before. */
 int multibit_session_write_logits(multibit_session* session, float* logits);
 /* Feeds `first`, then each token but the last; each token of the array is a target. Adds the natural-log loss of all
  * targets to *total_loss (float64). With first = eos on a fresh session this is the perplexity protocol. */
@@ -103,9 +113,9 @@ int multibit_session_generate(multibit_session* session, float temperature, int3
 /* In place of a token: the stream takes no part in this step and stays as it is. */
 #define MULTIBIT_IDLE (-1)
 
-/* Streams (1..4096) that are fed together, each with zero state at first. A step reads the weights once, so it costs
- * less than a step of each; every stream's results are, bit for bit, those of a session of its own. A server gives each
- * client a stream: reset it when a client comes, feed it MULTIBIT_IDLE while it has nothing to say. */
+/* Streams of tokens (1..4096) that are fed together, each with zero state at first. A step reads the weights once, so
+ * it costs less than a step of each; every stream's results are, bit for bit, those of a session of its own. A server
+ * gives each client a stream: reset it when a client comes, feed it MULTIBIT_IDLE while it has nothing to say. */
 int multibit_batch_new(const multibit_model* model, int32_t streams, multibit_batch** batch);
 void multibit_batch_free(multibit_batch* batch);
 /* One stream (0 to streams - 1), or all, back to zero state. */

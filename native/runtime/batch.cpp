@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <numeric>
 
 #include "error.h"
 #include "multibit.h"
@@ -216,10 +217,10 @@ void ComputeLogits(const Model& model, Activations* hidden, Streams streams, Wor
 Batch::Batch(const Model& model, int32_t streams)
     : model_(model),
       streams_(CheckedStreams(streams)),
-      input_(streams, model.embedding_size),
+      input_(streams, model.input_size),
       input_product_(static_cast<size_t>(streams) * model.gates * model.hidden_size),
       recurrent_product_(input_product_.size()),
-      logits_(static_cast<size_t>(streams) * model.vocabulary_size) {
+      logits_(static_cast<size_t>(streams) * model.classes) {
   Activations* x = &input_;
   hidden_.reserve(model.layers.size());
   for (const Layer& layer : model.layers) {
@@ -255,11 +256,23 @@ void Batch::Step(const int32_t* tokens) {
   for (int32_t stream = 0; stream < streams_; ++stream) {
     if (tokens[stream] != kIdle) fed_.push_back(stream);
   }
+  for (const int32_t stream : fed_) input_.Embed(*model_.kernels, model_.embedding, stream, tokens[stream]);
+  StepLayers();
+}
+
+void Batch::Step(const float* vectors) {
+  fed_.resize(streams_);
+  std::iota(fed_.begin(), fed_.end(), 0);
+  const int64_t size = model_.input_size;
+  for (const int32_t stream : fed_) std::copy_n(vectors + stream * size, size, input_.Change(stream));
+  StepLayers();
+}
+
+void Batch::StepLayers() {
   logits_current_ = false;
   if (fed_.empty()) return;
   try {
     const Streams streams = Fed();
-    for (const int32_t stream : fed_) input_.Embed(*model_.kernels, model_.embedding, stream, tokens[stream]);
     Activations* x = &input_;
     for (size_t l = 0; l < model_.layers.size(); ++l) {
       const Layer& layer = model_.layers[l];
@@ -296,7 +309,7 @@ void Batch::Advance(size_t layer, int64_t i) {
 }
 
 const float* Batch::Logits() {
-  if (fed_.empty()) Fail(MULTIBIT_ERROR_ARGUMENT, "There are no logits yet: feed a token first");
+  if (fed_.empty()) Fail(MULTIBIT_ERROR_ARGUMENT, "There are no logits yet: feed a step first");
   if (!logits_current_) {
     WriteLogits(logits_.data());
     logits_current_ = true;
@@ -305,14 +318,14 @@ const float* Batch::Logits() {
 }
 
 void Batch::WriteLogits(float* out) {
-  if (fed_.empty()) Fail(MULTIBIT_ERROR_ARGUMENT, "There are no logits yet: feed a token first");
+  if (fed_.empty()) Fail(MULTIBIT_ERROR_ARGUMENT, "There are no logits yet: feed a step first");
   if (logits_current_) {
     std::copy(logits_.begin(), logits_.end(), out);
     return;
   }
   ComputeLogits(model_, &hidden_.back(), Fed(), &work_, out);
   // To their places, from the last to the first: a place never lies before what goes there.
-  const int64_t size = model_.vocabulary_size;
+  const int64_t size = model_.classes;
   for (int64_t i = Fed().count - 1; i >= 0 && fed_[i] != i; --i) {
     std::copy_n(out + i * size, size, out + fed_[i] * size);
   }

@@ -1,4 +1,4 @@
-// Streams of tokens through one model, a step of all of them at a time: the weights are read once per step.
+// Streams through one model, a step of all of them at a time: the weights are read once per step.
 #pragma once
 
 #include <cstddef>
@@ -64,7 +64,7 @@ class Activations {
   std::vector<Codes> codes_;
 };
 
-// out[i * V + v] = the logits of the i-th of the streams. Throws an Error if they are not finite.
+// out[i * classes + c] = the logits of the i-th of the streams. Throws an Error if they are not finite.
 void ComputeLogits(const Model& model, Activations* hidden, Streams streams, Workspace* work, float* out);
 
 class Batch {
@@ -80,8 +80,10 @@ class Batch {
   void Reset(int32_t stream);
   // One token for each stream, or kIdle: the stream stays as it is.
   void Step(const int32_t* tokens);
-  // [streams, V]: the rows of the streams that the last step fed; the others hold anything. Valid until the next call.
-  // Throws an Error if none was fed.
+  // One vector of finite floats for each stream, [streams, input size].
+  void Step(const float* vectors);
+  // [streams, classes]: the rows of the streams that the last step fed; the others hold anything. Valid until the next
+  // call. Throws an Error if none was fed.
   const float* Logits();
   // The same, to [streams, V].
   void WriteLogits(float* out);
@@ -91,6 +93,8 @@ class Batch {
   const Activations& hidden() const { return hidden_.back(); }
 
  private:
+  // The layers, for the streams to be fed, whose input is there.
+  void StepLayers();
   // From the products, the i-th of the fed streams, to the states of a layer.
   void Advance(size_t layer, int64_t i);
   Streams Fed() const { return {fed_.data(), static_cast<int64_t>(fed_.size())}; }
@@ -102,7 +106,7 @@ class Batch {
   std::vector<std::vector<float>> cell_;  // c of each layer, [streams, H]; of a GRU empty
   std::vector<float> input_product_;      // [streams, GH]
   std::vector<float> recurrent_product_;  // [streams, GH]
-  std::vector<float> logits_;             // [streams, V]
+  std::vector<float> logits_;             // [streams, classes]
   std::vector<int32_t> fed_;              // the streams that the last step fed
   bool logits_current_ = false;
   Workspace work_;

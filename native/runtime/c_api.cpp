@@ -89,8 +89,9 @@ int multibit_model_describe(const multibit_model* model, multibit_model_info* in
     RequireNotNull(model, "model");
     RequireNotNull(info, "info");
     const multibit::Model& m = *model->model;
-    info->vocabulary_size = m.vocabulary_size;
-    info->embedding_size = m.embedding_size;
+    const bool language_model = m.head == multibit::Head::kLanguageModel;
+    info->vocabulary_size = m.words.size();
+    info->embedding_size = language_model ? m.input_size : 0;
     info->hidden_size = m.hidden_size;
     info->layers = static_cast<int32_t>(m.layers.size());
     info->eos_token = m.eos;
@@ -100,6 +101,9 @@ int multibit_model_describe(const multibit_model* model, multibit_model_info* in
     info->activation_bits = m.layers[0].recurrent.activation_bits;
     info->file_bytes = static_cast<int64_t>(m.file.size());
     info->cell = m.CellName();
+    info->head = m.HeadName();
+    info->input_size = language_model ? 0 : m.input_size;
+    info->classes = language_model ? 0 : m.classes;
   });
 }
 
@@ -170,6 +174,14 @@ int multibit_session_step(multibit_session* session, int32_t token) {
   });
 }
 
+int multibit_session_step_floats(multibit_session* session, const float* inputs, size_t count) {
+  return Guarded([&] {
+    RequireNotNull(session, "session");
+    RequireNotNull(inputs, "inputs");
+    session->session.Step(inputs, count);
+  });
+}
+
 int multibit_session_write_logits(multibit_session* session, float* logits) {
   return Guarded([&] {
     RequireNotNull(session, "session");
@@ -210,6 +222,7 @@ int multibit_batch_new(const multibit_model* model, int32_t streams, multibit_ba
     RequireNotNull(batch, "batch");
     *batch = nullptr;
     RequireNotNull(model, "model");
+    model->model->Require(multibit::Head::kLanguageModel);
     *batch = new multibit_batch{multibit::Batch(*model->model, streams)};
   });
 }

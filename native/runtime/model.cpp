@@ -14,7 +14,7 @@ namespace {
 
 constexpr int64_t kLanes = 8;
 constexpr int kMaxBits = 8;
-constexpr uint32_t kVersion = 2;
+constexpr uint32_t kVersion = 3;
 constexpr uint32_t kMaxCycles = 1000;
 constexpr float kMaxScale = 1e6f;
 // Keeps GH and products of two sizes well inside int64.
@@ -30,25 +30,46 @@ class Loader {
     if (version < 1 || version > kVersion) {
       file_.Damaged("it has format version %u, this program reads versions 1 to %u", version, kVersion);
     }
-    Expect("multibit.head", "language-model");
-    LoadCell();
-    Expect("tokenizer.ggml.model", "words");
-    model_.vocabulary_size = Size("multibit.vocabulary_size");
-    model_.embedding_size = Size("multibit.embedding_size");
+    model_.head =
+        OneOf("multibit.head", "language-model", "classifier") == 0 ? Head::kLanguageModel : Head::kClassifier;
+    model_.cell = OneOf("multibit.cell", "lstm", "gru") == 0 ? Cell::kLstm : Cell::kGru;
+    model_.gates = model_.cell == Cell::kGru ? 3 : 4;
     model_.hidden_size = Size("multibit.hidden_size");
-    LoadVocabulary();
+    model_.eos = model_.unknown = -1;
+    model_.embedding = {};
+    if (IsLanguageModel()) {
+      Expect("tokenizer.ggml.model", "words");
+      model_.classes = Size("multibit.vocabulary_size");
+      model_.input_size = Size("multibit.embedding_size");
+      LoadVocabulary();
+    } else {
+      model_.classes = Size("multibit.classes");
+      model_.input_size = Size("multibit.input_size");
+    }
     LoadMatrices();
     LoadQuantizer();
     for (const auto& [key, value] : file_.metadata()) model_.metadata.emplace(key, value.Text());
   }
 
  private:
+  bool IsLanguageModel() const { return model_.head == Head::kLanguageModel; }
+
   void Expect(const char* key, std::string_view expected) const {
     const std::string_view value = file_.String(key);
     if (value != expected) {
       file_.Damaged("%s is \"%.*s\", expected \"%.*s\"", key, static_cast<int>(std::min<size_t>(value.size(), 80)),
                     value.data(), static_cast<int>(expected.size()), expected.data());
     }
+  }
+
+  // Which of the two the value is.
+  int OneOf(const char* key, const char* first, const char* second) const {
+    const std::string_view value = file_.String(key);
+    if (value != first && value != second) {
+      file_.Damaged("%s is \"%.*s\", expected \"%s\" or \"%s\"", key,
+                    static_cast<int>(std::min<size_t>(value.size(), 80)), value.data(), first, second);
+    }
+    return value == first ? 0 : 1;
   }
 
   int32_t Size(const std::string& key) const {
@@ -65,23 +86,13 @@ class Loader {
 
   int32_t Token(const char* key) const {
     const uint32_t token = file_.U32(key);
-    if (token >= static_cast<uint32_t>(model_.vocabulary_size)) file_.Damaged("%s is outside the vocabulary", key);
+    if (token >= static_cast<uint32_t>(model_.classes)) file_.Damaged("%s is outside the vocabulary", key);
     return static_cast<int32_t>(token);
-  }
-
-  void LoadCell() {
-    const std::string_view name = file_.String("multibit.cell");
-    if (name != "lstm" && name != "gru") {
-      file_.Damaged("multibit.cell is \"%.*s\", expected \"lstm\" or \"gru\"",
-                    static_cast<int>(std::min<size_t>(name.size(), 80)), name.data());
-    }
-    model_.cell = name == "gru" ? Cell::kGru : Cell::kLstm;
-    model_.gates = model_.cell == Cell::kGru ? 3 : 4;
   }
 
   bool Tied() const {
     const char* key = "multibit.tied_embedding";
-    if (!file_.Has(key)) return false;
+    if (!IsLanguageModel() || !file_.Has(key)) return false;
     const uint32_t tied = file_.U32(key);
     if (tied > 1) file_.Damaged("%s is %u, neither 0 nor 1", key, tied);
     return tied == 1;
@@ -89,8 +100,8 @@ class Loader {
 
   void LoadVocabulary() {
     std::vector<std::string_view> words = file_.Strings("tokenizer.ggml.tokens");
-    if (words.size() != static_cast<size_t>(model_.vocabulary_size)) {
-      file_.Damaged("its vocabulary has %zu words, not %d", words.size(), model_.vocabulary_size);
+    if (words.size() != static_cast<size_t>(model_.classes)) {
+      file_.Damaged("its vocabulary has %zu words, not %d", words.size(), model_.classes);
     }
     model_.words = Vocabulary(std::move(words));
     model_.eos = Token("tokenizer.ggml.eos_token_id");
@@ -99,8 +110,8 @@ class Loader {
   }
 
   void LoadMatrices() {
-    const int64_t v = model_.vocabulary_size;
-    const int64_t e = model_.embedding_size;
+    const int64_t v = model_.classes;
+    const int64_t e = model_.input_size;
     const int64_t h = model_.hidden_size;
     const int64_t gates = model_.gates * h;
     const int32_t layers = Size("multibit.layers");
@@ -109,7 +120,7 @@ class Loader {
       file_.Damaged("tied weights need multibit.embedding_size = multibit.hidden_size, not %lld and %lld",
                     static_cast<long long>(e), static_cast<long long>(h));
     }
-    model_.embedding = LoadMatrix("embedding", v, e);
+    if (IsLanguageModel()) model_.embedding = LoadMatrix("embedding", v, e);
     for (int32_t l = 0; l < layers; ++l) {
       const std::string name = "rnn." + std::to_string(l);
       Layer layer;
@@ -243,9 +254,18 @@ int32_t Vocabulary::Find(std::string_view word) const {
   return found == sorted_.end() || words_[*found] != word ? -1 : *found;
 }
 
+void Model::Require(Head needed) const {
+  if (head == needed) return;
+  if (head == Head::kClassifier) {
+    Fail(MULTIBIT_ERROR_ARGUMENT, "The model is a classifier: it is fed vectors of %d floats, not tokens", input_size);
+  }
+  Fail(MULTIBIT_ERROR_ARGUMENT, "The model is a language model: it is fed tokens, not vectors of floats");
+}
+
 void Model::CheckToken(int32_t token) const {
-  if (token < 0 || token >= vocabulary_size) {
-    Fail(MULTIBIT_ERROR_ARGUMENT, "There is no token %d in a vocabulary of %d", token, vocabulary_size);
+  Require(Head::kLanguageModel);
+  if (token < 0 || token >= words.size()) {
+    Fail(MULTIBIT_ERROR_ARGUMENT, "There is no token %d in a vocabulary of %d", token, words.size());
   }
 }
 

@@ -1,4 +1,4 @@
-// A packed language model: the file's tensors in place, all of docs/format.md checked.
+// A packed model: the file's tensors in place, all of docs/format.md checked.
 #pragma once
 
 #include <cstdint>
@@ -40,11 +40,15 @@ class Vocabulary {
   std::vector<int32_t> sorted_;  // tokens by their word, equal ones ascending
 };
 
+// What a model is fed and what its classes are: tokens, and the words that come next; or vectors of floats, and the
+// classes of their sequence.
+enum class Head { kLanguageModel, kClassifier };
+
 enum class Cell { kLstm, kGru };
 
 // G gates of H units each.
 struct Layer {
-  Matrix input;                 // GH x E or H
+  Matrix input;                 // GH x input size or H
   Matrix recurrent;             // GH x H
   const float* bias;            // GH
   const float* recurrent_bias;  // GH; of a GRU only
@@ -56,24 +60,29 @@ struct Model {
 
   GgufFile file;
   const Kernels* kernels;
-  int32_t vocabulary_size;
-  int32_t embedding_size;
+  Head head;
+  int32_t input_size;  // of the first layer: the embedding's, or floats that a classifier is fed in a step
   int32_t hidden_size;
+  int32_t classes;  // logits: one for each word, or for each class
   Cell cell;
   int32_t gates;  // of the cell
-  int32_t eos;
+  // Of a language model; a classifier has no words.
+  int32_t eos;      // -1: none
   int32_t unknown;  // -1: none
   Vocabulary words;
+  Matrix embedding;                                          // V x E
   std::map<std::string, std::string, std::less<>> metadata;  // values as text
   Quantizer quantizer;                                       // of activations; used only where a product quantizes them
-  Matrix embedding;                                          // V x E
   std::vector<Layer> layers;
-  Matrix softmax;             // V x H; where weights are tied, the embedding's
-  const float* softmax_bias;  // V
+  Matrix softmax;             // classes x H; where weights are tied, the embedding's
+  const float* softmax_bias;  // classes
   mutable ThreadPool pool;    // helps whoever runs the model
 
   const char* CellName() const { return cell == Cell::kGru ? "gru" : "lstm"; }
-  // Throws an Error if there is no such token.
+  const char* HeadName() const { return head == Head::kClassifier ? "classifier" : "language-model"; }
+  // Throws an Error that says what the model is, if it is another.
+  void Require(Head needed) const;
+  // Throws an Error if there is no such token, or the model is fed none.
   void CheckToken(int32_t token) const;
 };
 

@@ -1,4 +1,4 @@
-// Packed language models on the command line: what they are, how well they predict a text, what they write, how fast.
+// Packed models on the command line: what they are, how well they predict a text, what they write, how fast.
 #include <unistd.h>
 
 #include <algorithm>
@@ -41,7 +41,7 @@ constexpr char kUsage[] =
        multibit-lm --help | --version
 
 Runs a packed multibit language model (.gguf).
-  info       what the file holds
+  info       what the file holds, which may also be a classifier of sequences
   evaluate   perplexity on a text: one stream, zero state at the start, first
              input <eos>, every token a target, <eos> at each line's end
   generate   writes on from a prompt
@@ -336,7 +336,7 @@ void Info(const Model& model, const std::string& path) {
     if (&matrix != &model.embedding) Print("  activations %s", bits(matrix.activation_bits).c_str());
     Print("\n");
   };
-  line("embedding", model.embedding);
+  if (model.head == multibit::Head::kLanguageModel) line("embedding", model.embedding);
   for (size_t l = 0; l < model.layers.size(); ++l) {
     line("rnn." + std::to_string(l) + ".input", model.layers[l].input);
     line("rnn." + std::to_string(l) + ".recurrent", model.layers[l].recurrent);
@@ -441,7 +441,7 @@ class TimedSteps {
       for (int32_t& token : tokens_) {
         // Tokens all over the vocabulary, by a linear congruential generator.
         state_ = state_ * 6364136223846793005 + 1442695040888963407;
-        token = static_cast<int32_t>((state_ >> 32) % static_cast<uint64_t>(batch_.model().vocabulary_size));
+        token = static_cast<int32_t>((state_ >> 32) % static_cast<uint64_t>(batch_.model().classes));
       }
       batch_.Step(tokens_.data());
       batch_.Logits();
@@ -499,7 +499,13 @@ void Run(const Options& options) {
   model->pool.SetThreads(std::min(options.threads, ThreadPool::AvailableCores()));
   if (options.command == "info") {
     Info(*model, options.files[0]);
-  } else if (options.command == "evaluate") {
+    return;
+  }
+  if (model->head != multibit::Head::kLanguageModel) {
+    Fail(MULTIBIT_ERROR_ARGUMENT, "%s is a classifier of float sequences, not a language model: %s takes no such model",
+         options.files[0].c_str(), options.command.c_str());
+  }
+  if (options.command == "evaluate") {
     Evaluate(*model, options);
   } else if (options.command == "generate") {
     Generate(*model, options);

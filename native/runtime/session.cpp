@@ -81,6 +81,18 @@ void Session::Step(int32_t token) {
   batch_.Step(&token);
 }
 
+void Session::Step(const float* inputs, size_t count) {
+  const Model& model = batch_.model();
+  model.Require(Head::kClassifier);
+  const auto size = static_cast<size_t>(model.input_size);
+  if (count == 0 || count % size != 0) {
+    Fail(MULTIBIT_ERROR_ARGUMENT, "%zu floats are no steps of %zu each", count, size);
+  }
+  const float* bad = std::find_if_not(inputs, inputs + count, [](float value) { return std::isfinite(value); });
+  if (bad != inputs + count) Fail(MULTIBIT_ERROR_ARGUMENT, "Element %zu of the input is not finite", bad - inputs);
+  for (size_t i = 0; i < count; i += size) batch_.Step(inputs + i);
+}
+
 double Session::Evaluate(int32_t first, const int32_t* tokens, size_t count) {
   const Model& model = batch_.model();
   model.CheckToken(first);
@@ -89,7 +101,7 @@ double Session::Evaluate(int32_t first, const int32_t* tokens, size_t count) {
   Activations hidden(most, model.hidden_size);
   Workspace work;
   hidden.Reserve(*model.kernels, model.softmax, &work);
-  std::vector<float> logits(most * model.vocabulary_size);
+  std::vector<float> logits(most * model.classes);
   int32_t all[kEvaluatedTogether];
   std::iota(std::begin(all), std::end(all), 0);
   double losses[kEvaluatedTogether];
@@ -103,10 +115,10 @@ double Session::Evaluate(int32_t first, const int32_t* tokens, size_t count) {
     }
     ComputeLogits(model, &hidden, {all, steps}, &work, logits.data());
     const auto compute_loss = [&](int i) {
-      const float* row = logits.data() + i * static_cast<int64_t>(model.vocabulary_size);
-      losses[i] = model.kernels->log_sum_exp(row, model.vocabulary_size) - row[targets[i]];
+      const float* row = logits.data() + i * static_cast<int64_t>(model.classes);
+      losses[i] = model.kernels->log_sum_exp(row, model.classes) - row[targets[i]];
     };
-    if (steps * model.vocabulary_size >= kLeastSharedLogits) {
+    if (steps * model.classes >= kLeastSharedLogits) {
       model.pool.Run(static_cast<int>(steps), compute_loss);
     } else {
       for (int i = 0; i < steps; ++i) compute_loss(i);
@@ -122,8 +134,9 @@ void Session::Generate(float temperature, int32_t top_k, uint64_t seed, size_t c
     Fail(MULTIBIT_ERROR_ARGUMENT, "The temperature must be 0 or above and finite, not %g",
          static_cast<double>(temperature));
   }
+  batch_.model().Require(Head::kLanguageModel);
   if (top_k < 0) Fail(MULTIBIT_ERROR_ARGUMENT, "top_k must be 0 (all) or above, not %d", top_k);
-  Sampler sampler(temperature, top_k, seed, batch_.model().vocabulary_size);
+  Sampler sampler(temperature, top_k, seed, batch_.model().classes);
   for (size_t i = 0; i < count; ++i) {
     const int32_t token = sampler.Draw(Logits());
     take(token);

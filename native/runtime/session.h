@@ -1,4 +1,4 @@
-// One stream of tokens through a model: a batch of one.
+// One stream through a model, of tokens or of vectors: a batch of one.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,9 @@ class Session {
 
   void Reset() { batch_.Reset(); }
   void Step(int32_t token);
-  // V floats, valid until the next call. Throws an Error if nothing was fed.
+  // One step after another, of input_size floats each. If an argument is in error, nothing was fed.
+  void Step(const float* inputs, size_t count);
+  // One for each class, valid until the next call. Throws an Error if nothing was fed.
   const float* Logits() { return batch_.Logits(); }
   // The same, to V floats.
   void WriteLogits(float* out) { batch_.WriteLogits(out); }

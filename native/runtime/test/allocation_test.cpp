@@ -80,6 +80,26 @@ TEST(AllocationTest, StepsAndLogitsNeedNone) {
   }
 }
 
+TEST(AllocationTest, ClassifiersNeedNone) {
+  for (const Shape& shape : kClassifiers) {
+    const TestModel test(shape);
+    const TemporaryFile file(test.file.Bytes());
+    const ModelPointer model = Open(file.path());
+    const SessionPointer session = NewSession(model);
+    const std::vector<float> x(shape.embedding, 0.5f);
+    const float* logits = nullptr;
+    const int64_t before = allocations.load();
+    for (int step = 0; step < 20; ++step) {
+      if (multibit_session_step_floats(session.get(), x.data(), x.size()) != MULTIBIT_OK ||
+          multibit_session_logits(session.get(), &logits) != MULTIBIT_OK) {
+        logits = nullptr;
+      }
+    }
+    EXPECT_EQ(0, allocations.load() - before) << shape.name;
+    EXPECT_NE(nullptr, logits);
+  }
+}
+
 TEST(AllocationTest, ThreadsNeedNoneOnceTheyRun) {
   const TemporaryFile file(LargeModel(20001, 256, 2).Bytes());
   const ModelPointer model = Open(file.path());

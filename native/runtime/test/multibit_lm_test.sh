@@ -71,6 +71,17 @@ expect 1 'it is empty' evaluate "$folder/model.gguf" "$folder/empty"
 expect 1 'Is a directory' evaluate "$folder/model.gguf" "$folder"
 expect 1 'does not start with GGUF' info "$folder/text"
 
+# A classifier is shown, and is no language model.
+${EMULATOR:-} "$2" "$folder/classifier.gguf" classifier || exit 1
+expect 0 '^multibit.head *classifier' info "$folder/classifier.gguf"
+expect 0 '^multibit.input_size *28' info "$folder/classifier.gguf"
+expect 0 '^rnn.0.input *200 x 28 .*weights 2 *activations 2' info "$folder/classifier.gguf"
+expect 0 '^softmax *10 x 50 ' info "$folder/classifier.gguf"
+no_language_model='is a classifier of float sequences, not a language model'
+expect 1 "$no_language_model: evaluate takes" evaluate "$folder/classifier.gguf" "$folder/text"
+expect 1 "$no_language_model: generate takes" generate "$folder/classifier.gguf"
+expect 1 "$no_language_model: bench takes" bench "$folder/classifier.gguf"
+
 # Output that cannot be written, less and more than the buffer holds.
 for arguments in --help --version "info $folder/model.gguf" "generate $folder/model.gguf --tokens 50" \
   "generate $folder/model.gguf --tokens 30000"; do

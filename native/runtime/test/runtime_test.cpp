@@ -121,6 +121,125 @@ TEST_P(RuntimeTest, SessionsAreIndependentInOneThreadAndInMany) {
   EXPECT_EQ(alone, threaded);
 }
 
+class ClassifierTest : public testing::TestWithParam<Shape> {
+ protected:
+  std::vector<float> Vector(std::mt19937* random) const {
+    std::normal_distribution<float> normal;
+    std::vector<float> x(GetParam().embedding);
+    for (float& value : x) value = normal(*random);
+    return x;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Shapes, ClassifierTest, testing::ValuesIn(kClassifiers),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+// As for tokens; a sequence fed at once is that of its steps, to the bit.
+TEST_P(ClassifierTest, StepsAsTheFormatSays) {
+  const int classes = GetParam().vocabulary;
+  int streams_that_agree = 0;
+  constexpr int kStreams = 10;
+  for (int stream = 0; stream < kStreams; ++stream) {
+    TestModel oracle(GetParam(), stream + 1);
+    const TemporaryFile file(oracle.file.Bytes());
+    const ModelPointer model = Open(file.path());
+    ASSERT_NE(nullptr, model);
+    const SessionPointer session = NewSession(model);
+    std::mt19937 random(stream);
+    std::vector<float> sequence;
+    bool agrees = true;
+    for (int step = 0; step < 6; ++step) {
+      // A vector of zeros too, as the rows at an image's edge are.
+      const std::vector<float> x = step == 2 ? std::vector<float>(GetParam().embedding) : Vector(&random);
+      sequence.insert(sequence.end(), x.begin(), x.end());
+      ASSERT_EQ(MULTIBIT_OK, multibit_session_step_floats(session.get(), x.data(), x.size()));
+      const std::vector<double> expected = oracle.Step(x);
+      const float* actual = Logits(session);
+      for (int c = 0; c < classes; ++c) agrees &= std::fabs(expected[c] - actual[c]) < 1e-4;
+    }
+    streams_that_agree += agrees;
+    const std::vector<float> stepped = CopyOfLogits(session, classes);
+    ASSERT_EQ(MULTIBIT_OK, multibit_session_reset(session.get()));
+    ASSERT_EQ(MULTIBIT_OK, multibit_session_step_floats(session.get(), sequence.data(), sequence.size()));
+    EXPECT_EQ(stepped, CopyOfLogits(session, classes));
+  }
+  const bool quantizes = GetParam().activation_bits > 0 || GetParam().softmax_activation_bits > 0;
+  EXPECT_GE(streams_that_agree, quantizes ? kStreams * 8 / 10 : kStreams);
+}
+
+TEST_P(ClassifierTest, DescribesItself) {
+  const TestModel test(GetParam());
+  const TemporaryFile file(test.file.Bytes());
+  const ModelPointer model = Open(file.path());
+  multibit_model_info info;
+  ASSERT_EQ(MULTIBIT_OK, multibit_model_describe(model.get(), &info));
+  EXPECT_STREQ("classifier", info.head);
+  EXPECT_EQ(GetParam().embedding, info.input_size);
+  EXPECT_EQ(GetParam().vocabulary, info.classes);
+  EXPECT_EQ(GetParam().hidden, info.hidden_size);
+  EXPECT_EQ(GetParam().layers, info.layers);
+  EXPECT_EQ(GetParam().weight_bits, info.weight_bits);
+  EXPECT_EQ(0, info.vocabulary_size);
+  EXPECT_EQ(0, info.embedding_size);
+  EXPECT_EQ(0, info.embedding_bits);
+  EXPECT_EQ(-1, info.eos_token);
+  EXPECT_EQ(-1, info.unknown_token);
+}
+
+// What a classifier is not fed and what it cannot be asked for; the session goes on as if nothing had been called.
+TEST_P(ClassifierTest, RefusesWhatIsForLanguageModels) {
+  const TestModel test(GetParam());
+  const TemporaryFile file(test.file.Bytes());
+  const ModelPointer model = Open(file.path());
+  const SessionPointer session = NewSession(model);
+  std::mt19937 random(1);
+  std::vector<float> x = Vector(&random);
+  const float* none = nullptr;
+  EXPECT_EQ(MULTIBIT_ERROR_ARGUMENT, multibit_session_logits(session.get(), &none));
+  ASSERT_EQ(MULTIBIT_OK, multibit_session_step_floats(session.get(), x.data(), x.size()));
+  const std::vector<float> before = CopyOfLogits(session, GetParam().vocabulary);
+  const auto refuses = [](int code, const char* why) {
+    EXPECT_EQ(MULTIBIT_ERROR_ARGUMENT, code) << why;
+    EXPECT_NE(nullptr, std::strstr(multibit_last_error(), why)) << multibit_last_error();
+  };
+  const char* tokens = "is a classifier: it is fed vectors of";
+  int32_t token = 0;
+  double loss = 0;
+  const char* word = nullptr;
+  size_t length = 0;
+  multibit_batch* batch = nullptr;
+  refuses(multibit_session_step(session.get(), 0), tokens);
+  refuses(multibit_session_evaluate(session.get(), 0, &token, 1, &loss), tokens);
+  refuses(multibit_session_evaluate(session.get(), 0, nullptr, 0, &loss), tokens);
+  refuses(multibit_session_generate(session.get(), 1, 0, 1, &token, 1), tokens);
+  refuses(multibit_session_generate(session.get(), 1, 0, 1, nullptr, 0), tokens);
+  refuses(multibit_model_word(model.get(), 0, &word, &length), tokens);
+  refuses(multibit_batch_new(model.get(), 2, &batch), tokens);
+  EXPECT_EQ(nullptr, batch);
+  EXPECT_EQ(MULTIBIT_OK, multibit_model_token(model.get(), "w2", 2, &token));
+  EXPECT_EQ(-1, token);
+  refuses(multibit_session_step_floats(nullptr, x.data(), x.size()), "session is null");
+  refuses(multibit_session_step_floats(session.get(), nullptr, x.size()), "inputs is null");
+  refuses(multibit_session_step_floats(session.get(), x.data(), 0), "0 floats are no steps of");
+  if (x.size() > 1) refuses(multibit_session_step_floats(session.get(), x.data(), x.size() - 1), "are no steps of");
+  for (const float value : {NAN, INFINITY, -INFINITY}) {
+    std::vector<float> two(2 * x.size());
+    two.back() = value;
+    refuses(multibit_session_step_floats(session.get(), two.data(), two.size()), "of the input is not finite");
+  }
+  EXPECT_EQ(before, CopyOfLogits(session, GetParam().vocabulary));
+}
+
+TEST(CApiTest, LanguageModelsAreFedNoFloats) {
+  TestModel test(kShapes[0]);
+  const TemporaryFile file(test.file.Bytes());
+  const ModelPointer model = Open(file.path());
+  const SessionPointer session = NewSession(model);
+  const std::vector<float> x(kShapes[0].embedding);
+  EXPECT_EQ(MULTIBIT_ERROR_ARGUMENT, multibit_session_step_floats(session.get(), x.data(), x.size()));
+  EXPECT_STREQ("The model is a language model: it is fed tokens, not vectors of floats", multibit_last_error());
+}
+
 class GenerateTest : public testing::Test {
  protected:
   GenerateTest() : test_(kShapes[0]), file_(test_.file.Bytes()), model_(Open(file_.path())) {}
@@ -247,6 +366,9 @@ TEST(CApiTest, DescribesTheModel) {
   EXPECT_EQ(3, info.activation_bits);
   EXPECT_EQ(static_cast<int64_t>(bytes.size()), info.file_bytes);
   EXPECT_STREQ("lstm", info.cell);
+  EXPECT_STREQ("language-model", info.head);
+  EXPECT_EQ(0, info.input_size);
+  EXPECT_EQ(0, info.classes);
   const char* word;
   size_t length;
   ASSERT_EQ(MULTIBIT_OK, multibit_model_word(model.get(), 20, &word, &length));
@@ -431,13 +553,28 @@ TEST(FormatTest, RefusesWhatTheFormatForbids) {
   const auto set_float = [](size_t index, float value) {
     return [=](GgufWriter::Tensor* t) { std::memcpy(&t->data[index * sizeof(float)], &value, sizeof(float)); };
   };
-  const Shape gru = FindShape("gru_w3a2_two_layers"), tied = FindShape("gru_tied_two_layers");
+  const Shape gru = FindShape("gru_w3a2_two_layers"), tied = FindShape("gru_tied_two_layers"),
+              classifier = kClassifiers[1];
   const std::vector<Case> cases = {
       {text("general.architecture", "llama"), "general.architecture is \"llama\""},
       {u32("general.alignment", 32), "general.alignment is 32"},
-      {u32("multibit.version", 3), "format version 3"},
+      {u32("multibit.version", 4), "format version 4"},
       {u32("multibit.version", 0), "format version 0"},
-      {text("multibit.head", "classifier"), "multibit.head"},
+      {text("multibit.head", "tagger"), "multibit.head is \"tagger\", expected \"language-model\" or \"classifier\""},
+      {text("multibit.head", "classifier"), "lacks the key multibit.classes"},
+      {text("multibit.head", "language-model"), "lacks the key tokenizer.ggml.model", classifier},
+      {u32("multibit.input_size", 0), "multibit.input_size is 0", classifier},
+      {u32("multibit.input_size", 129), "tensor rnn.0.input.planes has the dims 8 3 2 26", classifier},
+      {u32("multibit.input_size", UINT32_MAX), "multibit.input_size is 4294967295", classifier},
+      {u32("multibit.classes", 0), "multibit.classes is 0", classifier},
+      {u32("multibit.classes", 9), "tensor softmax.planes has the dims", classifier},
+      {u32("multibit.hidden_size", 66), "dims", classifier},
+      {u32("multibit.softmax.activation_bits", 9), "outside 0..8", classifier},
+      {u32("multibit.rnn.0.input.activation_bits", 9), "outside 0..8", classifier},
+      {[](GgufWriter* f) { f->Remove("multibit.activation.method"); }, "multibit.activation.method", classifier},
+      {tensor("softmax.bias", [](auto* t) { t->dims = {4}; }), "softmax.bias has the dims 4, expected 5", classifier},
+      {tensor("rnn.1.input.planes", [](auto* t) { t->type = 0; }), "rnn.1.input.planes is of type 0", classifier},
+      {tensor("softmax.bias", set_float(4, NAN)), "softmax.bias is not finite", classifier},
       {text("multibit.cell", "rnn"), "multibit.cell is \"rnn\", expected \"lstm\" or \"gru\""},
       {text("multibit.cell", "gru"), "tensor rnn.0.input.planes has the dims 8 2 2 25, expected 8 2 2 19"},
       {u32("multibit.tied_embedding", 1), "need multibit.embedding_size = multibit.hidden_size, not 65 and 50"},
@@ -568,7 +705,16 @@ TEST(FormatTest, EveryRequiredKeyAndTensorIsMissed) {
     reduced.Remove(key);
     EXPECT_TRUE(opens(reduced)) << key;
   }
-  for (const Shape& shape : {kShapes[0], FindShape("gru_w3a2_two_layers"), FindShape("gru_tied_two_layers")}) {
+  const TestModel classifier(kClassifiers[0]);
+  for (const char* key : {"multibit.head", "multibit.cell", "multibit.layers", "multibit.classes",
+                          "multibit.input_size", "multibit.hidden_size", "multibit.rnn.0.input.activation_bits",
+                          "multibit.softmax.weight_bits", "multibit.activation.method"}) {
+    GgufWriter damaged = classifier.file;
+    damaged.Remove(key);
+    EXPECT_FALSE(opens(damaged)) << key;
+  }
+  for (const Shape& shape :
+       {kShapes[0], FindShape("gru_w3a2_two_layers"), FindShape("gru_tied_two_layers"), kClassifiers[1]}) {
     const GgufWriter whole = TestModel(shape).file;
     for (size_t i = 0; i < whole.tensors.size(); ++i) {
       GgufWriter damaged = whole;
@@ -589,6 +735,12 @@ int Try(const char* path) {
   }
   const ModelPointer model(opened);
   const SessionPointer session = NewSession(model);
+  multibit_model_info info;
+  EXPECT_EQ(MULTIBIT_OK, multibit_model_describe(opened, &info));
+  const std::vector<float> steps(2 * static_cast<size_t>(info.input_size), 0.5f);
+  multibit_session_step_floats(session.get(), steps.data(), steps.size());
+  const float* logits = nullptr;
+  multibit_session_logits(session.get(), &logits);
   const int32_t tokens[] = {1, 0, 1};
   double loss = 0;
   multibit_session_evaluate(session.get(), 0, tokens, 3, &loss);
@@ -600,6 +752,7 @@ int Try(const char* path) {
 const Shape kTiny[] = {
     {"tiny", 3, 2, 2, 1, 2, 2, 2, 2, 2, multibit::kAlternating, 2, 1},
     {"tiny_gru_tied", 3, 2, 2, 2, 2, 2, 2, 2, 2, multibit::kAlternating, 2, 1, true, true},
+    {"tiny_classifier", 3, 2, 2, 1, 0, 2, 2, 2, 2, multibit::kAlternating, 2, 1, false, false, true},
 };
 
 class DamageTest : public testing::TestWithParam<Shape> {};
@@ -641,7 +794,9 @@ TEST_P(DamageTest, NoByteOfTheHeaderCrashes) {
 
 // Weights of any bits, as long as they are finite, run to numbers or to an error.
 TEST(WildTest, WildWeightsAreSurvived) {
-  for (const Shape& shape : kShapes) {
+  std::vector<Shape> shapes(std::begin(kShapes), std::end(kShapes));
+  shapes.insert(shapes.end(), std::begin(kClassifiers), std::end(kClassifiers));
+  for (const Shape& shape : shapes) {
     for (unsigned seed = 1; seed <= 20; ++seed) {
       TestModel test(shape, seed);
       std::mt19937 random(seed);

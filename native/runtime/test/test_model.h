@@ -46,13 +46,14 @@ struct TestMatrix {
   std::vector<double> values;  // row-major
 };
 
+// Of a classifier, vocabulary is its classes and embedding what it is fed in a step.
 struct Shape {
   const char* name;
   int vocabulary, embedding, hidden, layers;
   int embedding_bits, weight_bits, activation_bits, softmax_weight_bits, softmax_activation_bits;
   int method, cycles;
   float scale;
-  bool gru = false, tied = false;
+  bool gru = false, tied = false, classifier = false;
 
   int Gates() const { return gru ? 3 : 4; }
 };
@@ -67,23 +68,18 @@ class TestModel {
   explicit TestModel(const Shape& s, unsigned seed = 1) : shape(s), random_(seed) {
     file.String("general.architecture", "multibit");
     file.U32("general.alignment", 64);
-    file.U32("multibit.version", s.gru || s.tied ? 2 : 1);
-    file.String("multibit.head", "language-model");
+    file.U32("multibit.version", s.classifier ? 3 : s.gru || s.tied ? 2 : 1);
+    file.String("multibit.head", s.classifier ? "classifier" : "language-model");
     file.String("multibit.cell", s.gru ? "gru" : "lstm");
     if (s.tied) file.U32("multibit.tied_embedding", 1);
     file.U32("multibit.layers", s.layers);
-    file.U32("multibit.vocabulary_size", s.vocabulary);
-    file.U32("multibit.embedding_size", s.embedding);
+    file.U32(s.classifier ? "multibit.classes" : "multibit.vocabulary_size", s.vocabulary);
+    file.U32(s.classifier ? "multibit.input_size" : "multibit.embedding_size", s.embedding);
     file.U32("multibit.hidden_size", s.hidden);
     file.String("multibit.activation.method", kMethods[s.method]);
     file.U32("multibit.activation.cycles", s.cycles);
     file.F32("multibit.activation.scale", s.scale);
-    file.String("tokenizer.ggml.model", "words");
-    std::vector<std::string> words = {"<eos>", "<unk>"};
-    while (static_cast<int>(words.size()) < s.vocabulary) words.push_back("w" + std::to_string(words.size()));
-    file.Strings("tokenizer.ggml.tokens", words);
-    file.U32("tokenizer.ggml.eos_token_id", 0);
-    file.U32("tokenizer.ggml.unknown_token_id", 1);
+    if (!s.classifier) AddVocabulary();
     // Keys and tensors that no version knows.
     file.Add("x.nested", 9,
              GgufWriter::Bytes<uint32_t>(9) + GgufWriter::Bytes<uint64_t>(1) + GgufWriter::Bytes<uint32_t>(0) +
@@ -91,7 +87,7 @@ class TestModel {
     file.F64("multibit.provenance.test_perplexity", 12.5);
     file.Add("x.unknown", {3}, std::vector<float>{1, 2, 3});
 
-    embedding_ = AddMatrix("embedding", s.vocabulary, s.embedding, s.embedding_bits, -1);
+    if (!s.classifier) embedding_ = AddMatrix("embedding", s.vocabulary, s.embedding, s.embedding_bits, -1);
     for (int l = 0; l < s.layers; ++l) {
       const std::string name = "rnn." + std::to_string(l);
       const bool codes = l == 0 && s.embedding_bits > 0;
@@ -122,11 +118,22 @@ class TestModel {
   std::vector<double> Step(int token) {
     std::vector<double> embedded(embedding_.values.begin() + token * shape.embedding,
                                  embedding_.values.begin() + (token + 1) * shape.embedding);
-    std::vector<float> x(embedded.begin(), embedded.end());
+    return Step(embedded, shape.embedding_bits > 0);
+  }
+  // Of a classifier.
+  std::vector<double> Step(const std::vector<float>& x) { return Step(std::vector<double>(x.begin(), x.end()), false); }
+
+  const Shape shape;
+  GgufWriter file;
+
+ private:
+  static double Sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+
+  std::vector<double> Step(const std::vector<double>& input, bool are_codes) {
+    std::vector<float> x(input.begin(), input.end());
     for (int l = 0; l < shape.layers; ++l) {
-      const bool codes = l == 0 && shape.embedding_bits > 0;
       const std::vector<double> from_input =
-          Product(inputs_[l], codes ? embedded : Quantized(x, inputs_[l].activation_bits));
+          Product(inputs_[l], l == 0 && are_codes ? input : Quantized(x, inputs_[l].activation_bits));
       const std::vector<double> from_state = Product(recurrents_[l], Quantized(h_[l], recurrents_[l].activation_bits));
       for (int j = 0; j < shape.hidden; ++j) {
         double z[4], u[4];
@@ -151,12 +158,6 @@ class TestModel {
     for (int v = 0; v < shape.vocabulary; ++v) logits[v] += softmax_bias_[v];
     return logits;
   }
-
-  const Shape shape;
-  GgufWriter file;
-
- private:
-  static double Sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
   std::vector<double> Quantized(const std::vector<float>& x, int bits) const {
     if (bits == 0) return std::vector<double>(x.begin(), x.end());
@@ -186,6 +187,15 @@ class TestModel {
       for (int c = 0; c < matrix.cols; ++c) y[r] += matrix.values[static_cast<size_t>(r) * matrix.cols + c] * x[c];
     }
     return y;
+  }
+
+  void AddVocabulary() {
+    file.String("tokenizer.ggml.model", "words");
+    std::vector<std::string> words = {"<eos>", "<unk>"};
+    while (static_cast<int>(words.size()) < shape.vocabulary) words.push_back("w" + std::to_string(words.size()));
+    file.Strings("tokenizer.ggml.tokens", words);
+    file.U32("tokenizer.ggml.eos_token_id", 0);
+    file.U32("tokenizer.ggml.unknown_token_id", 1);
   }
 
   std::vector<float> AddBias(const std::string& name, int size) {
@@ -261,6 +271,16 @@ inline const Shape kShapes[] = {
     {"tied_w2a3", 37, 70, 70, 1, 2, 2, 3, 2, 3, multibit::kAlternating, 2, 1, false, true},
     {"tied_fp", 37, 50, 50, 1, 0, 2, 2, 0, 0, multibit::kGreedy, 0, 1, false, true},
     {"gru_tied_two_layers", 37, 50, 50, 2, 3, 3, 3, 3, 3, multibit::kAlternating, 2, 1, true, true},
+};
+
+// Classifiers of sequences: vectors that are quantized online, and that are not.
+inline const Shape kClassifiers[] = {
+    {"w2a2", 10, 28, 50, 1, 0, 2, 2, 2, 2, multibit::kAlternating, 2, 1, false, false, true},
+    {"gru_w3a2_two_layers", 5, 70, 67, 2, 0, 3, 2, 2, 3, multibit::kAlternating, 2, 1, true, false, true},
+    {"w2_fp", 10, 28, 33, 2, 0, 2, 0, 2, 0, multibit::kGreedy, 0, 1, false, false, true},
+    {"fp", 3, 65, 50, 1, 0, 0, 0, 0, 0, multibit::kGreedy, 0, 1, false, false, true},
+    {"fp_weights_a2", 3, 65, 50, 1, 0, 0, 2, 0, 2, multibit::kOptimal, 0, 1, false, false, true},
+    {"one_of_each", 1, 1, 1, 1, 0, 2, 2, 2, 2, multibit::kAlternating, 2, 1, false, false, true},
 };
 
 inline Shape FindShape(const std::string& name) {

@@ -1,4 +1,5 @@
 // write_model FILE [VOCABULARY HIDDEN BITS]: writes a random model, small or of these sizes.
+// write_model FILE classifier: a small classifier.
 // write_model FILE odd: a small one with control characters in its words and metadata that predicts <eos> alone.
 #include <cstdio>
 #include <cstdlib>
@@ -26,11 +27,13 @@ std::string OddModel() {
 
 int main(int argc, char** argv) {
   const bool odd = argc == 3 && std::strcmp(argv[2], "odd") == 0;
-  if (argc != 2 && argc != 5 && !odd) {
-    std::fprintf(stderr, "Usage: write_model FILE [VOCABULARY HIDDEN BITS | odd]\n");
+  const bool classifier = argc == 3 && std::strcmp(argv[2], "classifier") == 0;
+  if (argc != 2 && argc != 5 && !odd && !classifier) {
+    std::fprintf(stderr, "Usage: write_model FILE [VOCABULARY HIDDEN BITS | classifier | odd]\n");
     return 2;
   }
-  const std::string bytes = odd ? OddModel()
+  const std::string bytes = odd          ? OddModel()
+                            : classifier ? TestModel(kClassifiers[0]).file.Bytes()
                             : argc == 2
                                 ? TestModel(kShapes[0]).file.Bytes()
                                 : LargeModel(std::atoi(argv[2]), std::atoi(argv[3]), std::atoi(argv[4])).Bytes();

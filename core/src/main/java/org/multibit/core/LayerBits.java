@@ -4,13 +4,25 @@ import java.util.Map;
 import java.util.TreeMap;
 
 /**
- * Bits of a language model's layers: for all the same ({@code 2/2}), or each by its name ({@code
- * embedding=3, lstm=2/2, softmax=2/3}; {@code gru} for {@code lstm}), where a layer that is not
- * named stays full precision. An embedding has weights alone.
+ * Bits of a network's layers by their kind: for all the same ({@code 2/2}), or each by its name
+ * ({@code embedding=3, lstm=2/2, dense=2/3, output=2/3}; {@code gru} for {@code lstm}, {@code
+ * softmax} for {@code output}), where a kind that is not named stays full precision. An embedding
+ * has weights alone.
  */
-public record LayerBits(Bits embedding, Bits recurrent, Bits softmax) {
+public record LayerBits(Bits embedding, Bits recurrent, Bits dense, Bits output) {
   private static final String FORMS =
-      "write W/A (2/2), W/fp or fp, for all layers or as embedding=W,lstm=W/A,softmax=W/A (gru for lstm)";
+      "write W/A (2/2), W/fp or fp, for all layers or as embedding=W,lstm=W/A,dense=W/A,softmax=W/A (gru for lstm, output for softmax)";
+
+  /** What each name is the kind of. */
+  private static final Map<String, String> KINDS =
+      Map.of(
+          "embedding", "embedding",
+          "lstm", "recurrent",
+          "gru", "recurrent",
+          "recurrent", "recurrent",
+          "dense", "dense",
+          "softmax", "output",
+          "output", "output");
 
   public LayerBits {
     if (embedding.activations() > 0) {
@@ -19,7 +31,7 @@ public record LayerBits(Bits embedding, Bits recurrent, Bits softmax) {
   }
 
   public static LayerBits all(Bits bits) {
-    return new LayerBits(bits, bits, bits);
+    return new LayerBits(bits, bits, bits, bits);
   }
 
   /**
@@ -32,8 +44,8 @@ public record LayerBits(Bits embedding, Bits recurrent, Bits softmax) {
     Map<String, Bits> bits = new TreeMap<>();
     for (String part : text.split(",")) {
       String[] pair = part.strip().split("\\s*=\\s*", 2);
-      String layer = pair[0].equals("lstm") || pair[0].equals("gru") ? "recurrent" : pair[0];
-      if (pair.length < 2 || !layer.matches("embedding|recurrent|softmax")) {
+      String layer = KINDS.get(pair[0]);
+      if (pair.length < 2 || layer == null) {
         throw new IllegalArgumentException(
             "\"%s\" in \"%s\" says no layer's bits: %s".formatted(part.strip(), text, FORMS));
       }
@@ -46,11 +58,15 @@ public record LayerBits(Bits embedding, Bits recurrent, Bits softmax) {
     return new LayerBits(
         bits.getOrDefault("embedding", Bits.FULL_PRECISION),
         bits.getOrDefault("recurrent", Bits.FULL_PRECISION),
-        bits.getOrDefault("softmax", Bits.FULL_PRECISION));
+        bits.getOrDefault("dense", Bits.FULL_PRECISION),
+        bits.getOrDefault("output", Bits.FULL_PRECISION));
   }
 
   /** Whether every layer is full precision. */
   public boolean isFullPrecision() {
-    return embedding.weights() == 0 && recurrent.weights() == 0 && softmax.weights() == 0;
+    return embedding.weights() == 0
+        && recurrent.weights() == 0
+        && dense.weights() == 0
+        && output.weights() == 0;
   }
 }

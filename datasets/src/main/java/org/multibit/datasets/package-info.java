@@ -7,5 +7,7 @@
  * turns each split into token ids, which a {@link org.multibit.datasets.TextCorpus} holds; a {@link
  * org.multibit.datasets.TokenIterator} cuts them into mini-batches {@code [batch, 1, time]} for
  * DL4J. {@link org.multibit.datasets.Corpora} finds a corpus by its name on the command line.
+ *
+ * <p>And images as sequences for classifiers: {@link org.multibit.datasets.MnistSequences}.
  */
 package org.multibit.datasets;

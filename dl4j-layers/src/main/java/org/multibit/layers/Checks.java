@@ -1,11 +1,14 @@
 package org.multibit.layers;
 
+import java.util.Arrays;
 import org.deeplearning4j.exception.DL4JInvalidConfigException;
+import org.deeplearning4j.exception.DL4JInvalidInputException;
 import org.deeplearning4j.nn.conf.RNNFormat;
 import org.deeplearning4j.nn.conf.inputs.InputType;
 import org.multibit.core.Quantization;
 import org.nd4j.linalg.activations.IActivation;
 import org.nd4j.linalg.api.buffer.DataType;
+import org.nd4j.linalg.api.ndarray.INDArray;
 
 /** What all quantizing layers ask of their configuration. */
 final class Checks {
@@ -42,5 +45,14 @@ final class Checks {
     throw new DL4JInvalidConfigException(
         "%s takes sequences [batch, size, time]: setInputType(InputType.recurrent(size, time)), not %s"
             .formatted(layer, type));
+  }
+
+  /** Throws unless the input is [examples, size]. */
+  static void rows(String layer, INDArray input, long size) {
+    if (input.rank() != 2 || input.size(1) != size) {
+      throw new DL4JInvalidInputException(
+          "%s takes input [batch, %d], got %s"
+              .formatted(layer, size, Arrays.toString(input.shape())));
+    }
   }
 }

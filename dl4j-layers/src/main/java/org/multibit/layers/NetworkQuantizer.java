@@ -5,7 +5,6 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import org.deeplearning4j.nn.api.Layer;
 import org.deeplearning4j.nn.api.layers.LayerConstraint;
 import org.deeplearning4j.nn.conf.ComputationGraphConfiguration;
 import org.deeplearning4j.nn.conf.MultiLayerConfiguration;
@@ -14,10 +13,14 @@ import org.deeplearning4j.nn.conf.dropout.Dropout;
 import org.deeplearning4j.nn.conf.graph.GraphVertex;
 import org.deeplearning4j.nn.conf.graph.LayerVertex;
 import org.deeplearning4j.nn.conf.layers.BaseLayer;
+import org.deeplearning4j.nn.conf.layers.DenseLayer;
 import org.deeplearning4j.nn.conf.layers.EmbeddingSequenceLayer;
 import org.deeplearning4j.nn.conf.layers.FeedForwardLayer;
 import org.deeplearning4j.nn.conf.layers.LSTM;
+import org.deeplearning4j.nn.conf.layers.Layer;
+import org.deeplearning4j.nn.conf.layers.OutputLayer;
 import org.deeplearning4j.nn.conf.layers.RnnOutputLayer;
+import org.deeplearning4j.nn.conf.layers.recurrent.LastTimeStep;
 import org.deeplearning4j.nn.graph.ComputationGraph;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.core.Alternating;
@@ -35,9 +38,10 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Makes a quantized network of a trained one: DL4J's EmbeddingSequenceLayer, LSTM and
- * RnnOutputLayer (softmax with sparse labels) become {@link QuantizedEmbedding}, {@link
- * QuantizedLSTM} and {@link QuantizedSoftmaxOutput} with the same parameters, dropout, updaters,
+ * Makes a quantized network of a trained one: DL4J's EmbeddingSequenceLayer, LSTM (also inside
+ * LastTimeStep), DenseLayer, OutputLayer and RnnOutputLayer (softmax with sparse labels) become
+ * {@link QuantizedEmbedding}, {@link QuantizedLSTM}, {@link QuantizedDense}, {@link
+ * QuantizedOutput} and {@link QuantizedSoftmaxOutput} with the same parameters, dropout, updaters,
  * regularization and constraints. Layers that it does not know, or that compute what ours cannot,
  * stay as they are, and a warning says which and why. The state of updaters is not kept.
  *
@@ -67,10 +71,14 @@ public final class NetworkQuantizer {
   public static MultiLayerNetwork convert(
       MultiLayerNetwork network, LayerBits bits, Quantizer quantizer) {
     NetworkQuantizer converter = new NetworkQuantizer(bits, quantizer);
-    MultiLayerConfiguration conf = network.getLayerWiseConfigurations().clone();
+    // DL4J's clone would share updaters, and what wrappers hold, with the network.
+    MultiLayerConfiguration conf =
+        MultiLayerConfiguration.fromJson(network.getLayerWiseConfigurations().toJson());
     boolean codes = false;
     for (int i = 0; i < network.getnLayers(); i++) {
-      BaseLayer ours = converter.ours("layer " + i, network.getLayer(i), codes);
+      Layer ours =
+          converter.ours(
+              "layer " + i, conf.getConf(i).getLayer(), network.getLayer(i).paramTable(), codes);
       codes = isCodes(ours);
       if (ours != null) {
         conf.getConf(i).setLayer(ours);
@@ -91,7 +99,8 @@ public final class NetworkQuantizer {
   public static ComputationGraph convert(
       ComputationGraph graph, LayerBits bits, Quantizer quantizer) {
     NetworkQuantizer converter = new NetworkQuantizer(bits, quantizer);
-    ComputationGraphConfiguration conf = graph.getConfiguration().clone();
+    ComputationGraphConfiguration conf =
+        ComputationGraphConfiguration.fromJson(graph.getConfiguration().toJson());
     Map<String, GraphVertex> vertices = conf.getVertices();
     for (int index : graph.topologicalSortOrder()) {
       String name = graph.getVertices()[index].getVertexName();
@@ -101,7 +110,12 @@ public final class NetworkQuantizer {
             inputs.size() == 1
                 && vertices.get(inputs.get(0)) instanceof LayerVertex before
                 && isCodes(before.getLayerConf().getLayer());
-        BaseLayer ours = converter.ours("vertex " + name, graph.getLayer(name), codes);
+        Layer ours =
+            converter.ours(
+                "vertex " + name,
+                vertex.getLayerConf().getLayer(),
+                graph.getLayer(name).paramTable(),
+                codes);
         if (ours != null) {
           vertex.getLayerConf().setLayer(ours);
         }
@@ -114,18 +128,25 @@ public final class NetworkQuantizer {
   }
 
   /** Whether a layer's output is codes, which its reader is not to quantize again. */
-  private static boolean isCodes(org.deeplearning4j.nn.conf.layers.Layer layer) {
+  private static boolean isCodes(Layer layer) {
     return layer instanceof QuantizedEmbedding e && e.getWeightQuantization() != null;
   }
 
   /**
    * Our layer in place of another.
    *
+   * @param conf of a wrapper what it wraps is replaced
    * @param codes whether its input is codes
    * @return null if it stays as it is
    */
-  private BaseLayer ours(String name, Layer layer, boolean codes) {
-    var conf = layer.conf().getLayer();
+  private Layer ours(String name, Layer conf, Map<String, INDArray> params, boolean codes) {
+    if (conf instanceof LastTimeStep last) {
+      Layer inner = ours(name, last.getUnderlying(), params, codes);
+      if (inner != null) {
+        last.setUnderlying(inner);
+      }
+      return last;
+    }
     String obstacle = obstacle(conf);
     if (obstacle != null) {
       LOG.warn(
@@ -134,7 +155,7 @@ public final class NetworkQuantizer {
     }
     BaseLayer from = (BaseLayer) conf;
     double bound = 1;
-    for (INDArray param : layer.paramTable().values()) {
+    for (INDArray param : params.values()) {
       bound = Math.max(bound, param.amaxNumber().doubleValue());
     }
     BaseLayer to;
@@ -154,11 +175,29 @@ public final class NetworkQuantizer {
               .forgetGateBiasInit(lstm.getForgetGateBiasInit())
               .latentWeightBound(bound)
               .build();
+    } else if (from instanceof DenseLayer dense) {
+      to =
+          new QuantizedDense.Builder()
+              .weights(bits.dense().weightsBy(quantizer))
+              .activations(codes ? null : bits.dense().activationsBy(quantizer))
+              .hasBias(dense.hasBias())
+              .activation(dense.getActivationFn())
+              .latentWeightBound(bound)
+              .build();
+    } else if (from instanceof OutputLayer output) {
+      to =
+          new QuantizedOutput.Builder(output.getLossFn())
+              .weights(bits.output().weightsBy(quantizer))
+              .activations(codes ? null : bits.output().activationsBy(quantizer))
+              .hasBias(output.hasBias())
+              .activation(output.getActivationFn())
+              .latentWeightBound(bound)
+              .build();
     } else {
       to =
           new QuantizedSoftmaxOutput.Builder()
-              .weights(bits.softmax().weightsBy(quantizer))
-              .activations(codes ? null : bits.softmax().activationsBy(quantizer))
+              .weights(bits.output().weightsBy(quantizer))
+              .activations(codes ? null : bits.output().activationsBy(quantizer))
               .hasBias(((RnnOutputLayer) from).hasBias())
               .latentWeightBound(bound)
               .build();
@@ -168,7 +207,7 @@ public final class NetworkQuantizer {
   }
 
   /** Why a layer cannot be ours; null if it can. */
-  private static String obstacle(org.deeplearning4j.nn.conf.layers.Layer conf) {
+  private static String obstacle(Layer conf) {
     if (conf instanceof EmbeddingSequenceLayer e) {
       // DL4J ignores dropout and weight noise of these, so they are no obstacle.
       return first(
@@ -180,7 +219,8 @@ public final class NetworkQuantizer {
       LSTM lstm = (LSTM) conf;
       return first(
           format(lstm.getRnnDataFormat()),
-          shared(lstm, ActivationTanH.class),
+          shared(lstm),
+          activation(lstm, ActivationTanH.class),
           when(
               !(lstm.getGateActivationFn() instanceof ActivationSigmoid),
               "its gate activation is " + lstm.getGateActivationFn()));
@@ -190,12 +230,20 @@ public final class NetworkQuantizer {
           output.getLossFn() instanceof LossSparseMCXENT loss && loss.getWeights() == null;
       return first(
           format(output.getRnnDataFormat()),
-          shared(output, ActivationSoftmax.class),
+          shared(output),
+          activation(output, ActivationSoftmax.class),
           when(
               !sparse,
               "its loss is " + output.getLossFn() + ", not the unweighted LossSparseMCXENT"));
     }
-    return "it is no EmbeddingSequenceLayer, LSTM or RnnOutputLayer";
+    if (conf.getClass() == DenseLayer.class) {
+      DenseLayer dense = (DenseLayer) conf;
+      return first(when(dense.hasLayerNorm(), "it has layer normalization"), shared(dense));
+    }
+    if (conf.getClass() == OutputLayer.class) {
+      return shared((BaseLayer) conf);
+    }
+    return "it is no EmbeddingSequenceLayer, LSTM, DenseLayer, OutputLayer or RnnOutputLayer";
   }
 
   private static String first(String... obstacles) {
@@ -210,13 +258,12 @@ public final class NetworkQuantizer {
     return when(format == RNNFormat.NWC, "its sequences are NWC");
   }
 
-  private static String shared(BaseLayer layer, Class<? extends IActivation> activation) {
+  private static String shared(BaseLayer layer) {
     return first(
         when(layer.getWeightNoise() != null, "it has weight noise"),
         when(
             layer.getIDropout() != null && !(layer.getIDropout() instanceof Dropout),
-            "its dropout is " + layer.getIDropout()),
-        activation(layer, activation));
+            "its dropout is " + layer.getIDropout()));
   }
 
   private static String activation(BaseLayer layer, Class<? extends IActivation> needed) {

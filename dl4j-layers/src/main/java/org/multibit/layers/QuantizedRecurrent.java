@@ -29,7 +29,8 @@ import org.nd4j.linalg.api.ndarray.INDArray;
  *
  * <p>Input and hidden state are full precision; the layer quantizes them itself, and then applies
  * its dropout to the input (zeros are not codes). Sequences are [B, C, T] (NCW). Gates are
- * sigmoids, candidate and output tanh. As in DL4J's LSTM, masked time steps are left to the loss.
+ * sigmoids, candidate and output tanh. As in DL4J's LSTM, masked time steps are left to the loss;
+ * inside LastTimeStep or Bidirectional a mask may be of padding at the end.
  */
 public abstract class QuantizedRecurrent extends BaseRecurrentLayer {
   private Quantization weightQuantization;

@@ -241,6 +241,7 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
               .map(state -> detachedCopy(state.step(last)))
               .toArray(INDArray[]::new);
     }
+    applyMask(out, batch, time);
     tape = new Pass(input, training, getIterationCount(), w, rw, states);
     return out.permute(1, 2, 0);
   }
@@ -346,14 +347,45 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
           "%s takes input [batch, %d, time], got %s"
               .formatted(layerId(), layerConf().getNIn(), Arrays.toString(input.shape())));
     }
-    if (maskArray != null) {
-      throw new UnsupportedOperationException(
-          layerId() + " takes no mask of its own (as in Bidirectional): mask the labels");
-    }
+    checkMask();
     if (states != null && states[0].size(0) != input.size(0)) {
       throw new IllegalStateException(
           "%s carries the state of a batch of %d, the input has a batch of %d: clear the state first"
               .formatted(layerId(), states[0].size(0), input.size(0)));
+    }
+  }
+
+  /**
+   * A mask of the layer's own comes from what wraps it (LastTimeStep, Bidirectional). Of padding at
+   * the end nothing flows into the steps before: the output is masked and nothing else.
+   */
+  private void checkMask() {
+    if (maskArray == null) {
+      return;
+    }
+    INDArray mask = mask();
+    long batch = input.size(0);
+    for (long i = 0; i < mask.length(); i++) {
+      double value = mask.getDouble(i);
+      if ((value != 0 && value != 1) || (i >= batch && value > mask.getDouble(i - batch))) {
+        throw new UnsupportedOperationException(
+            "%s takes masks of padding at the end, ones and then zeros; example %d has %s at time %d"
+                .formatted(layerId(), i % batch, value, i / batch));
+      }
+    }
+  }
+
+  /** Time-major [T*B, 1]. */
+  private INDArray mask() {
+    return ClassIds.mask(maskArray, input.size(0), input.size(2), dataType, layerId());
+  }
+
+  /**
+   * @param sequence [T, B, H], 'c' order; masked steps become 0
+   */
+  private void applyMask(INDArray sequence, long batch, long time) {
+    if (maskArray != null) {
+      sequence.reshape('c', time * batch, layerConf().getNOut()).muliColumnVector(mask());
     }
   }
 
@@ -423,6 +455,7 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
     Steps dh = cell.hiddenGradients;
     product.start(tape.rw.values, false);
     dh.all().reshape('c', time, batch, units).assign(epsilon.permute(2, 0, 1));
+    applyMask(dh.all(), batch, time);
     cell.backward(product, first, time);
     if (first > 0) {
       dz.steps(0, first).assign(0);

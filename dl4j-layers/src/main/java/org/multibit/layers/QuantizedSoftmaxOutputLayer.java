@@ -15,7 +15,6 @@ import org.deeplearning4j.nn.workspace.ArrayType;
 import org.deeplearning4j.nn.workspace.LayerWorkspaceMgr;
 import org.multibit.core.FloatRows;
 import org.multibit.core.Kernels;
-import org.multibit.core.MultibitMatrix;
 import org.nd4j.common.primitives.Pair;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
@@ -41,17 +40,11 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
    */
   private static final int TEACHER_ROWS = 256;
 
-  private final Scratch weights = new Scratch();
-  private final Scratch rows = new Scratch();
   private final Scratch logits = new Scratch();
-  private final Scratch noBias = new Scratch();
   private final Scratch sums = new Scratch();
   private final Scratch teacherRows = new Scratch();
   private final Scratch teacherLogits = new Scratch();
-  private final PanelProduct product = new PanelProduct();
-  private final DropoutMask dropout = new DropoutMask();
-  private final RowQuantizer weightQuantizer = RowQuantizer.ofWeights("weights");
-  private final RowQuantizer inputQuantizer = RowQuantizer.ofActivations("input");
+  private final DenseProduct product = new DenseProduct();
 
   private Distillation distillation;
   private Losses ofBackwardPass;
@@ -64,56 +57,6 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
    */
   private record Losses(INDArray input, INDArray labels, int iteration, double[] perToken) {}
 
-  /**
-   * The operands of the product.
-   *
-   * @param x quantized input after dropout, [T*B, nIn]
-   * @param w quantized W, as rows [nOut, nIn]; of unspecified content if it is packed and {@link
-   *     #values} was not called
-   * @param b [nOut], zeros without a bias
-   * @param codes of x before dropout, with coefficients as after it; null unless both operands are
-   *     quantized, and so is {@code packed}, of w
-   * @param product with w, where it is not packed
-   * @param dropout mask of x
-   */
-  private record Operands(
-      INDArray x,
-      INDArray w,
-      INDArray b,
-      MultibitMatrix codes,
-      MultibitMatrix packed,
-      PanelProduct product,
-      DropoutMask dropout) {
-
-    INDArray x(long from, long to) {
-      return rows(x, from, to);
-    }
-
-    INDArray values() {
-      if (packed != null) {
-        RowQuantizer.unpack(packed, w);
-      }
-      return w;
-    }
-
-    /** Rows from..to-1 of x W + b. */
-    void product(long from, long to, INDArray into) {
-      if (packed == null) {
-        product.multiply(x(from, to), b, into);
-        return;
-      }
-      Kernels.get()
-          .multiply(
-              packed,
-              codes.rows((int) from, (int) to),
-              dropout.bits(from, to),
-              FloatRows.of(b),
-              FloatRows.of(into));
-      Reference.reachabilityFence(b);
-      Reference.reachabilityFence(into);
-    }
-  }
-
   public QuantizedSoftmaxOutputLayer(NeuralNetConfiguration conf, DataType dataType) {
     super(conf, dataType);
   }
@@ -123,60 +66,29 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
     this.distillation = distillation;
   }
 
-  private Operands operands(boolean training, LayerWorkspaceMgr workspaceMgr) {
+  /** Rows are time-major, [T*B, .]. */
+  private DenseProduct.Operands operands(boolean training, LayerWorkspaceMgr workspaceMgr) {
     if (input.rank() != 3 || input.size(1) != layerConf().getNIn()) {
       throw new IllegalArgumentException(
           "%s takes input [batch, %d, time], got %s"
               .formatted(layerId(), layerConf().getNIn(), Arrays.toString(input.shape())));
     }
-    INDArray w = getParamWithNoise(W, training, workspaceMgr).transpose();
-    MultibitMatrix packed = null;
-    if (layerConf().getWeightQuantization() != null) {
-      packed = weightQuantizer.pack(layerConf().getWeightQuantization(), w, layerId());
-      w = weights.get(dataType, w.shape());
-    }
-    INDArray x = rows.get(dataType, input.size(2) * input.size(0), input.size(1));
-    x.reshape('c', input.size(2), input.size(0), input.size(1)).assign(input.permute(2, 0, 1));
-    dropout.draw(
-        training ? layerConf().getIDropout() : null,
-        x.size(0),
-        x.size(1),
-        conf().getSeed(),
-        getIterationCount(),
-        getIndex());
-    MultibitMatrix codes = null;
-    if (layerConf().getActivationQuantization() != null) {
-      codes = inputQuantizer.pack(layerConf().getActivationQuantization(), x, layerId());
-      RowQuantizer.unpack(codes, x);
-      Kernels.get().scale(codes.coefficients(), dropout.factor());
-    }
-    dropout.apply(x);
-    boolean bothPacked = codes != null && packed != null;
-    if (!bothPacked) {
-      if (packed != null) {
-        RowQuantizer.unpack(packed, w);
-      }
-      product.start(w, true);
-    }
-    return new Operands(
-        x,
-        w,
-        hasBias() ? getParamWithNoise(B, training, workspaceMgr) : zeros(),
-        bothPacked ? codes : null,
-        bothPacked ? packed : null,
-        product,
-        dropout);
-  }
-
-  private INDArray zeros() {
-    return noBias.get(dataType, 1, layerConf().getNOut()).assign(0);
+    return product.operands(
+        this,
+        layerId(),
+        input.permute(2, 0, 1),
+        getParamWithNoise(W, training, workspaceMgr),
+        hasBias() ? getParamWithNoise(B, training, workspaceMgr) : null,
+        layerConf().getWeightQuantization(),
+        layerConf().getActivationQuantization(),
+        training ? layerConf().getIDropout() : null);
   }
 
   @Override
   public INDArray activate(boolean training, LayerWorkspaceMgr workspaceMgr) {
     assertInputSet(false);
-    Operands operands = operands(training, workspaceMgr);
-    long[] shape = {operands.x.size(0), layerConf().getNOut()};
+    DenseProduct.Operands operands = operands(training, workspaceMgr);
+    long[] shape = {operands.x().size(0), layerConf().getNOut()};
     INDArray out = workspaceMgr.createUninitialized(ArrayType.ACTIVATIONS, dataType, shape, 'c');
     operands.product(0, shape[0], out);
     if (dataType == DataType.FLOAT) {
@@ -195,7 +107,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
   public Pair<Gradient, INDArray> backpropGradient(
       INDArray epsilon, LayerWorkspaceMgr workspaceMgr) {
     assertInputSet(true);
-    Operands operands = operands(true, workspaceMgr);
+    DenseProduct.Operands operands = operands(true, workspaceMgr);
     int[] classes = classes(true);
     INDArray teacher = teacher(true);
     INDArray mask = mask();
@@ -204,15 +116,15 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
     INDArray db = hasBias() ? gradientViews.get(B) : null;
     INDArray dx =
         workspaceMgr.createUninitialized(
-            ArrayType.ACTIVATION_GRAD, dataType, operands.x.shape(), 'c');
+            ArrayType.ACTIVATION_GRAD, dataType, operands.x().shape(), 'c');
     double scale = 1.0 / divisor();
-    if (operands.packed != null && teacher == null && TimeMajor.productsPay(dW.transpose())) {
+    if (operands.packed() != null && teacher == null && TimeMajor.productsPay(dW.transpose())) {
       backpropPacked(operands, classes, mask, (float) scale, perToken, dW.transpose(), db, dx);
     } else {
       backpropRows(operands, teacher, classes, mask, scale, perToken, dW.transpose(), db, dx);
     }
     ofBackwardPass = new Losses(input, labels, getIterationCount(), masked(perToken, mask));
-    dropout.apply(dx);
+    operands.dropout().apply(dx);
     Gradient gradient = new DefaultGradient();
     gradient.setGradientFor(W, dW);
     if (db != null) {
@@ -244,18 +156,17 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
     FloatBuffer losses = direct(count * Float.BYTES).asFloatBuffer();
     int floats =
         Kernels.get()
-            .softmaxBackwardFloats(
-                count, (int) layerConf().getNOut(), (int) layerConf().getNIn());
+            .softmaxBackwardFloats(count, (int) layerConf().getNOut(), (int) layerConf().getNIn());
     INDArray memory = logits.get(dataType, Math.max(1, floats));
     Kernels.get()
         .softmaxBackward(
-            operands.packed,
-            operands.codes,
-            operands.dropout.bits(0, count),
-            FloatRows.of(operands.b),
+            operands.packed(),
+            operands.codes(),
+            operands.dropout().bits(0, count),
+            FloatRows.of(operands.b()),
             direct(count * Integer.BYTES).asIntBuffer().put(classes).flip(),
             factors,
-            FloatRows.of(operands.x),
+            FloatRows.of(operands.x()),
             FloatRows.of(memory),
             losses,
             FloatRows.of(dW),
@@ -291,8 +202,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
       if (mask != null) {
         delta.muliColumnVector(rows(mask, from, to));
       }
-      TimeMajor.multiply(
-          delta, true, operands.x(from, to), false, dW, scale, first ? 0 : 1);
+      TimeMajor.multiply(delta, true, operands.x(from, to), false, dW, scale, first ? 0 : 1);
       TimeMajor.multiply(delta, false, w, false, rows(dx, from, to), scale, 0);
       if (db != null) {
         INDArray sum = first ? db : sums.get(dataType, db.shape());
@@ -325,7 +235,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
    * @param perToken receives the losses from {@code from} on, where the rows' classes start too
    */
   private void crossEntropy(
-      Operands operands,
+      DenseProduct.Operands operands,
       INDArray teacher,
       INDArray logits,
       int[] classes,
@@ -387,7 +297,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
 
   /** The same in FLOAT, some rows at a time. */
   private void distill(
-      Operands operands,
+      DenseProduct.Operands operands,
       INDArray teacher,
       INDArray logits,
       int from,
@@ -487,7 +397,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
         && known.iteration == getIterationCount()) {
       return known.perToken;
     }
-    Operands operands = operands(training, workspaceMgr);
+    DenseProduct.Operands operands = operands(training, workspaceMgr);
     int[] classes = classes(training);
     INDArray teacher = teacher(training);
     double[] perToken = new double[classes.length];

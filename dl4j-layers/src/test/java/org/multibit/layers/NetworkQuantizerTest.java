@@ -6,20 +6,29 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
+import org.deeplearning4j.nn.conf.MultiLayerConfiguration;
 import org.deeplearning4j.nn.conf.NeuralNetConfiguration;
 import org.deeplearning4j.nn.conf.distribution.UniformDistribution;
+import org.deeplearning4j.nn.conf.dropout.AlphaDropout;
 import org.deeplearning4j.nn.conf.inputs.InputType;
+import org.deeplearning4j.nn.conf.layers.BaseLayer;
+import org.deeplearning4j.nn.conf.layers.DenseLayer;
 import org.deeplearning4j.nn.conf.layers.GravesLSTM;
 import org.deeplearning4j.nn.conf.layers.LSTM;
 import org.deeplearning4j.nn.conf.layers.Layer;
+import org.deeplearning4j.nn.conf.layers.OutputLayer;
 import org.deeplearning4j.nn.conf.layers.RnnOutputLayer;
+import org.deeplearning4j.nn.conf.layers.recurrent.Bidirectional;
+import org.deeplearning4j.nn.conf.layers.recurrent.LastTimeStep;
 import org.deeplearning4j.nn.graph.ComputationGraph;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.junit.jupiter.api.Test;
 import org.multibit.core.Quantization;
 import org.nd4j.linalg.activations.Activation;
+import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.dataset.DataSet;
+import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.linalg.learning.config.Adam;
 import org.nd4j.linalg.lossfunctions.LossFunctions;
 
@@ -128,10 +137,197 @@ class NetworkQuantizerTest {
     assertEquals(1, ours.getIterationCount());
   }
 
+  /** A classifier of sequences: LSTMs, the last step, dense layers. */
+  private static Layer[] classifier() {
+    return new Layer[] {
+      new LSTM.Builder().nOut(Networks.H).build(),
+      new LastTimeStep(new LSTM.Builder().nOut(8).dropOut(0.8).build()),
+      new DenseLayer.Builder().nOut(6).activation(Activation.RELU).hasBias(false).build(),
+      new OutputLayer.Builder(LossFunctions.LossFunction.XENT)
+          .nOut(3)
+          .activation(Activation.SIGMOID)
+          .build()
+    };
+  }
+
+  private static NeuralNetConfiguration.Builder settings() {
+    return new NeuralNetConfiguration.Builder()
+        .seed(3)
+        .updater(new Adam(0.02))
+        .activation(Activation.TANH)
+        .weightInit(new UniformDistribution(-0.8, 0.8));
+  }
+
+  private static DataSet sequences() {
+    Nd4j.getRandom().setSeed(5);
+    INDArray labels = Nd4j.rand(DataType.FLOAT, 7, 3).gt(0.5).castTo(DataType.FLOAT);
+    return new DataSet(Nd4j.rand(DataType.FLOAT, 7, 4, 9).subi(0.3), labels);
+  }
+
+  @Test
+  void classifierOfSequences() throws IOException {
+    MultiLayerNetwork stock =
+        new MultiLayerNetwork(
+            settings().list(classifier()).setInputType(InputType.recurrent(4, 9)).build());
+    stock.init();
+    stock.fit(sequences());
+    MultiLayerNetwork exact = NetworkQuantizer.convert(stock, "fp");
+    INDArray features = sequences().getFeatures();
+    assertTrue(stock.output(features).equalsWithEps(exact.output(features), 1e-5));
+    Networks.assertClose(
+        Networks.gradient(withoutDropout(stock), sequences()),
+        Networks.gradient(withoutDropout(exact), sequences()),
+        1e-5);
+
+    exact.setLearningRate(0.5);
+    assertEquals(0.5, exact.getLearningRate(1));
+    for (int layer = 0; layer < 4; layer++) {
+      assertEquals(0.02, stock.getLearningRate(layer), "it is left as it is");
+    }
+    assertInstanceOf(LSTM.class, ((LastTimeStep) conf(stock, 1)).getUnderlying());
+
+    MultiLayerNetwork ours =
+        Networks.saved(NetworkQuantizer.convert(stock, "lstm=2/3, dense=1/2, output=3/fp"));
+    Quantization two = Quantization.alternating(2);
+    Quantization three = Quantization.alternating(3);
+    QuantizedLSTM first = (QuantizedLSTM) conf(ours, 0);
+    assertEquals(three, first.getInputActivationQuantization());
+    QuantizedLSTM last = (QuantizedLSTM) ((LastTimeStep) conf(ours, 1)).getUnderlying();
+    assertEquals(two, last.getWeightQuantization());
+    assertEquals(three, last.getInputActivationQuantization());
+    assertEquals(three, last.getRecurrentActivationQuantization());
+    assertEquals(0.8, DropoutMask.retain(last.getIDropout()));
+    assertEquals(new Adam(0.02), last.getIUpdater());
+    QuantizedDense dense = (QuantizedDense) conf(ours, 2);
+    assertEquals(Quantization.alternating(1), dense.getWeightQuantization());
+    assertEquals(two, dense.getActivationQuantization());
+    assertEquals(Activation.RELU.getActivationFunction(), dense.getActivationFn());
+    assertEquals(false, dense.hasBias());
+    QuantizedOutput output = (QuantizedOutput) conf(ours, 3);
+    assertEquals(three, output.getWeightQuantization());
+    assertEquals(null, output.getActivationQuantization());
+    assertEquals(Activation.SIGMOID.getActivationFunction(), output.getActivationFn());
+    assertEquals(LossFunctions.LossFunction.XENT.getILossFunction(), output.getLossFn());
+    assertEquals(stock.paramTable(), ours.paramTable());
+    double before = ours.score(sequences());
+    for (int i = 0; i < 30; i++) {
+      ours.fit(sequences());
+    }
+    assertTrue(ours.score(sequences()) < before);
+  }
+
+  /** Sequences of several lengths, padded at the end, as DL4J's own layers take them. */
+  @Test
+  void paddedSequences() {
+    Layer[] layers = classifier();
+    layers[0] =
+        new Bidirectional(Bidirectional.Mode.CONCAT, new QuantizedLSTM.Builder().nOut(5).build());
+    Layer[] stockLayers = classifier();
+    stockLayers[0] =
+        new Bidirectional(Bidirectional.Mode.CONCAT, new LSTM.Builder().nOut(5).build());
+    MultiLayerNetwork[] networks = new MultiLayerNetwork[2];
+    for (int i = 0; i < 2; i++) {
+      networks[i] =
+          new MultiLayerNetwork(
+              settings()
+                  .dataType(DataType.DOUBLE)
+                  .list(i == 0 ? layers : stockLayers)
+                  .setInputType(InputType.recurrent(4, 9))
+                  .build());
+      networks[i].init();
+    }
+    networks[0].setParams(networks[1].params());
+    MultiLayerNetwork ours = withoutDropout(NetworkQuantizer.convert(networks[0], "fp"));
+    MultiLayerNetwork stock = withoutDropout(networks[1]);
+    DataSet data = sequences();
+    data.setFeatures(data.getFeatures().castTo(DataType.DOUBLE));
+    data.setLabels(data.getLabels().castTo(DataType.DOUBLE));
+    INDArray mask = Nd4j.ones(DataType.DOUBLE, 7, 9);
+    mask.putScalar(1, 8, 0).putScalar(4, 7, 0).putScalar(4, 8, 0);
+    data.setFeaturesMaskArray(mask);
+    Networks.assertClose(Networks.gradient(stock, data), Networks.gradient(ours, data), 1e-12);
+    Networks.assertClose(
+        stock.output(data.getFeatures(), false, mask, null),
+        ours.output(data.getFeatures(), false, mask, null),
+        1e-12,
+        "output");
+    // What the padding holds does not matter.
+    data.getFeatures().putScalar(4, 2, 8, 100);
+    Networks.assertClose(Networks.gradient(stock, data), Networks.gradient(ours, data), 1e-12);
+    mask.putScalar(2, 3, 0);
+    String message =
+        assertThrows(UnsupportedOperationException.class, () -> ours.fit(data)).getMessage();
+    assertTrue(message.contains("takes masks of padding at the end"), message);
+  }
+
+  private static MultiLayerNetwork withoutDropout(MultiLayerNetwork network) {
+    MultiLayerNetwork plain =
+        new MultiLayerNetwork(
+            // A clone would share what a wrapper holds.
+            MultiLayerConfiguration.fromJson(network.getLayerWiseConfigurations().toJson()));
+    ((BaseLayer) ((LastTimeStep) conf(plain, 1)).getUnderlying()).setIDropout(null);
+    plain.init();
+    plain.setParams(network.params());
+    return plain;
+  }
+
+  @Test
+  void classifierAsAGraph() {
+    Layer[] layers = classifier();
+    ComputationGraph stock =
+        new ComputationGraph(
+            settings()
+                .graphBuilder()
+                .addInputs("rows")
+                .addLayer("first", layers[0], "rows")
+                .addLayer("last", layers[1], "first")
+                .addLayer("hidden", layers[2], "last")
+                .addLayer("classes", layers[3], "hidden")
+                .setOutputs("classes")
+                .setInputTypes(InputType.recurrent(4, 9))
+                .build());
+    stock.init();
+    ComputationGraph ours = NetworkQuantizer.convert(stock, "2/2");
+    for (String name : new String[] {"first", "last"}) {
+      assertInstanceOf(QuantizedLSTM.class, ours.getLayer(name).conf().getLayer());
+    }
+    assertInstanceOf(QuantizedDense.class, ours.getLayer("hidden").conf().getLayer());
+    assertInstanceOf(QuantizedOutput.class, ours.getLayer("classes").conf().getLayer());
+    INDArray features = sequences().getFeatures();
+    ComputationGraph exact = NetworkQuantizer.convert(stock, "fp");
+    assertTrue(stock.outputSingle(features).equalsWithEps(exact.outputSingle(features), 1e-5));
+    assertEquals(stock.paramTable(), ours.paramTable());
+    ours.fit(sequences());
+    assertEquals(1, ours.getIterationCount());
+    ours.setLearningRate(0.5);
+    for (String name : new String[] {"first", "last", "hidden", "classes"}) {
+      assertEquals(0.02, stock.getLearningRate(name), "it is left as it is");
+    }
+  }
+
+  @Test
+  void whatDenseLayersCannotKeepStays() {
+    MultiLayerNetwork stock =
+        new MultiLayerNetwork(
+            settings()
+                .list(
+                    new LastTimeStep(new GravesLSTM.Builder().nOut(5).build()),
+                    new DenseLayer.Builder().nOut(6).hasLayerNorm(true).build(),
+                    new OutputLayer.Builder().nOut(3).dropOut(new AlphaDropout(0.5)).build())
+                .setInputType(InputType.recurrent(4, 9))
+                .build());
+    stock.init();
+    MultiLayerNetwork ours = NetworkQuantizer.convert(stock, "2/2");
+    assertEquals(stock.getLayerWiseConfigurations(), ours.getLayerWiseConfigurations());
+  }
+
   @Test
   void badSpecs() {
     MultiLayerNetwork stock = Networks.network(Networks.stock(1));
-    for (String spec : new String[] {"2", "lstm", "lstm=9/9", "rnn=2/2", "lstm=2/2,gru=2/2", ""}) {
+    for (String spec :
+        new String[] {
+          "2", "lstm", "lstm=9/9", "rnn=2/2", "lstm=2/2,gru=2/2", "softmax=2/2,output=2/2", ""
+        }) {
       assertThrows(
           IllegalArgumentException.class, () -> NetworkQuantizer.convert(stock, spec), spec);
     }

@@ -74,6 +74,12 @@ final class Bindings {
 
     @MemberGetter
     native @Cast("const char*") BytePointer cell();
+
+    @MemberGetter
+    native int input_size();
+
+    @MemberGetter
+    native int classes();
   }
 
   static native @Cast("const char*") BytePointer multibit_last_error();
@@ -109,6 +115,11 @@ final class Bindings {
   static native int multibit_session_reset(@Cast("multibit_session*") long session);
 
   static native int multibit_session_step(@Cast("multibit_session*") long session, int token);
+
+  static native int multibit_session_step_floats(
+      @Cast("multibit_session*") long session,
+      @Cast("const float*") float[] inputs,
+      @Cast("size_t") long count);
 
   static native int multibit_session_logits(
       @Cast("multibit_session*") long session,

@@ -8,16 +8,16 @@ import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.Pointer;
 
 /**
- * One stream of tokens through a {@link PackedLanguageModel}, from zero state. Calls from several
- * threads wait for each other.
+ * One stream through a {@link PackedModel}, from zero state: of tokens through a language model, of
+ * vectors through a classifier. Calls from several threads wait for each other.
  */
 public final class Session implements AutoCloseable {
-  private final PackedLanguageModel model;
+  private final PackedModel model;
 
   /** The native session's address; 0 when closed. */
   private long handle;
 
-  Session(PackedLanguageModel model, long handle) {
+  Session(PackedModel model, long handle) {
     this.model = model;
     this.handle = handle;
   }
@@ -35,9 +35,9 @@ public final class Session implements AutoCloseable {
   }
 
   /**
-   * Feeds one token.
+   * Feeds a language model one token.
    *
-   * @throws IllegalArgumentException if there is no such token
+   * @throws IllegalArgumentException if there is no such token, or the model is a classifier
    * @throws ArithmeticException if the model's values are so large that its state overflows
    */
   public synchronized void step(int token) {
@@ -45,14 +45,27 @@ public final class Session implements AutoCloseable {
   }
 
   /**
-   * The logits after the last step, one per word.
+   * Feeds a classifier one time step after another.
    *
-   * @throws IllegalArgumentException if no token was fed since the start or a reset
+   * @param inputs the steps' vectors side by side, {@link PackedSequenceClassifier#inputSize()}
+   *     floats each
+   * @throws IllegalArgumentException if that is no whole number of steps, an element is not finite,
+   *     or the model is a language model; nothing was fed then
+   * @throws ArithmeticException if the model's values are so large that its state overflows
+   */
+  public synchronized void step(float[] inputs) {
+    NativeLibrary.check(Bindings.multibit_session_step_floats(open(), inputs, inputs.length));
+  }
+
+  /**
+   * The logits after the last step, one per word or class.
+   *
+   * @throws IllegalArgumentException if nothing was fed since the start or a reset
    */
   public synchronized float[] logits() {
     try (FloatPointer logits = new FloatPointer((Pointer) null)) {
       NativeLibrary.check(Bindings.multibit_session_logits(open(), logits));
-      float[] copy = new float[model.vocabularySize()];
+      float[] copy = new float[model.logits()];
       logits.get(copy);
       return copy;
     }
@@ -61,16 +74,16 @@ public final class Session implements AutoCloseable {
   /**
    * Writes the logits after the last step to the buffer's position on; its position is left alone.
    *
-   * @param into one float per word; direct memory of native order is the fastest
-   * @throws IllegalArgumentException if no token was fed since the start or a reset, or the buffer
+   * @param into one float per word or class; direct memory of native order is the fastest
+   * @throws IllegalArgumentException if nothing was fed since the start or a reset, or the buffer
    *     is too small
    * @throws ReadOnlyBufferException if the buffer is read-only
    */
   public synchronized void logits(FloatBuffer into) {
-    int words = model.vocabularySize();
-    if (into.remaining() < words) {
+    int count = model.logits();
+    if (into.remaining() < count) {
       throw new IllegalArgumentException(
-          "%d floats do not hold the logits of %d words".formatted(into.remaining(), words));
+          "%d floats do not hold %d logits".formatted(into.remaining(), count));
     }
     if (into.isReadOnly()) {
       throw new ReadOnlyBufferException();
@@ -90,7 +103,8 @@ public final class Session implements AutoCloseable {
    * {@code first} = eos on a fresh session this is how perplexity is reported: exp(loss / tokens).
    *
    * @return the natural-log losses of all targets, summed in double
-   * @throws IllegalArgumentException if a token is outside the vocabulary; nothing was fed then
+   * @throws IllegalArgumentException if a token is outside the vocabulary, or the model is a
+   *     classifier; nothing was fed then
    */
   public synchronized double evaluate(int first, int[] tokens) {
     double[] loss = new double[1];
@@ -104,7 +118,8 @@ public final class Session implements AutoCloseable {
    *
    * @param temperature 0 takes the likeliest token each time
    * @param topK how many of the likeliest tokens take part; 0 = all
-   * @throws IllegalArgumentException if an argument is out of range, or no token was fed yet
+   * @throws IllegalArgumentException if an argument is out of range, no token was fed yet, or the
+   *     model is a classifier
    */
   public synchronized int[] generate(int count, float temperature, int topK, long seed) {
     if (count < 0) {

@@ -317,8 +317,7 @@ class NativeKernelsTest {
 
   private static void assertSoftmaxBackwardAsJava(
       Kernels kernels, int batch, int classes, int cols, int bits) {
-    String what =
-        "%s, %d x %d classes, %d columns".formatted(kernels.name(), batch, classes, cols);
+    String what = "%s, %d x %d classes, %d columns".formatted(kernels.name(), batch, classes, cols);
     MultibitMatrix weights = MultibitMatrix.weights(classes, cols, bits);
     MultibitMatrix activations = MultibitMatrix.activations(batch, cols, bits);
     JAVA.quantize(new Alternating(), gaussians(classes * cols, 2), weights);
@@ -351,8 +350,7 @@ class NativeKernelsTest {
         ForkJoinPool pool = new ForkJoinPool(threads);
         pool.submit(
                 () ->
-                    again.compute(
-                        kernels, weights, activations, masks, start, labels, factors, x))
+                    again.compute(kernels, weights, activations, masks, start, labels, factors, x))
             .join();
         pool.shutdown();
         assertSameBits(actual.losses, again.losses, what);
@@ -365,11 +363,13 @@ class NativeKernelsTest {
     assertThrows(
         IllegalArgumentException.class,
         () ->
-            refused.compute(kernels, weights, activations, longs(0), start, labels, factors, refused.input));
+            refused.compute(
+                kernels, weights, activations, longs(0), start, labels, factors, refused.input));
     assertThrows(
         IllegalArgumentException.class,
         () ->
-            refused.compute(kernels, weights, activations, null, null, labels, factors, refused.input));
+            refused.compute(
+                kernels, weights, activations, null, null, labels, factors, refused.input));
   }
 
   /** What {@link Kernels#softmaxBackward} writes; each after an element that it must not touch. */

@@ -156,8 +156,8 @@ public final class LanguageModel {
             bits.embedding().weightsBy(ofWeights),
             bits.recurrent().weightsBy(ofWeights),
             activations,
-            bits.softmax().weightsBy(ofWeights),
-            bits.softmax().activationsBy(ofActivations)),
+            bits.output().weightsBy(ofWeights),
+            bits.output().activationsBy(ofActivations)),
         latentWeightBound);
   }
 

@@ -3,11 +3,13 @@ package org.multibit.training;
 import java.lang.ref.Reference;
 import java.nio.FloatBuffer;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import java.util.stream.Stream;
+import org.deeplearning4j.nn.conf.layers.BaseLayer;
+import org.deeplearning4j.nn.conf.layers.recurrent.LastTimeStep;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.core.FloatRows;
 import org.multibit.core.MultibitMatrix;
@@ -16,11 +18,15 @@ import org.multibit.core.Quantizer;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.core.format.LanguageModelFile.Cell;
 import org.multibit.core.format.LanguageModelFile.Matrix;
+import org.multibit.core.format.SequenceClassifierFile;
 import org.multibit.datasets.Vocabulary;
+import org.multibit.layers.MultibitWeightNoise;
 import org.multibit.layers.QuantizedEmbedding;
 import org.multibit.layers.QuantizedGRU;
+import org.multibit.layers.QuantizedOutput;
 import org.multibit.layers.QuantizedRecurrent;
 import org.multibit.layers.QuantizedSoftmaxOutput;
+import org.nd4j.linalg.activations.impl.ActivationSoftmax;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.linalg.indexing.NDArrayIndex;
@@ -44,7 +50,8 @@ public final class PackedExport {
   private final Map<String, INDArray> originals = new LinkedHashMap<>();
 
   /**
-   * @param network embedding, recurrent layers, softmax, as {@link LanguageModel} makes it
+   * @param network a language model, as {@link LanguageModel} makes it: embedding, recurrent
+   *     layers, softmax; or a classifier, see {@link #packClassifier}
    */
   public PackedExport(MultiLayerNetwork network) {
     this.network = network;
@@ -75,7 +82,14 @@ public final class PackedExport {
     Matrix embeddingMatrix = matrix("embedding", words, embedded, 0);
     List<LanguageModelFile.Layer> layers = new ArrayList<>();
     for (int l = LanguageModel.RECURRENT; l < softmaxLayer; l++) {
-      layers.add(layer(l, embedded));
+      boolean codes = l == LanguageModel.RECURRENT && embedded != null;
+      QuantizedRecurrent recurrent = (QuantizedRecurrent) conf(l);
+      layers.add(
+          layer(
+              l,
+              l - LanguageModel.RECURRENT,
+              recurrent,
+              codes ? embedded.bits() : bits(recurrent.getInputActivationQuantization())));
     }
     QuantizedRecurrent first = (QuantizedRecurrent) conf(LanguageModel.RECURRENT);
     return new LanguageModelFile(
@@ -88,22 +102,125 @@ public final class PackedExport {
             ? embeddingMatrix.withActivations(softmaxBits)
             : matrix("softmax", softmaxRows, softmax.getWeightQuantization(), softmaxBits),
         copy(param(softmaxLayer, "b")),
-        quantizer(first.getRecurrentActivationQuantization(), softmax.getActivationQuantization()),
-        quantizer(first.getWeightQuantization(), embedded, softmax.getWeightQuantization()),
+        quantizer(
+            Arrays.asList(
+                first.getRecurrentActivationQuantization(), softmax.getActivationQuantization())),
+        quantizer(
+            Arrays.asList(
+                first.getWeightQuantization(), embedded, softmax.getWeightQuantization())),
         provenance);
   }
 
   /**
-   * @param embedded how the embedding is quantized
+   * A classifier of sequences: QuantizedLSTMs or QuantizedGRUs of one size, the last one in
+   * LastTimeStep, then a QuantizedOutput with softmax.
+   *
+   * @param provenance as for {@link #pack}
+   * @throws IllegalArgumentException with the layer that is or has something else
    */
-  private LanguageModelFile.Layer layer(int layer, Quantization embedded) {
-    QuantizedRecurrent recurrent = (QuantizedRecurrent) conf(layer);
+  public SequenceClassifierFile packClassifier(Map<String, Object> provenance) {
+    int last = network.getnLayers() - 1;
+    require(last >= 1, 0, "a packed classifier has recurrent layers and an output");
+    require(
+        conf(last) instanceof QuantizedOutput,
+        last,
+        "the last layer of a packed classifier is a QuantizedOutput");
+    QuantizedOutput output = (QuantizedOutput) conf(last);
+    require(
+        output.getActivationFn() instanceof ActivationSoftmax,
+        last,
+        "its activation is " + output.getActivationFn() + ", a packed classifier has a softmax");
+    List<LanguageModelFile.Layer> layers = new ArrayList<>();
+    List<Quantization> activations = new ArrayList<>();
+    List<Quantization> weights = new ArrayList<>();
+    long units = output.getNIn();
+    List<QuantizedRecurrent> stack = new ArrayList<>();
+    for (int l = 0; l < last; l++) {
+      stack.add(recurrent(l));
+    }
+    for (int l = 0; l < last; l++) {
+      QuantizedRecurrent recurrent = stack.get(l);
+      require(
+          conf(l) instanceof LastTimeStep == (l == last - 1),
+          l,
+          "of a packed classifier the last recurrent layer, and no other, is in LastTimeStep");
+      requireNothingBesides(l, recurrent);
+      require(
+          recurrent.getNOut() == units,
+          l,
+          "it has %d units, the last one %d; those of a packed classifier are equal"
+              .formatted(recurrent.getNOut(), units));
+      layers.add(layer(l, l, recurrent, bits(recurrent.getInputActivationQuantization())));
+      activations.add(recurrent.getInputActivationQuantization());
+      activations.add(recurrent.getRecurrentActivationQuantization());
+      weights.add(recurrent.getWeightQuantization());
+    }
+    requireNothingBesides(last, output);
+    activations.add(output.getActivationQuantization());
+    weights.add(output.getWeightQuantization());
+    Quantizer method = quantizer(activations);
+    for (Quantization quantization : activations) {
+      if (quantization != null && !quantization.quantizer().equals(method)) {
+        throw new IllegalArgumentException(
+            "The classifier cannot be packed: it quantizes activations by %s and by %s, a packed model by one method"
+                .formatted(method, quantization.quantizer()));
+      }
+    }
+    return new SequenceClassifierFile(
+        layers,
+        matrix(
+            "softmax",
+            param(last, "W").transpose(),
+            output.getWeightQuantization(),
+            bits(output.getActivationQuantization())),
+        output.hasBias()
+            ? copy(param(last, "b"))
+            : LanguageModelFile.directFloats((int) output.getNOut()),
+        method,
+        quantizer(weights),
+        provenance);
+  }
+
+  /** A file has the layer's own arithmetic alone. */
+  private void requireNothingBesides(int layer, BaseLayer conf) {
+    require(
+        network.getLayerWiseConfigurations().getInputPreProcess(layer) == null,
+        layer,
+        "it has an input preprocessor");
+    require(
+        !(conf.getWeightNoise() instanceof MultibitWeightNoise),
+        layer,
+        "its weights are quantized by MultibitWeightNoise; give the layer itself the quantization, by weights(...)");
+  }
+
+  private QuantizedRecurrent recurrent(int layer) {
+    var conf = conf(layer);
+    var inner = conf instanceof LastTimeStep last ? last.getUnderlying() : conf;
+    require(
+        inner instanceof QuantizedRecurrent,
+        layer,
+        "a packed classifier has QuantizedLSTMs or QuantizedGRUs; NetworkQuantizer makes them of DL4J's LSTMs");
+    return (QuantizedRecurrent) inner;
+  }
+
+  private void require(boolean holds, int layer, String otherwise) {
+    if (!holds) {
+      throw new IllegalArgumentException(
+          "Layer %d (%s) cannot be packed: %s"
+              .formatted(layer, conf(layer).getClass().getSimpleName(), otherwise));
+    }
+  }
+
+  /**
+   * @param layer of the network
+   * @param index among the recurrent layers
+   */
+  private LanguageModelFile.Layer layer(
+      int layer, int index, QuantizedRecurrent recurrent, int inputBits) {
     Cell cell = recurrent instanceof QuantizedGRU ? Cell.GRU : Cell.LSTM;
     int[] order = FILE_FROM_DL4J.get(cell);
     Quantization weights = recurrent.getWeightQuantization();
-    boolean codes = layer == LanguageModel.RECURRENT && embedded != null;
-    int inputBits = codes ? embedded.bits() : bits(recurrent.getInputActivationQuantization());
-    String name = name(layer);
+    String name = "rnn." + index;
     return new LanguageModelFile.Layer(
         matrix(name + ".input", gates(param(layer, "W").transpose(), order), weights, inputBits),
         matrix(
@@ -113,10 +230,6 @@ public final class PackedExport {
             bits(recurrent.getRecurrentActivationQuantization())),
         copy(gates(param(layer, "b").reshape(-1, 1), order)),
         cell == Cell.GRU ? copy(gates(param(layer, "rb").reshape(-1, 1), order)) : null);
-  }
-
-  private static String name(int layer) {
-    return "rnn." + (layer - LanguageModel.RECURRENT);
   }
 
   private static int softmaxLayer(MultiLayerNetwork network) {
@@ -178,8 +291,8 @@ public final class PackedExport {
   }
 
   /** That of the first that quantizes; null if none does. */
-  private static Quantizer quantizer(Quantization... quantizations) {
-    return Stream.of(quantizations)
+  private static Quantizer quantizer(List<Quantization> quantizations) {
+    return quantizations.stream()
         .filter(Objects::nonNull)
         .map(Quantization::quantizer)
         .findFirst()

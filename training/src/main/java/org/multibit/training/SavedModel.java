@@ -27,6 +27,7 @@ public interface SavedModel {
           vocabulary == null, "--vocab is for models of other libraries: a run has its own words");
       return Run.open(path);
     }
+    ImportedModel.refusePacked(path);
     UsageException.require(
         vocabulary != null,
         path

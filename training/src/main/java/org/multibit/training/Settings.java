@@ -185,8 +185,12 @@ public class Settings {
 
   private void checkBits() {
     LayerBits layerBits = layerBits();
+    if (bits.contains("dense") && layerBits.dense().weights() > 0) {
+      throw new IllegalArgumentException(
+          "--bits %s: a language model has no dense layer but its softmax".formatted(bits));
+    }
     Quantizer quantizer = weightQuantizer();
-    for (Bits b : List.of(layerBits.embedding(), layerBits.recurrent(), layerBits.softmax())) {
+    for (Bits b : List.of(layerBits.embedding(), layerBits.recurrent(), layerBits.output())) {
       for (int count : new int[] {b.weights(), b.activations()}) {
         if (count > 0) {
           quantizer.checkBits(count);

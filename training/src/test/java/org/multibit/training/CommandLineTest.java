@@ -239,6 +239,10 @@ class CommandLineTest {
             "train --hidden 8 --out " + out + " --data " + data + " --bits 9/9"),
         List.of(
             "2",
+            "a language model has no dense layer",
+            "train --hidden 8 --out " + out + " --data " + data + " --bits lstm=2/2,dense=2/2"),
+        List.of(
+            "2",
             "1 to 2 bits",
             "train --method optimal --hidden 8 --out " + out + " --data " + data + " --bits 3/3"),
         List.of(

@@ -19,14 +19,12 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.multibit.core.Alternating;
 import org.multibit.core.Greedy;
-import org.multibit.core.JavaKernels;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Optimal;
 import org.multibit.core.Quantizer;
@@ -34,29 +32,8 @@ import org.multibit.core.format.LanguageModelFile.Cell;
 import org.multibit.core.format.LanguageModelFile.Layer;
 import org.multibit.core.format.LanguageModelFile.Matrix;
 
-class LanguageModelFileTest {
+class LanguageModelFileTest extends RandomParts {
   @TempDir Path directory;
-
-  private final Random random = new Random(1);
-
-  private FloatBuffer floats(int count) {
-    FloatBuffer floats = LanguageModelFile.directFloats(count);
-    for (int i = 0; i < count; i++) {
-      floats.put(i, (float) random.nextGaussian());
-    }
-    return floats;
-  }
-
-  /** {@code bits} 0: full precision. */
-  private Matrix matrix(int rows, int cols, int bits, int activationBits) {
-    FloatBuffer w = floats(rows * cols);
-    if (bits == 0) {
-      return Matrix.of(w, rows, cols, activationBits);
-    }
-    MultibitMatrix packed = MultibitMatrix.weights(rows, cols, bits);
-    new JavaKernels().quantize(new Alternating(), w, packed);
-    return Matrix.of(packed, activationBits);
-  }
 
   private LanguageModelFile model(
       int v, int e, int h, int layerCount, int bits, int activationBits) {

@@ -11,6 +11,7 @@ import java.util.Map;
 import java.util.concurrent.Callable;
 import org.multibit.core.format.GgufReader;
 import org.multibit.core.format.LanguageModelFile;
+import org.multibit.core.format.SequenceClassifierFile;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Parameters;
@@ -25,7 +26,12 @@ public final class InfoCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     GgufReader reader = new GgufReader(file);
-    LanguageModelFile.read(file);
+    // All of it is checked, as what it is.
+    if (SequenceClassifierFile.HEAD.equals(reader.metadata().get("multibit.head"))) {
+      SequenceClassifierFile.read(file);
+    } else {
+      LanguageModelFile.read(file);
+    }
     Map<String, Object> metadata = new LinkedHashMap<>();
     reader
         .metadata()

@@ -42,11 +42,7 @@ public final class ImportedModel implements SavedModel {
    */
   public static ImportedModel open(Path path, Vocabulary vocabulary) throws IOException {
     byte[] start = start(path);
-    if (isPacked(path)) {
-      throw new IOException(
-          path
-              + " is a packed model: give the run, or the full-precision model, that it was made of");
-    }
+    refusePacked(path);
     try {
       FullPrecisionModel model =
           startsWith(start, ZIP)
@@ -64,6 +60,17 @@ public final class ImportedModel implements SavedModel {
   /** Whether a file is, by its first bytes, a packed model. */
   public static boolean isPacked(Path path) throws IOException {
     return startsWith(start(path), GGUF);
+  }
+
+  /**
+   * @throws IOException if a file is a packed model, of which nothing can be made
+   */
+  public static void refusePacked(Path path) throws IOException {
+    if (isPacked(path)) {
+      throw new IOException(
+          path
+              + " is a packed model: give the run, or the full-precision model, that it was made of");
+    }
   }
 
   private static byte[] start(Path path) throws IOException {

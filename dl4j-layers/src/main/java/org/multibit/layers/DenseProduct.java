@@ -1,0 +1,175 @@
+package org.multibit.layers;
+
+import java.lang.ref.Reference;
+import org.deeplearning4j.nn.api.Layer;
+import org.deeplearning4j.nn.conf.dropout.IDropout;
+import org.deeplearning4j.nn.gradient.DefaultGradient;
+import org.deeplearning4j.nn.gradient.Gradient;
+import org.deeplearning4j.nn.params.DefaultParamInitializer;
+import org.deeplearning4j.nn.workspace.ArrayType;
+import org.deeplearning4j.nn.workspace.LayerWorkspaceMgr;
+import org.multibit.core.FloatRows;
+import org.multibit.core.Kernels;
+import org.multibit.core.MultibitMatrix;
+import org.multibit.core.Quantization;
+import org.nd4j.common.primitives.Pair;
+import org.nd4j.linalg.api.buffer.DataType;
+import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.indexing.NDArrayIndex;
+
+/**
+ * The product x W + b of a layer that has DL4J's W [nIn, nOut] and b [1, nOut]: both operands
+ * quantized or not, the input then dropped out. Its memory is kept from call to call.
+ */
+final class DenseProduct {
+  private final Scratch weights = new Scratch();
+  private final Scratch rows = new Scratch();
+  private final Scratch noBias = new Scratch();
+  private final PanelProduct product = new PanelProduct();
+  private final DropoutMask dropout = new DropoutMask();
+  private final RowQuantizer weightQuantizer = RowQuantizer.ofWeights("weights");
+  private final RowQuantizer inputQuantizer = RowQuantizer.ofActivations("input");
+
+  /**
+   * The operands of the product.
+   *
+   * @param x quantized input after dropout, [rows, nIn]
+   * @param w memory of quantized W, as rows [nOut, nIn]; {@link #values} fills it
+   * @param b [nOut], zeros without a bias
+   * @param codes of x before dropout, with coefficients as after it; null unless both operands are
+   *     quantized, and so is {@code packed}, of w
+   * @param product with w, where it is not packed
+   * @param dropout mask of x
+   */
+  record Operands(
+      INDArray x,
+      INDArray w,
+      INDArray b,
+      MultibitMatrix codes,
+      MultibitMatrix packed,
+      PanelProduct product,
+      DropoutMask dropout) {
+
+    INDArray x(long from, long to) {
+      return x.get(NDArrayIndex.interval(from, to), NDArrayIndex.all());
+    }
+
+    /** Quantized W, as rows [nOut, nIn]. */
+    INDArray values() {
+      if (packed != null) {
+        RowQuantizer.unpack(packed, w);
+      }
+      return w;
+    }
+
+    /** Rows from..to-1 of x W + b. */
+    void product(long from, long to, INDArray into) {
+      if (packed == null) {
+        product.multiply(x(from, to), b, into);
+        return;
+      }
+      Kernels.get()
+          .multiply(
+              packed,
+              codes.rows((int) from, (int) to),
+              dropout.bits(from, to),
+              FloatRows.of(b),
+              FloatRows.of(into));
+      Reference.reachabilityFence(b);
+      Reference.reachabilityFence(into);
+    }
+
+    /** All of x W + b, [rows, nOut], in the workspace of activations. */
+    INDArray product(LayerWorkspaceMgr workspaceMgr) {
+      long[] shape = {x.size(0), w.size(0)};
+      INDArray sums =
+          workspaceMgr.createUninitialized(ArrayType.ACTIVATIONS, w.dataType(), shape, 'c');
+      product(0, shape[0], sums);
+      return sums;
+    }
+
+    /**
+     * The gradients, straight through both quantizers, and that of the input, [rows, nIn].
+     *
+     * @param delta dL/d(x W + b), [rows, nOut]
+     * @param dW receives dL/dW, [nIn, nOut]
+     * @param db receives dL/db; null without a bias
+     */
+    Pair<Gradient, INDArray> backward(
+        INDArray delta, INDArray dW, INDArray db, LayerWorkspaceMgr workspaceMgr) {
+      INDArray dx =
+          workspaceMgr.createUninitialized(ArrayType.ACTIVATION_GRAD, w.dataType(), x.shape(), 'c');
+      TimeMajor.multiply(delta, true, x, false, dW.transpose(), 1, 0);
+      TimeMajor.multiply(delta, false, values(), false, dx, 1, 0);
+      dropout.apply(dx);
+      Gradient gradient = new DefaultGradient();
+      gradient.setGradientFor(DefaultParamInitializer.WEIGHT_KEY, dW);
+      if (db != null) {
+        TimeMajor.sumRows(delta, db);
+        gradient.setGradientFor(DefaultParamInitializer.BIAS_KEY, db);
+      }
+      return new Pair<>(gradient, dx);
+    }
+  }
+
+  /**
+   * Quantizes and drops out.
+   *
+   * @param layer whose seed, iteration and index the dropout mask is made of
+   * @param id names the layer in errors
+   * @param input rows of nIn elements in 'c' order, of any shape; left as it is
+   * @param w [nIn, nOut]
+   * @param b null = no bias
+   * @param ofWeights null = full precision
+   * @param ofInput null = full precision
+   * @param drop null = nothing is dropped, as in inference
+   */
+  Operands operands(
+      Layer layer,
+      String id,
+      INDArray input,
+      INDArray w,
+      INDArray b,
+      Quantization ofWeights,
+      Quantization ofInput,
+      IDropout drop) {
+    DataType type = w.dataType();
+    INDArray units = w.transpose();
+    MultibitMatrix packed = null;
+    if (ofWeights != null) {
+      packed = weightQuantizer.pack(ofWeights, units, id);
+      units = weights.get(type, units.shape());
+    }
+    INDArray x = rows.get(type, input.length() / w.size(0), w.size(0));
+    x.reshape('c', input.shape()).assign(input);
+    dropout.draw(
+        drop,
+        x.size(0),
+        x.size(1),
+        layer.conf().getSeed(),
+        layer.getIterationCount(),
+        layer.getIndex());
+    MultibitMatrix codes = null;
+    if (ofInput != null) {
+      codes = inputQuantizer.pack(ofInput, x, id);
+      RowQuantizer.unpack(codes, x);
+      Kernels.get().scale(codes.coefficients(), dropout.factor());
+    }
+    dropout.apply(x);
+    boolean bothPacked = codes != null && packed != null;
+    if (!bothPacked) {
+      if (packed != null) {
+        RowQuantizer.unpack(packed, units);
+      }
+      product.start(units, true);
+    }
+    return new Operands(
+        x,
+        units,
+        b != null ? b : noBias.get(type, 1, w.size(1)).assign(0),
+        bothPacked ? codes : null,
+        bothPacked ? packed : null,
+        product,
+        dropout);
+  }
+}

@@ -1,0 +1,62 @@
+package org.multibit.layers;
+
+import org.deeplearning4j.nn.conf.NeuralNetConfiguration;
+import org.deeplearning4j.nn.gradient.Gradient;
+import org.deeplearning4j.nn.layers.BaseOutputLayer;
+import org.deeplearning4j.nn.params.DefaultParamInitializer;
+import org.deeplearning4j.nn.workspace.ArrayType;
+import org.deeplearning4j.nn.workspace.LayerWorkspaceMgr;
+import org.nd4j.common.primitives.Pair;
+import org.nd4j.linalg.api.buffer.DataType;
+import org.nd4j.linalg.api.ndarray.INDArray;
+
+/** Computes {@link QuantizedOutput}. Masks and scores are DL4J's. */
+public final class QuantizedOutputLayer extends BaseOutputLayer<QuantizedOutput> {
+  private static final String W = DefaultParamInitializer.WEIGHT_KEY;
+  private static final String B = DefaultParamInitializer.BIAS_KEY;
+
+  private final DenseProduct product = new DenseProduct();
+
+  public QuantizedOutputLayer(NeuralNetConfiguration conf, DataType dataType) {
+    super(conf, dataType);
+  }
+
+  private DenseProduct.Operands operands(boolean training, LayerWorkspaceMgr workspaceMgr) {
+    assertInputSet(training);
+    Checks.rows(layerId(), input, layerConf().getNIn());
+    return product.operands(
+        this,
+        layerId(),
+        input,
+        getParamWithNoise(W, training, workspaceMgr),
+        hasBias() ? getParamWithNoise(B, training, workspaceMgr) : null,
+        layerConf().getWeightQuantization(),
+        layerConf().getActivationQuantization(),
+        training ? layerConf().getIDropout() : null);
+  }
+
+  @Override
+  protected Pair<INDArray, INDArray> preOutputWithPreNorm(
+      boolean training, boolean forBackprop, LayerWorkspaceMgr workspaceMgr) {
+    INDArray sums = operands(training, workspaceMgr).product(workspaceMgr);
+    return new Pair<>(sums, sums);
+  }
+
+  @Override
+  public Pair<Gradient, INDArray> backpropGradient(
+      INDArray epsilon, LayerWorkspaceMgr workspaceMgr) {
+    DenseProduct.Operands operands = operands(true, workspaceMgr);
+    INDArray sums = operands.product(workspaceMgr);
+    INDArray delta =
+        layerConf()
+            .getLossFn()
+            .computeGradient(labels, sums, layerConf().getActivationFn(), maskArray);
+    return operands.backward(
+        delta, gradientViews.get(W), hasBias() ? gradientViews.get(B) : null, workspaceMgr);
+  }
+
+  @Override
+  protected INDArray getLabels2d(LayerWorkspaceMgr workspaceMgr, ArrayType arrayType) {
+    return labels;
+  }
+}

@@ -1,0 +1,198 @@
+package org.multibit.runtime;
+
+import java.io.IOException;
+import java.nio.charset.Charset;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.Arrays;
+import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.Pointer;
+
+/**
+ * A packed model file (docs/format.md), mapped and run by native code. Threads may share it; each
+ * stream has its own {@link Session}. What the model says about itself can be asked after it is
+ * closed, too.
+ */
+public abstract sealed class PackedModel implements AutoCloseable
+    permits PackedLanguageModel, PackedSequenceClassifier {
+  private final Path path;
+  private final int hiddenSize;
+  private final int layers;
+  private final int weightBits;
+  private final int activationBits;
+  private final long fileBytes;
+  private final String cell;
+
+  /** The native model's address; it lives until the model and all of its sessions are closed. */
+  final long handle;
+
+  private int users = 1;
+  private boolean closed;
+
+  PackedModel(Path path, long handle, Bindings.ModelInfo info) {
+    this.path = path;
+    this.handle = handle;
+    hiddenSize = info.hidden_size();
+    layers = info.layers();
+    weightBits = info.weight_bits();
+    activationBits = info.activation_bits();
+    fileBytes = info.file_bytes();
+    cell = NativeLibrary.string(info.cell());
+  }
+
+  /** What is made of a native model. */
+  interface Opened<M> {
+    M of(long handle, Bindings.ModelInfo info) throws IOException;
+  }
+
+  /**
+   * Maps a file and checks all of it.
+   *
+   * @param model takes the native model; if it throws, that is closed
+   * @throws IOException if the file cannot be read, is damaged, or is not a multibit model
+   * @throws IllegalStateException if MULTIBIT_ISA names a tier that is unknown or not supported
+   *     here
+   * @throws UnsatisfiedLinkError if the native library does not load; see {@link NativeLibrary}
+   */
+  static <M> M open(Path path, Opened<M> model) throws IOException {
+    NativeLibrary.load();
+    long[] handle = new long[1];
+    int code = Bindings.multibit_model_open(fileName(path), handle);
+    if (code == Bindings.ERROR_IO || code == Bindings.ERROR_FORMAT) {
+      throw new IOException(NativeLibrary.string(Bindings.multibit_last_error()));
+    }
+    NativeLibrary.check(code);
+    try (Bindings.ModelInfo info = new Bindings.ModelInfo()) {
+      NativeLibrary.check(Bindings.multibit_model_describe(handle[0], info));
+      return model.of(handle[0], info);
+    } catch (IOException | RuntimeException | Error e) {
+      Bindings.multibit_model_close(handle[0]);
+      throw e;
+    }
+  }
+
+  /** Whether the model is fed floats, not tokens. */
+  static boolean isClassifier(Bindings.ModelInfo info) {
+    return info.classes() > 0;
+  }
+
+  /** The path as the file system has it. */
+  private static byte[] fileName(Path path) {
+    return zeroTerminated(path.toString(), Charset.forName(System.getProperty("sun.jnu.encoding")));
+  }
+
+  private static byte[] zeroTerminated(String text, Charset charset) {
+    byte[] bytes = text.getBytes(charset);
+    return Arrays.copyOf(bytes, bytes.length + 1);
+  }
+
+  static BytePointer nullPointer() {
+    return new BytePointer((Pointer) null);
+  }
+
+  /** Logits of a step: one per word or class. */
+  abstract int logits();
+
+  /**
+   * A new stream with zero state. It can be used after this model is closed.
+   *
+   * @throws IllegalStateException if the model is closed
+   */
+  public synchronized Session newSession() {
+    requireOpen();
+    long[] session = new long[1];
+    NativeLibrary.check(Bindings.multibit_session_new(handle, session));
+    use();
+    return new Session(this, session[0]);
+  }
+
+  /**
+   * Lets several threads share each product that is large enough to gain; at first it is one. They
+   * help one session at a time, whichever comes first; results do not depend on them.
+   *
+   * @param threads 1 to 256, the caller's among them
+   * @throws IllegalArgumentException if the number is out of range
+   * @throws IllegalStateException if the model is closed
+   */
+  public synchronized void setThreads(int threads) {
+    requireOpen();
+    NativeLibrary.check(Bindings.multibit_model_set_threads(handle, threads));
+  }
+
+  /** Throws if the model is closed. */
+  synchronized void requireOpen() {
+    if (closed) {
+      throw new IllegalStateException("The model " + path + " is closed");
+    }
+  }
+
+  /**
+   * A value of the file's metadata as text (numbers in decimal, arrays as their length), or null.
+   *
+   * @throws IllegalStateException if the model is closed
+   */
+  public synchronized String metadata(String key) {
+    requireOpen();
+    try (BytePointer value = nullPointer()) {
+      byte[] name = zeroTerminated(key, StandardCharsets.UTF_8);
+      NativeLibrary.check(Bindings.multibit_model_metadata(handle, name, value));
+      return value.isNull() ? null : NativeLibrary.string(value);
+    }
+  }
+
+  /** H. */
+  public int hiddenSize() {
+    return hiddenSize;
+  }
+
+  /** The recurrent layers' cell: "lstm" or "gru". */
+  public String cell() {
+    return cell;
+  }
+
+  /** Recurrent layers. */
+  public int layers() {
+    return layers;
+  }
+
+  /** Bits of the recurrent weights; 0 = full precision. */
+  public int weightBits() {
+    return weightBits;
+  }
+
+  /** Bits of the hidden state in the recurrent product; 0 = full precision. */
+  public int activationBits() {
+    return activationBits;
+  }
+
+  /** The file's length. */
+  public long fileBytes() {
+    return fileBytes;
+  }
+
+  /** Ends the use of the model; its memory goes when its last session is closed. */
+  @Override
+  public synchronized void close() {
+    if (!closed) {
+      closed = true;
+      release();
+    }
+  }
+
+  /** One user more: a session. */
+  synchronized void use() {
+    users++;
+  }
+
+  /** One user less: a session, or the model itself. */
+  synchronized void release() {
+    if (--users == 0) {
+      Bindings.multibit_model_close(handle);
+    }
+  }
+
+  @Override
+  public String toString() {
+    return path.toString();
+  }
+}

@@ -1,0 +1,246 @@
+package org.multibit.training;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.Random;
+import org.deeplearning4j.nn.conf.NeuralNetConfiguration;
+import org.deeplearning4j.nn.conf.inputs.InputType;
+import org.deeplearning4j.nn.conf.layers.LSTM;
+import org.deeplearning4j.nn.conf.layers.Layer;
+import org.deeplearning4j.nn.conf.layers.OutputLayer;
+import org.deeplearning4j.nn.conf.layers.recurrent.LastTimeStep;
+import org.deeplearning4j.nn.conf.preprocessor.ComposableInputPreProcessor;
+import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+import org.multibit.core.Alternating;
+import org.multibit.core.Greedy;
+import org.multibit.core.Quantization;
+import org.multibit.core.format.SequenceClassifierFile;
+import org.multibit.layers.MultibitWeightNoise;
+import org.multibit.layers.NetworkQuantizer;
+import org.multibit.layers.QuantizedDense;
+import org.multibit.layers.QuantizedGRU;
+import org.multibit.layers.QuantizedLSTM;
+import org.multibit.layers.QuantizedOutput;
+import org.multibit.runtime.PackedSequenceClassifier;
+import org.nd4j.linalg.activations.Activation;
+import org.nd4j.linalg.api.buffer.DataType;
+import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.dataset.DataSet;
+import org.nd4j.linalg.factory.Nd4j;
+import org.nd4j.linalg.learning.config.Adam;
+import org.nd4j.linalg.lossfunctions.LossFunctions.LossFunction;
+import org.nd4j.linalg.ops.transforms.Transforms;
+import org.nd4j.shade.jackson.databind.JsonNode;
+
+/** From a trained network to a packed classifier that answers the same. */
+class ClassifierExportTest {
+  private static final int N = 6;
+  private static final int H = 24;
+  private static final int CLASSES = 3;
+  private static final int TIME = 10;
+  private static final Quantization Q2 = Quantization.alternating(2);
+
+  @TempDir Path folder;
+
+  private static MultiLayerNetwork network(Layer... layers) {
+    MultiLayerNetwork network =
+        new MultiLayerNetwork(
+            new NeuralNetConfiguration.Builder()
+                .seed(3)
+                .activation(Activation.TANH)
+                .updater(new Adam(0.01))
+                .list(layers)
+                .setInputType(InputType.recurrent(N, TIME))
+                .build());
+    network.init();
+    return network;
+  }
+
+  /** The class says which of three waves, of a random phase and some noise, the channels carry. */
+  private static DataSet waves(long seed, int count) {
+    Random random = new Random(seed);
+    INDArray x = Nd4j.zeros(DataType.FLOAT, count, N, TIME);
+    INDArray y = Nd4j.zeros(DataType.FLOAT, count, CLASSES);
+    for (int b = 0; b < count; b++) {
+      int wave = random.nextInt(CLASSES);
+      double phase = random.nextDouble() * Math.PI;
+      y.putScalar(b, wave, 1);
+      for (int i = 0; i < N; i++) {
+        for (int t = 0; t < TIME; t++) {
+          double value = Math.sin((wave + 1) * 0.6 * t + phase + i);
+          x.putScalar(b, i, t, value + 0.2 * random.nextGaussian());
+        }
+      }
+    }
+    return new DataSet(x, y);
+  }
+
+  private static double accuracy(INDArray output, INDArray labels) {
+    return output.argMax(1).eq(labels.argMax(1)).castTo(DataType.FLOAT).meanNumber().doubleValue();
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"2/2", "lstm=3/2, output=2/3", "lstm=2/fp, output=2/2", "fp"})
+  void convertedTunedAndPacked(String bits) throws IOException {
+    MultiLayerNetwork stock =
+        network(
+            new LSTM.Builder().nOut(H).build(),
+            new LastTimeStep(new LSTM.Builder().nOut(H).build()),
+            new OutputLayer.Builder().nOut(CLASSES).activation(Activation.SOFTMAX).build());
+    for (int i = 0; i < 30; i++) {
+      stock.fit(waves(i, 50));
+    }
+    MultiLayerNetwork tuned = NetworkQuantizer.convert(stock, bits);
+    for (int i = 30; i < 45; i++) {
+      tuned.fit(waves(i, 50));
+    }
+    packed(tuned, 0.9);
+  }
+
+  @ParameterizedTest
+  @CsvSource({"2, true", "0, false"})
+  void gru(int bits, boolean hasBias) throws IOException {
+    Quantization q = bits == 0 ? null : Quantization.alternating(bits);
+    MultiLayerNetwork network =
+        network(
+            new LastTimeStep(
+                new QuantizedGRU.Builder().nOut(H).weights(q).activations(q).dropOut(0.9).build()),
+            new QuantizedOutput.Builder()
+                .nOut(CLASSES)
+                .weights(q)
+                .activations(q)
+                .hasBias(hasBias)
+                .build());
+    for (int i = 0; i < 30; i++) {
+      network.fit(waves(i, 50));
+    }
+    packed(network, 0.8);
+  }
+
+  /** It learned, and what is packed has its outputs and its classes. */
+  private void packed(MultiLayerNetwork network, double leastAccuracy) throws IOException {
+    DataSet test = waves(1000, 400);
+    INDArray expected = network.output(test.getFeatures());
+    double accuracy = accuracy(expected, test.getLabels());
+    assertTrue(accuracy >= leastAccuracy, "accuracy " + accuracy);
+    Path file = folder.resolve("waves.gguf");
+    new PackedExport(network).packClassifier(Map.of("epochs", 45)).write(file);
+    assertEquals(45, SequenceClassifierFile.read(file).provenance().get("epochs"));
+    try (PackedSequenceClassifier classifier = PackedSequenceClassifier.open(file)) {
+      INDArray actual = Transforms.softmax(classifier.logits(test.getFeatures()));
+      // A state within rounding of a threshold may take another code: rarely.
+      INDArray difference = Transforms.abs(expected.sub(actual)).max(1);
+      double close = difference.lt(1e-4).castTo(DataType.FLOAT).meanNumber().doubleValue();
+      assertTrue(close >= 0.95, close + " of the outputs agree");
+      assertTrue(accuracy(actual, expected) >= 0.995);
+    }
+  }
+
+  /** On the command line a classifier is shown; what is for language models says what it is. */
+  @Test
+  void commands() throws IOException {
+    Path file = folder.resolve("waves.gguf");
+    MultiLayerNetwork network =
+        network(
+            new LastTimeStep(new QuantizedLSTM.Builder().nOut(H).weights(Q2).build()),
+            new QuantizedOutput.Builder().nOut(CLASSES).build());
+    new PackedExport(network).packClassifier(Map.of()).write(file);
+    JsonNode info = Outcome.succeed("info", "--json", file.toString()).json();
+    assertEquals("classifier", info.get("metadata").get("multibit.head").asText());
+    assertEquals(N, info.get("metadata").get("multibit.input_size").asInt());
+    String text = TinyText.write(folder.resolve("text"), 50).toString();
+    String refusal = "waves.gguf is a classifier of float sequences, not a language model";
+    Outcome.of("evaluate", "--model", file.toString(), "--data", text).failed(1, refusal);
+    Outcome.of("generate", "--model", file.toString()).failed(1, refusal);
+    String packed = "waves.gguf is a packed model: give the run";
+    for (String command : new String[] {"quantize --bits 2/2", "export --out x.gguf"}) {
+      Outcome.of((command + " --model " + file).split(" ")).failed(1, packed);
+    }
+  }
+
+  @Test
+  void whatCannotBePackedIsNamed() {
+    refuse(
+        "Layer 0 (LSTM) cannot be packed: a packed classifier has QuantizedLSTMs or QuantizedGRUs",
+        new LSTM.Builder().nOut(H).build(),
+        new LastTimeStep(new QuantizedLSTM.Builder().nOut(H).build()),
+        new QuantizedOutput.Builder().nOut(CLASSES).build());
+    refuse(
+        "Layer 1 (OutputLayer) cannot be packed: the last layer of a packed classifier is a QuantizedOutput",
+        new LastTimeStep(new QuantizedLSTM.Builder().nOut(H).build()),
+        new OutputLayer.Builder().nOut(CLASSES).activation(Activation.SOFTMAX).build());
+    refuse(
+        "Layer 1 (QuantizedOutput) cannot be packed: its activation is sigmoid",
+        new LastTimeStep(new QuantizedLSTM.Builder().nOut(H).build()),
+        new QuantizedOutput.Builder(LossFunction.XENT)
+            .nOut(CLASSES)
+            .activation(Activation.SIGMOID)
+            .build());
+    refuse(
+        "Layer 1 (QuantizedDense) cannot be packed: a packed classifier has QuantizedLSTMs",
+        new LastTimeStep(new QuantizedLSTM.Builder().nOut(H).build()),
+        new QuantizedDense.Builder().nOut(H).build(),
+        new QuantizedOutput.Builder().nOut(CLASSES).build());
+    refuse(
+        "Layer 0 (QuantizedLSTM) cannot be packed: it has 5 units, the last one 24",
+        new QuantizedLSTM.Builder().nOut(5).build(),
+        new LastTimeStep(new QuantizedLSTM.Builder().nOut(H).build()),
+        new QuantizedOutput.Builder().nOut(CLASSES).build());
+    refuse(
+        "Layer 0 (QuantizedLSTM) cannot be packed: of a packed classifier the last recurrent layer",
+        new QuantizedLSTM.Builder().nOut(H).build(),
+        new QuantizedOutput.Builder().nOut(CLASSES).build());
+    refuse(
+        "rnn.1 is gru, rnn.0 lstm",
+        new QuantizedLSTM.Builder().nOut(H).build(),
+        new LastTimeStep(new QuantizedGRU.Builder().nOut(H).build()),
+        new QuantizedOutput.Builder().nOut(CLASSES).build());
+    refuse(
+        "it quantizes activations by " + new Alternating() + " and by " + new Greedy(),
+        new LastTimeStep(new QuantizedLSTM.Builder().nOut(H).weights(Q2).activations(Q2).build()),
+        new QuantizedOutput.Builder()
+            .nOut(CLASSES)
+            .activations(new Quantization(new Greedy(), 2))
+            .build());
+  }
+
+  /** What the network computes besides its layers would be missing in the file. */
+  @Test
+  void whatWouldBeLostIsNamed() {
+    Layer[] layers = {
+      new LastTimeStep(
+          new QuantizedLSTM.Builder().nOut(H).weightNoise(new MultibitWeightNoise(Q2)).build()),
+      new QuantizedOutput.Builder().nOut(CLASSES).build()
+    };
+    refuse("its weights are quantized by MultibitWeightNoise", layers);
+    layers[0] = new LastTimeStep(new QuantizedLSTM.Builder().nOut(H).build());
+    MultiLayerNetwork network = network(layers);
+    network
+        .getLayerWiseConfigurations()
+        .getInputPreProcessors()
+        .put(1, new ComposableInputPreProcessor());
+    refuse("Layer 1 (QuantizedOutput) cannot be packed: it has an input preprocessor", network);
+  }
+
+  private static void refuse(String why, Layer... layers) {
+    refuse(why, network(layers));
+  }
+
+  private static void refuse(String why, MultiLayerNetwork network) {
+    PackedExport export = new PackedExport(network);
+    String message =
+        assertThrows(IllegalArgumentException.class, () -> export.packClassifier(Map.of()))
+            .getMessage();
+    assertTrue(message.contains(why), message);
+  }
+}
