@@ -140,7 +140,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
    * @param db null = none
    */
   private void backpropPacked(
-      Operands operands,
+      DenseProduct.Operands operands,
       int[] classes,
       INDArray mask,
       float scale,
@@ -184,7 +184,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
 
   /** The same by single operations, {@link #ROWS} rows at a time. */
   private void backpropRows(
-      Operands operands,
+      DenseProduct.Operands operands,
       INDArray teacher,
       int[] classes,
       INDArray mask,
