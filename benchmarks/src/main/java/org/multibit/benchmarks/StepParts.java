@@ -23,7 +23,7 @@ final class StepParts {
       }
       if (name.contains("Embedding")) {
         part = "embedding";
-      } else if (name.contains("LSTM")) {
+      } else if (name.contains("LSTM") || name.contains("RecurrentLayer")) {
         part = method.contains("ackprop") ? "LSTM backward" : "LSTM forward";
       } else if (name.contains("SoftmaxOutput") || name.startsWith("RnnOutput")) {
         part = "softmax output";
