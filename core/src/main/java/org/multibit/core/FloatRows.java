@@ -39,11 +39,21 @@ public final class FloatRows {
       return view(array);
     }
     INDArray floats = array.castTo(DataType.FLOAT).dup('c');
-    FloatBuffer copy =
-        ByteBuffer.allocateDirect((int) bytes).order(ByteOrder.nativeOrder()).asFloatBuffer();
+    FloatBuffer copy = direct((int) array.length());
     copy.put(view(floats)).flip();
     Reference.reachabilityFence(floats);
     return copy;
+  }
+
+  /**
+   * Direct memory of native order for {@code count} floats, zeros.
+   *
+   * @throws ArithmeticException if they take 2 GiB or more
+   */
+  public static FloatBuffer direct(int count) {
+    return ByteBuffer.allocateDirect(Math.multiplyExact(count, Float.BYTES))
+        .order(ByteOrder.nativeOrder())
+        .asFloatBuffer();
   }
 
   /** Whether the elements take less than 2 GiB as floats, as a buffer must. */

@@ -1,7 +1,5 @@
 package org.multibit.core;
 
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.nio.LongBuffer;
@@ -392,25 +390,19 @@ public class JavaKernels implements Kernels {
     int batch = activations.rows();
     int classes = weights.rows();
     int cols = weights.cols();
-    FloatBuffer delta = floats(Math.multiplyExact(batch, classes));
+    FloatBuffer delta = FloatRows.direct(Math.multiplyExact(batch, classes));
     multiply(weights, activations, masks, start, delta);
     softmaxCrossEntropy(delta, classes, labels, losses);
     for (int b = 0; b < batch; b++) {
       scale(delta.slice(b * classes, classes), factors.get(factors.position() + b));
     }
     multiply(delta, true, x, classes, batch, cols, 1, false, weightGradient);
-    FloatBuffer w = floats(Math.multiplyExact(classes, cols));
+    FloatBuffer w = FloatRows.direct(Math.multiplyExact(classes, cols));
     dequantize(weights, w);
     multiply(delta, false, w, batch, classes, cols, 1, false, inputGradient);
     if (startGradient != null) {
       sumRows(delta, startGradient.slice(startGradient.position(), classes));
     }
-  }
-
-  private static FloatBuffer floats(int count) {
-    return ByteBuffer.allocateDirect(Math.multiplyExact(count, Float.BYTES))
-        .order(ByteOrder.nativeOrder())
-        .asFloatBuffer();
   }
 
   @Override

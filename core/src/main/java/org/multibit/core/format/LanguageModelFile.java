@@ -1,8 +1,6 @@
 package org.multibit.core.format;
 
 import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -10,6 +8,7 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.multibit.core.FloatRows;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantizer;
 
@@ -300,8 +299,6 @@ public record LanguageModelFile(
 
   /** Direct memory for {@code count} floats, as {@link Matrix} and biases want it. */
   public static FloatBuffer directFloats(int count) {
-    return ByteBuffer.allocateDirect(Math.multiplyExact(count, Float.BYTES))
-        .order(ByteOrder.nativeOrder())
-        .asFloatBuffer();
+    return FloatRows.direct(count);
   }
 }
