@@ -33,11 +33,11 @@ final class BenchArguments {
     }
   }
 
-  /** The command line as it was given, with the tier that was forced. */
+  /** The command line as it was given to the launcher, with the tier that was forced. */
   static String command(CommandSpec spec) {
     String tier = System.getenv("MULTIBIT_ISA");
     return (tier == null || tier.isEmpty() ? "" : "MULTIBIT_ISA=" + tier + " ")
-        + "./multibit "
+        + "./multibit bench "
         + String.join(" ", spec.root().commandLine().getParseResult().originalArgs());
   }
 
