@@ -12,7 +12,8 @@ import picocli.CommandLine.Option;
       KernelsCommand.class,
       InferenceCommand.class,
       TrainingCommand.class,
-      JmhCommand.class
+      JmhCommand.class,
+      CpuTimeCommand.class
     },
     footer = {"", "bench COMMAND --help tells more."})
 public final class Main {

@@ -1,15 +1,26 @@
 package org.multibit.core;
 
 import java.util.Arrays;
+import org.nd4j.shade.jackson.annotation.JsonCreator;
+import org.nd4j.shade.jackson.annotation.JsonProperty;
 
 /**
  * 2^k intervals with equal shares of the row's elements, their centres mapped to the uniform levels
  * (Zhou et al. 2017, as compared with by Xu et al.).
  */
-public final class Balanced extends Quantizer {
-  @Override
-  public String method() {
-    return "balanced";
+public final class Balanced extends FixedLevels {
+  /** With levels over each row's own range. */
+  public Balanced() {
+    this(0);
+  }
+
+  /**
+   * @param range what the levels span, [-range, range], for all rows; 0: each row's largest
+   *     magnitude
+   */
+  @JsonCreator
+  public Balanced(@JsonProperty("range") float range) {
+    super("balanced", range);
   }
 
   @Override
@@ -23,8 +34,8 @@ public final class Balanced extends Quantizer {
       thresholds[t - 1] = index < w.length ? sorted[(int) index] : Float.POSITIVE_INFINITY;
     }
     for (int j = 0; j < w.length; j++) {
-      codes[j] = Uniform.code(Codes.notAbove(thresholds, w[j]), bits);
+      codes[j] = code(Codes.notAbove(thresholds, w[j]), bits);
     }
-    Uniform.coefficients(Uniform.maxMagnitude(w), bits, coefficients);
+    coefficients(range(w), bits, coefficients);
   }
 }

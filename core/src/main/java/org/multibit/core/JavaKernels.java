@@ -72,7 +72,7 @@ public class JavaKernels implements Kernels {
       LongBuffer planes,
       FloatBuffer coefficients) {
     int bits = into.bits();
-    float max = Uniform.maxMagnitude(w);
+    float max = FixedLevels.maxMagnitude(w);
     // Sums of very large or very small magnitudes would overflow or vanish: work at a power of two
     // times the row.
     boolean scaled = max > 0 && (max > LARGEST_UNSCALED || max < SMALLEST_UNSCALED);

@@ -27,7 +27,9 @@ class QuantizationJsonTest {
   static Stream<Quantization> quantizations() {
     return Stream.of(
         new Quantization(new Uniform(), 4),
+        new Quantization(new Uniform(0.5f), 2),
         new Quantization(new Balanced(), 3),
+        new Quantization(new Balanced(2), 3),
         new Quantization(new Greedy(), 1),
         new Quantization(new RefinedGreedy(), 8),
         new Quantization(new Optimal(), 2),

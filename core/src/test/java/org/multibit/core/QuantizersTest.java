@@ -10,6 +10,7 @@ import java.util.Random;
 import java.util.stream.IntStream;
 import net.jqwik.api.Arbitraries;
 import net.jqwik.api.Arbitrary;
+import net.jqwik.api.Assume;
 import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
 import net.jqwik.api.Provide;
@@ -191,6 +192,27 @@ class QuantizersTest {
       double nearTie = distanceToTie < 1e-4 ? Math.abs(expected - other) + 2 * max / top : 0;
       assertEquals(expected, row.values()[j], 1e-6 * max + nearTie);
     }
+  }
+
+  /** A range of its own clips what lies outside, and is the row's if that is its magnitude. */
+  @Property(tries = 100)
+  void levelsOverAGivenRange(
+      @ForAll("rows") float[] w, @ForAll @IntRange(min = 1, max = 8) int bits) {
+    float max = FixedLevels.maxMagnitude(w);
+    Assume.that(max > 0);
+    assertArrayEquals(
+        Row.quantize(new Uniform(), bits, w).values(),
+        Row.quantize(new Uniform(max), bits, w).values());
+    assertArrayEquals(
+        Row.quantize(new Balanced(), bits, w).values(),
+        Row.quantize(new Balanced(max), bits, w).values());
+    float[] clipped = w.clone();
+    for (int j = 0; j < w.length; j++) {
+      clipped[j] = Math.max(-max / 2, Math.min(max / 2, w[j]));
+    }
+    assertArrayEquals(
+        Row.quantize(new Uniform(max / 2), bits, clipped).values(),
+        Row.quantize(new Uniform(max / 2), bits, w).values());
   }
 
   @ParameterizedTest

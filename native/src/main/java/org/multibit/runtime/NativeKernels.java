@@ -99,10 +99,10 @@ public class NativeKernels implements Kernels {
 
   /** The number of a method in kernels.h, or -1 if it has no such method. */
   private static int method(Quantizer quantizer) {
-    if (quantizer instanceof Uniform) {
-      return 0;
-    } else if (quantizer instanceof Balanced) {
-      return 1;
+    if (quantizer instanceof Uniform uniform) {
+      return uniform.range() == 0 ? 0 : -1;
+    } else if (quantizer instanceof Balanced balanced) {
+      return balanced.range() == 0 ? 1 : -1;
     } else if (quantizer instanceof Greedy) {
       return 2;
     } else if (quantizer instanceof RefinedGreedy) {

@@ -5,8 +5,10 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import org.multibit.core.format.AtomicFile;
 import org.nd4j.shade.jackson.databind.JsonNode;
 
@@ -14,7 +16,7 @@ import org.nd4j.shade.jackson.databind.JsonNode;
  * What happened in a run: one JSON line per epoch. Rewritten whole, so that a line is there or not,
  * never half.
  */
-final class Ledger {
+public final class Ledger {
   private final Path file;
   private final List<String> lines = new ArrayList<>();
 
@@ -31,6 +33,23 @@ final class Ledger {
         }
       }
     }
+  }
+
+  /** The lines of a ledger, in order; none if it is not there. */
+  public static List<JsonNode> read(Path file) throws IOException {
+    List<JsonNode> lines = new ArrayList<>();
+    if (Files.exists(file)) {
+      for (String line : Files.readAllLines(file)) {
+        lines.add(Json.parse(line));
+      }
+    }
+    return lines;
+  }
+
+  /** The line of the model that a run keeps: the best on the validation text; empty if none. */
+  public static Optional<JsonNode> best(List<JsonNode> lines) {
+    return lines.stream()
+        .min(Comparator.comparingDouble(line -> line.path("validPerplexityBatched").asDouble()));
   }
 
   void append(Map<String, ?> entry) throws IOException {

@@ -10,6 +10,7 @@ import org.multibit.training.cli.InfoCommand;
 import org.multibit.training.cli.QuantizeCommand;
 import org.multibit.training.cli.QuickstartCommand;
 import org.multibit.training.cli.TrainCommand;
+import org.multibit.training.reproduce.ReproduceCommand;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 
@@ -31,7 +32,8 @@ import picocli.CommandLine.Command;
       ExportCommand.class,
       EvaluateCommand.class,
       GenerateCommand.class,
-      InfoCommand.class
+      InfoCommand.class,
+      ReproduceCommand.class
     },
     footer = {
       "  bench       Measure against other libraries (bench --help).",

@@ -1,7 +1,9 @@
 package org.multibit.training;
 
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
+import org.nd4j.shade.jackson.databind.JsonNode;
 
 /** Where a model came from, as it is written into ledgers and packed files. */
 public final class Provenance {
@@ -20,6 +22,18 @@ public final class Provenance {
     provenance.put("data", settings.data);
     provenance.put("data_sha256", settings.dataSha256);
     provenance.put("settings", Json.line(settings));
+    return provenance;
+  }
+
+  /** The same with how far the run's model was trained, by its ledger. */
+  static Map<String, Object> of(Settings settings, List<JsonNode> ledger) {
+    Map<String, Object> provenance = of(settings);
+    Ledger.best(ledger)
+        .ifPresent(
+            line -> {
+              provenance.put("epochs", line.get("epoch").asInt());
+              provenance.put("tokens", line.get("tokens").asLong());
+            });
     return provenance;
   }
 }

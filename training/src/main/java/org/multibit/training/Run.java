@@ -167,7 +167,7 @@ public final class Run implements SavedModel {
     return folder.resolve("checkpoint.zip");
   }
 
-  Path ledgerFile() {
+  public Path ledgerFile() {
     return folder.resolve("ledger.jsonl");
   }
 
@@ -210,7 +210,26 @@ public final class Run implements SavedModel {
   /** The best model, packed, with the run's provenance. */
   @Override
   public LanguageModelFile pack() throws IOException {
-    return new PackedExport(model()).pack(vocabulary(), Provenance.of(settings()));
+    return pack(Map.of());
+  }
+
+  /**
+   * @param more provenance, for example a test perplexity
+   */
+  public LanguageModelFile pack(Map<String, Object> more) throws IOException {
+    Map<String, Object> provenance = Provenance.of(settings(), ledger());
+    provenance.putAll(more);
+    return new PackedExport(model()).pack(vocabulary(), provenance);
+  }
+
+  /** What happened in each epoch, a line each. */
+  public List<JsonNode> ledger() throws IOException {
+    return Ledger.read(ledgerFile());
+  }
+
+  /** Whether its settings leave nothing more to train. */
+  public boolean isOver() throws IOException {
+    return hasCheckpoint() && checkpointState().isOver(settings());
   }
 
   /**

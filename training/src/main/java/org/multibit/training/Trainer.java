@@ -7,6 +7,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.function.BooleanSupplier;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
@@ -105,12 +106,19 @@ public final class Trainer {
    * Returns the network as it is then.
    */
   public MultiLayerNetwork train() throws IOException {
+    return train(() -> false);
+  }
+
+  /**
+   * As {@link #train()}, or until it is told to pause, which it asks before each segment. A paused
+   * run has a checkpoint to go on from, as one whose tokens are used up.
+   */
+  public MultiLayerNetwork train(BooleanSupplier pause) throws IOException {
     TokenIterator segments = new TokenIterator(corpus.train(), settings.batch, settings.unroll);
     segments.setPreProcessor(distillation);
-    while (state.epochs < settings.epochs
-        && state.learningRate >= SMALLEST_LEARNING_RATE
-        && state.tokens < settings.maxTokens) {
-      if (trainEpoch(segments)) {
+    BooleanSupplier enough = () -> state.tokens >= settings.maxTokens || pause.getAsBoolean();
+    while (!state.isOver(settings) && !enough.getAsBoolean()) {
+      if (trainEpoch(segments, enough)) {
         finishEpoch();
       }
     }
@@ -120,10 +128,10 @@ public final class Trainer {
     return network;
   }
 
-  private boolean trainEpoch(TokenIterator segments) throws IOException {
+  private boolean trainEpoch(TokenIterator segments, BooleanSupplier enough) throws IOException {
     listener.epochStarted(state.epochs + 1, state.epochTokens, segments.labels());
     segments.seek(state.segments);
-    while (segments.hasNext() && state.tokens < settings.maxTokens) {
+    while (segments.hasNext() && !enough.getAsBoolean()) {
       long begin = System.nanoTime();
       DataSet segment = segments.next();
       network.fit(segment);
@@ -171,8 +179,8 @@ public final class Trainer {
   }
 
   /**
-   * The tokens ran out within an epoch. Its checkpoint stays in the middle of it, so that it can go
-   * on with more tokens; the learning rate is left alone.
+   * The tokens ran out within an epoch, or it is to pause. Its checkpoint stays in the middle of
+   * it, so that it can go on with more tokens; the learning rate is left alone.
    */
   private void pauseEpoch() throws IOException {
     run.saveCheckpoint(network, withHiddenState());

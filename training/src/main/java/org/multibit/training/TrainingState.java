@@ -53,6 +53,13 @@ final class TrainingState implements Serializable {
     this.learningRate = learningRate;
   }
 
+  /**
+   * Whether nothing is left to train: the epochs are used up, or the learning rate is too small.
+   */
+  boolean isOver(Settings settings) {
+    return epochs >= settings.epochs || learningRate < Trainer.SMALLEST_LEARNING_RATE;
+  }
+
   void startEpoch() {
     segments = 0;
     epochTokens = 0;

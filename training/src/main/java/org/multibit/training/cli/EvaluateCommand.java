@@ -100,14 +100,14 @@ public final class EvaluateCommand implements Callable<Integer> {
   }
 
   /** The result line for a run or an imported model, by the DL4J layers. */
-  static Map<String, Object> evaluate(SavedModel model, TextCorpus corpus, String split)
+  public static Map<String, Object> evaluate(SavedModel model, TextCorpus corpus, String split)
       throws IOException {
     Run.requireSameWords(model.vocabulary().words(), corpus, model.path());
     return evaluate(model.path(), model.model(), corpus, split);
   }
 
   /** The result line for a packed file, by the native runtime if there is one. */
-  static Map<String, Object> evaluate(Path model, TextCorpus corpus, String split)
+  public static Map<String, Object> evaluate(Path model, TextCorpus corpus, String split)
       throws IOException {
     if (!NativeLibrary.isAvailable()) {
       LanguageModelFile file = LanguageModelFile.read(model);

@@ -7,13 +7,17 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import org.multibit.core.format.LanguageModelFile;
+import org.multibit.training.PyTorchExport;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 @Command(
     name = "export",
-    description = "Pack a model into a file for the native runtime (docs/format.md).",
+    description = {
+      "Pack a model into a file for the native runtime (docs/format.md),",
+      "or write a full-precision one as a PyTorch state dict in half precision (.safetensors)."
+    },
     sortOptions = false)
 public final class ExportCommand implements Callable<Integer> {
   @Mixin ModelOptions model;
@@ -21,7 +25,7 @@ public final class ExportCommand implements Callable<Integer> {
   @Option(
       names = "--out",
       required = true,
-      paramLabel = "FILE.gguf",
+      paramLabel = "FILE.gguf|FILE.safetensors",
       description = "the file to write")
   Path out;
 
@@ -31,11 +35,18 @@ public final class ExportCommand implements Callable<Integer> {
   public Integer call() throws IOException {
     CommonOptions.start(0);
     LanguageModelFile packed = model.open().pack();
-    packed.write(out);
-    long bytes = Files.size(out);
     long weights =
         packed.matrices().values().stream().mapToLong(LanguageModelFile.Matrix::bytes).sum();
-    common.say("%s: %,d bytes, of which planes and coefficients %,d", out, bytes, weights);
+    String what = "planes and coefficients";
+    if (out.toString().endsWith(".safetensors")) {
+      new PyTorchExport(packed).write(out);
+      weights /= 2;
+      what = "weights";
+    } else {
+      packed.write(out);
+    }
+    long bytes = Files.size(out);
+    common.say("%s: %,d bytes, of which %s %,d", out, bytes, what, weights);
     Map<String, Object> result = new LinkedHashMap<>();
     result.put("model", model.model.toString());
     result.put("file", out.toString());

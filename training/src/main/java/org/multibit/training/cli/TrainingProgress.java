@@ -5,12 +5,12 @@ import org.multibit.training.Settings;
 import org.multibit.training.Trainer;
 
 /** Shows a training run as it goes. */
-final class TrainingProgress implements Trainer.Listener, AutoCloseable {
+public final class TrainingProgress implements Trainer.Listener, AutoCloseable {
   private final boolean distillation;
   private ProgressLine line;
   private double loss = Double.NaN;
 
-  TrainingProgress(Settings settings) {
+  public TrainingProgress(Settings settings) {
     distillation = settings.distill > 0;
   }
 

@@ -1,0 +1,69 @@
+package org.multibit.core;
+
+import org.nd4j.shade.jackson.annotation.JsonProperty;
+
+/**
+ * Methods whose 2^k levels are evenly spaced over a range, whatever the row is like: only which
+ * element gets which level differs.
+ */
+abstract class FixedLevels extends Quantizer {
+  private final String name;
+
+  @JsonProperty private final float range;
+
+  FixedLevels(String name, float range) {
+    if (!(range >= 0 && range <= 0x1p60f)) {
+      throw new IllegalArgumentException(
+          "The range of %s levels is above 0, or 0 for each row's own, not %s"
+              .formatted(name, range));
+    }
+    this.name = name;
+    this.range = range;
+  }
+
+  /** What the levels span on either side of zero; 0: each row's largest magnitude. */
+  public float range() {
+    return range;
+  }
+
+  /** Only levels over each row's own range are a method that files and their readers know. */
+  @Override
+  public String method() {
+    return range == 0 ? name : name + " over +-" + range;
+  }
+
+  @Override
+  public boolean equals(Object other) {
+    return super.equals(other) && range == ((FixedLevels) other).range;
+  }
+
+  @Override
+  public int hashCode() {
+    return Float.hashCode(range) + 31 * super.hashCode();
+  }
+
+  final float range(float[] w) {
+    return range == 0 ? maxMagnitude(w) : range;
+  }
+
+  static float maxMagnitude(float[] w) {
+    float max = 0;
+    for (float x : w) {
+      max = Math.max(max, Math.abs(x));
+    }
+    return max;
+  }
+
+  /** The code of a level: plane 0 is its most significant digit. */
+  static byte code(int level, int bits) {
+    return (byte) (Integer.reverse(level) >>> (32 - bits));
+  }
+
+  /** a_i = max 2^(k-1-i) / (2^k - 1). */
+  static void coefficients(float max, int bits, float[] coefficients) {
+    float top = (1 << bits) - 1;
+    for (int i = 0; i < bits; i++) {
+      coefficients[i] = max * ((1 << (bits - 1 - i)) / top);
+    }
+  }
+}

@@ -1,0 +1,61 @@
+package org.multibit.training.reproduce;
+
+import java.awt.BasicStroke;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.knowm.xchart.BitmapEncoder;
+import org.knowm.xchart.XYChart;
+import org.knowm.xchart.XYChartBuilder;
+import org.knowm.xchart.style.Styler;
+import org.knowm.xchart.style.markers.SeriesMarkers;
+import org.multibit.core.format.AtomicFile;
+import org.nd4j.shade.jackson.databind.JsonNode;
+
+/** Validation perplexity by epoch, a line for each run, drawn into a PNG. */
+final class LearningCurves {
+  /** Above this the first epochs leave no room for what tells runs apart. */
+  private static final double HIGHEST = 200;
+
+  private final XYChart chart;
+
+  LearningCurves(String title) {
+    chart =
+        new XYChartBuilder()
+            .width(1000)
+            .height(600)
+            .title(title)
+            .xAxisTitle("epoch")
+            .yAxisTitle("validation perplexity (batched)")
+            .theme(Styler.ChartTheme.XChart)
+            .build();
+    chart.getStyler().setLegendPosition(Styler.LegendPosition.InsideNE);
+    chart.getStyler().setYAxisMax(HIGHEST);
+    chart
+        .getStyler()
+        .setDefaultSeriesRenderStyle(org.knowm.xchart.XYSeries.XYSeriesRenderStyle.Line);
+  }
+
+  void add(String name, List<JsonNode> ledger) {
+    List<Integer> epochs = new ArrayList<>();
+    List<Double> perplexities = new ArrayList<>();
+    for (JsonNode line : ledger) {
+      epochs.add(line.get("epoch").asInt());
+      perplexities.add(Math.min(HIGHEST, line.get("validPerplexityBatched").asDouble()));
+    }
+    chart
+        .addSeries(name, epochs, perplexities)
+        .setMarker(SeriesMarkers.NONE)
+        .setLineStyle(new BasicStroke(2));
+  }
+
+  /** Writes the file whole or not at all; nothing if there is no line. */
+  void write(Path file) throws IOException {
+    if (chart.getSeriesMap().isEmpty()) {
+      return;
+    }
+    byte[] png = BitmapEncoder.getBitmapBytes(chart, BitmapEncoder.BitmapFormat.PNG);
+    AtomicFile.write(file, path -> java.nio.file.Files.write(path, png));
+  }
+}

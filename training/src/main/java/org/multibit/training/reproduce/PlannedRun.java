@@ -1,0 +1,58 @@
+package org.multibit.training.reproduce;
+
+import org.multibit.core.Bits;
+import org.multibit.training.Settings;
+
+/**
+ * A training run that a table needs, with the paper's recipe (section 5).
+ *
+ * @param corpus by the name that {@code --data} takes
+ * @param cell lstm or gru
+ * @param hidden units
+ * @param batch streams side by side
+ * @param method how it is quantized; null in full precision
+ * @param bits W/A or fp
+ * @param scratch a quantized run that starts from new weights, not from the full-precision run's
+ */
+record PlannedRun(
+    String corpus,
+    String cell,
+    int hidden,
+    int batch,
+    String method,
+    String bits,
+    boolean scratch) {
+
+  static PlannedRun fullPrecision(String corpus, String cell, int hidden, int batch) {
+    return new PlannedRun(corpus, cell, hidden, batch, null, Bits.FULL_PRECISION.toString(), false);
+  }
+
+  boolean isFullPrecision() {
+    return method == null;
+  }
+
+  /** The run whose weights this one starts from; null if it starts from new ones. */
+  PlannedRun parent() {
+    return isFullPrecision() || scratch ? null : fullPrecision(corpus, cell, hidden, batch);
+  }
+
+  /** The name of its folder and its files, for example {@code ptb-lstm-300-alternating-2-2}. */
+  String name() {
+    String name = "%s-%s-%d-".formatted(corpus, cell, hidden);
+    name += isFullPrecision() ? bits : method + "-" + bits.replace('/', '-');
+    return scratch ? name + "-scratch" : name;
+  }
+
+  Settings settings() {
+    Settings settings = new Settings();
+    settings.data = corpus;
+    settings.cell = cell;
+    settings.hidden = hidden;
+    settings.batch = batch;
+    settings.bits = bits;
+    if (!isFullPrecision()) {
+      settings.method = method;
+    }
+    return settings;
+  }
+}
