@@ -200,7 +200,7 @@ public final class ReproduceCommand implements Callable<Integer> {
       method.name().replace(',', ';'),
       "" + bits,
       TableReport.figure("%.3f", paperError),
-      TableReport.figure("%.3f", error),
+      TableReport.figure("%.4f", error),
       TableReport.difference(paperError, error),
       TableReport.figure("%.1f", paperPerplexity),
       TableReport.figure("%.1f", perplexity),

@@ -87,13 +87,7 @@ final class Reproduction {
     }
     Path folder = runs.resolve(plan.name());
     if (Run.exists(folder)) {
-      Run run = Run.open(folder);
-      if (!run.settings().dataSha256.equals(corpus.sha256())) {
-        throw new IOException(
-            "%s was trained on another text than %s: choose another folder by --runs"
-                .formatted(folder, corpus.name()));
-      }
-      train(plan, run);
+      train(plan, resume(plan, folder));
       return;
     }
     Settings settings = plan.settings();
@@ -108,6 +102,24 @@ final class Reproduction {
       settings.parentSha256 = Run.weightsSha256(model(parent).orElseThrow().model());
     }
     train(plan, Run.create(folder, settings, corpus.vocabulary()));
+  }
+
+  /**
+   * @throws IOException if the run there is not as planned, or of another text
+   */
+  private Run resume(PlannedRun plan, Path folder) throws IOException {
+    Settings found = Run.open(folder).settings();
+    if (!found.dataSha256.equals(corpus.sha256())) {
+      throw new IOException(
+          "%s was trained on another text than %s: choose another folder by --runs"
+              .formatted(folder, corpus.name()));
+    }
+    Settings planned = plan.settings();
+    planned.data = found.data;
+    planned.dataSha256 = found.dataSha256;
+    planned.parent = found.parent;
+    planned.parentSha256 = found.parentSha256;
+    return Run.resume(folder, planned);
   }
 
   private void train(PlannedRun plan, Run run) throws IOException {
