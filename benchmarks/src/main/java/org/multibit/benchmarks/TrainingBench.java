@@ -300,9 +300,13 @@ record TrainingBench(List<Shape> shapes, int rounds, double millis) {
   private List<Map<String, Object>> rows(Shape shape, List<Entrant> entrants, Consumer<String> say)
       throws IOException {
     Map<String, Double> perSecond = new LinkedHashMap<>();
+    Map<String, Double> best = new LinkedHashMap<>();
     for (Entrant entrant : entrants) {
       double median = Time.of(entrant.nanos).median();
       perSecond.put(entrant.system, 1000 * shape.tokens() / median);
+      // Others at their best: what was faster when it was tried alone counts.
+      double fastest = entrant.tried.values().stream().mapToDouble(t -> t).min().orElse(median);
+      best.put(entrant.system, 1000 * shape.tokens() / Math.min(median, fastest));
     }
     List<Map<String, Object>> rows = new ArrayList<>();
     Map<String, JsonNode> losses = new LinkedHashMap<>();
@@ -315,9 +319,9 @@ record TrainingBench(List<Shape> shapes, int rounds, double millis) {
       row.put("batch", shape.batch);
       row.put("unroll", shape.unroll);
       row.put("tokensPerSecond", tokensPerSecond);
-      row.put("xDl4j", tokensPerSecond / perSecond.get(DL4J));
+      row.put("xDl4j", tokensPerSecond / best.get(DL4J));
       if (perSecond.containsKey(PYTORCH)) {
-        row.put("xPytorch", tokensPerSecond / perSecond.get(PYTORCH));
+        row.put("xPytorch", tokensPerSecond / best.get(PYTORCH));
       }
       row.put("millisPerStep", 1000 * shape.tokens() / tokensPerSecond);
       row.put("repetitions", entrant.nanos.length);

@@ -42,6 +42,8 @@ final class TrainingReport {
     say(
         "Medians of single steps, reading the loss included. Each system has a process of its own"
             + " and all CPUs, kept warm; they take turns, and run in the fastest way that was tried."
+            + " *x PyTorch* and *x stock DL4J* are against their turns or their trial before, whichever"
+            + " was faster."
             + " *Peak* is the most memory resident, with the Java heap. *Loss* is the mean per"
             + " token over the steps given, counted from the first; ours in full precision and"
             + " PyTorch's have to fall alike. %s",
@@ -122,7 +124,7 @@ final class TrainingReport {
     say("## Ways of running that were tried");
     say("");
     say(
-        "The fastest step of a trial, its first left out; the fastest way went on. Stock DL4J keeps"
+        "The median of the later half of a trial's steps; the fastest way went on. Stock DL4J keeps"
             + " the way that the first model decides.");
     say("");
     say("| V | H | system | way | ms per step |");

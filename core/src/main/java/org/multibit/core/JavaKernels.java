@@ -74,8 +74,9 @@ public class JavaKernels implements Kernels {
     int bits = into.bits();
     float max = FixedLevels.maxMagnitude(w);
     // Sums of very large or very small magnitudes would overflow or vanish: work at a power of two
-    // times the row.
-    boolean scaled = max > 0 && (max > LARGEST_UNSCALED || max < SMALLEST_UNSCALED);
+    // times the row. Levels over a range of their own are no sums, and would be scaled with it.
+    boolean ownRange = quantizer instanceof FixedLevels levels && levels.range() > 0;
+    boolean scaled = !ownRange && max > 0 && (max > LARGEST_UNSCALED || max < SMALLEST_UNSCALED);
     int exponent = scaled ? Math.getExponent((double) max) : 0;
     int half = exponent / 2;
     if (scaled) {

@@ -213,6 +213,8 @@ class QuantizersTest {
     assertArrayEquals(
         Row.quantize(new Uniform(max / 2), bits, clipped).values(),
         Row.quantize(new Uniform(max / 2), bits, w).values());
+    assertArrayEquals(
+        new float[] {1, -1}, Row.quantize(new Uniform(1), 1, 0x1p70f, -0x1p70f).values());
   }
 
   @ParameterizedTest

@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import org.multibit.core.format.AtomicFile;
+import org.nd4j.shade.jackson.core.JsonProcessingException;
 import org.nd4j.shade.jackson.databind.JsonNode;
 
 /**
@@ -35,12 +36,26 @@ public final class Ledger {
     }
   }
 
-  /** The lines of a ledger, in order; none if it is not there. */
+  /**
+   * The lines of a ledger, in order; none if it is not there.
+   *
+   * @throws IOException if a line is no line of a ledger, with the file's name
+   */
   public static List<JsonNode> read(Path file) throws IOException {
     List<JsonNode> lines = new ArrayList<>();
     if (Files.exists(file)) {
-      for (String line : Files.readAllLines(file)) {
-        lines.add(Json.parse(line));
+      for (String text : Files.readAllLines(file)) {
+        JsonNode line;
+        try {
+          line = Json.parse(text);
+        } catch (JsonProcessingException e) {
+          line = null;
+        }
+        if (line == null || !line.path("validPerplexityBatched").isNumber()) {
+          throw new IOException(
+              "%s is damaged: line %d is no line of a ledger".formatted(file, lines.size() + 1));
+        }
+        lines.add(line);
       }
     }
     return lines;

@@ -25,12 +25,13 @@ public final class Provenance {
     return provenance;
   }
 
-  /** The same with how far the run's model was trained, by its ledger. */
+  /** The same with how far, and by which commit, the run's model was trained, by its ledger. */
   static Map<String, Object> of(Settings settings, List<JsonNode> ledger) {
     Map<String, Object> provenance = of(settings);
     Ledger.best(ledger)
         .ifPresent(
             line -> {
+              provenance.put("commit", line.path("commit").asText());
               provenance.put("epochs", line.get("epoch").asInt());
               provenance.put("tokens", line.get("tokens").asLong());
             });

@@ -25,7 +25,15 @@ import org.multibit.core.format.LanguageModelFile.Matrix;
 public final class PyTorchExport {
   private static final int CHUNK = 1 << 16;
 
-  private record Tensor(FloatBuffer values, long[] shape) {}
+  private record Tensor(FloatBuffer values, long[] shape) {
+    Map<String, Object> header(long begin, long end) {
+      Map<String, Object> header = new LinkedHashMap<>();
+      header.put("dtype", "F16");
+      header.put("shape", shape);
+      header.put("data_offsets", List.of(begin, end));
+      return header;
+    }
+  }
 
   private final Map<String, Tensor> tensors = new LinkedHashMap<>();
   private final Map<String, String> metadata = new LinkedHashMap<>();
@@ -82,9 +90,7 @@ public final class PyTorchExport {
       Tensor tensor = entry.getValue();
       long begin = end;
       end += (long) tensor.values.remaining() * Short.BYTES;
-      header.put(
-          entry.getKey(),
-          Map.of("dtype", "F16", "shape", tensor.shape, "data_offsets", List.of(begin, end)));
+      header.put(entry.getKey(), tensor.header(begin, end));
     }
     String json = Json.line(header);
     // Tensors begin at a multiple of eight bytes, as other writers of the format have it.

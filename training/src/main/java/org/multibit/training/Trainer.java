@@ -110,8 +110,8 @@ public final class Trainer {
   }
 
   /**
-   * As {@link #train()}, or until it is told to pause, which it asks before each segment. A paused
-   * run has a checkpoint to go on from, as one whose tokens are used up.
+   * As {@link #train()}, or until it is told to pause, which it asks before each segment. A pause
+   * leaves a checkpoint and nothing else: the run's model is what it would be without it.
    */
   public MultiLayerNetwork train(BooleanSupplier pause) throws IOException {
     TokenIterator segments = new TokenIterator(corpus.train(), settings.batch, settings.unroll);
@@ -122,8 +122,10 @@ public final class Trainer {
         finishEpoch();
       }
     }
-    if (state.segments > 0) {
+    if (state.tokens >= settings.maxTokens && state.segments > 0) {
       pauseEpoch();
+    } else if (!state.isOver(settings)) {
+      run.saveCheckpoint(network, withHiddenState());
     }
     return network;
   }
@@ -179,8 +181,8 @@ public final class Trainer {
   }
 
   /**
-   * The tokens ran out within an epoch, or it is to pause. Its checkpoint stays in the middle of
-   * it, so that it can go on with more tokens; the learning rate is left alone.
+   * The tokens ran out within an epoch. Its checkpoint stays in the middle of it, so that it can go
+   * on with more tokens; the learning rate is left alone.
    */
   private void pauseEpoch() throws IOException {
     run.saveCheckpoint(network, withHiddenState());

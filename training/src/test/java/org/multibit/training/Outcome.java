@@ -13,9 +13,9 @@ import java.util.regex.Pattern;
 import org.nd4j.shade.jackson.databind.JsonNode;
 
 /** What a command of the command line left behind. */
-record Outcome(int exitCode, String out, String err) {
+public record Outcome(int exitCode, String out, String err) {
 
-  static Outcome of(String... args) {
+  public static Outcome of(String... args) {
     PrintStream stdout = System.out;
     PrintStream stderr = System.err;
     ByteArrayOutputStream out = new ByteArrayOutputStream();
@@ -32,14 +32,14 @@ record Outcome(int exitCode, String out, String err) {
     }
   }
 
-  static Outcome succeed(String... args) {
+  public static Outcome succeed(String... args) {
     Outcome outcome = of(args);
     assertEquals(0, outcome.exitCode, String.join(" ", args) + "\n" + outcome.err);
     return outcome;
   }
 
   /** Asserts that it failed with this code, and one line on standard error that says so. */
-  void failed(int code, String message) {
+  public void failed(int code, String message) {
     assertEquals(code, exitCode, err);
     List<String> errors = err.lines().filter(l -> l.startsWith("multibit: ")).toList();
     assertEquals(1, errors.size(), err);
@@ -47,7 +47,7 @@ record Outcome(int exitCode, String out, String err) {
     assertFalse(errors.get(0).contains("unexpected"), errors.get(0));
   }
 
-  JsonNode json() throws IOException {
+  public JsonNode json() throws IOException {
     List<String> lines = out.lines().toList();
     return Json.parse(lines.get(lines.size() - 1));
   }

@@ -6,7 +6,7 @@ import java.nio.file.Path;
 import java.util.Random;
 
 /** A small language with something to learn: each sentence agrees with itself over a few words. */
-final class TinyText {
+public final class TinyText {
   private static final String[] SUBJECTS = {"cat", "dog", "bird", "fox", "king", "child"};
   private static final String[] VERBS = {"sees", "hears", "follows", "likes"};
   private static final String[] ADJECTIVES = {"old", "small", "grey", "quick", "quiet"};
@@ -14,7 +14,7 @@ final class TinyText {
   private TinyText() {}
 
   /** Writes train, valid and test text of so many sentences into a new folder. */
-  static Path write(Path folder, int trainSentences) throws IOException {
+  public static Path write(Path folder, int trainSentences) throws IOException {
     Files.createDirectories(folder);
     Files.writeString(folder.resolve("train.txt"), sentences(1, trainSentences));
     Files.writeString(folder.resolve("valid.txt"), sentences(2, 60));

@@ -122,6 +122,21 @@ public final class EvaluateCommand implements Callable<Integer> {
     }
   }
 
+  /** The result line for a model as it would be in a packed file; {@code name} stands for it. */
+  public static Map<String, Object> evaluate(
+      LanguageModelFile packed, Path name, TextCorpus corpus, String split) throws IOException {
+    Run.requireSameWords(packed.words(), corpus, name);
+    Path file = Files.createTempFile("multibit", ".gguf");
+    try {
+      packed.write(file);
+      Map<String, Object> result = evaluate(file, corpus, split);
+      result.put("model", name.toString());
+      return result;
+    } finally {
+      Files.deleteIfExists(file);
+    }
+  }
+
   private static Map<String, Object> evaluate(
       Path model, MultiLayerNetwork network, TextCorpus corpus, String split) {
     int[] tokens = tokens(corpus, split);

@@ -113,25 +113,23 @@ public final class QuantizeCommand implements Callable<Integer> {
       common.say("%-16s %14s  %.6f", entry.getKey(), matrix.rows() + "x" + matrix.cols(), relative);
     }
 
-    Path file = out == null ? Files.createTempFile("multibit", ".gguf") : out;
-    try {
-      packed.write(file);
-      Map<String, Object> evaluated = EvaluateCommand.evaluate(file, corpus, split);
-      common.say(
-          "%s %s: relative squared error %.6f over all matrices, perplexity %.2f on %s (%s)",
-          method, bits, error / norm, (double) evaluated.get("perplexity"), corpus.name(), split);
-      Map<String, Object> result = new LinkedHashMap<>();
-      result.put("method", method);
-      result.put("bits", bits);
-      result.put("relativeSquaredError", error / norm);
-      result.put("perplexity", evaluated.get("perplexity"));
-      result.put("matrices", matrices);
-      common.print(result);
-    } finally {
-      if (out == null) {
-        Files.deleteIfExists(file);
-      }
+    Map<String, Object> evaluated;
+    if (out == null) {
+      evaluated = EvaluateCommand.evaluate(packed, model.model, corpus, split);
+    } else {
+      packed.write(out);
+      evaluated = EvaluateCommand.evaluate(out, corpus, split);
     }
+    common.say(
+        "%s %s: relative squared error %.6f over all matrices, perplexity %.2f on %s (%s)",
+        method, bits, error / norm, (double) evaluated.get("perplexity"), corpus.name(), split);
+    Map<String, Object> result = new LinkedHashMap<>();
+    result.put("method", method);
+    result.put("bits", bits);
+    result.put("relativeSquaredError", error / norm);
+    result.put("perplexity", evaluated.get("perplexity"));
+    result.put("matrices", matrices);
+    common.print(result);
     return 0;
   }
 }

@@ -5,7 +5,7 @@ import org.multibit.training.Settings;
 import org.multibit.training.Trainer;
 
 /** Shows a training run as it goes. */
-public final class TrainingProgress implements Trainer.Listener, AutoCloseable {
+public class TrainingProgress implements Trainer.Listener, AutoCloseable {
   private final boolean distillation;
   private ProgressLine line;
   private double loss = Double.NaN;

@@ -2,12 +2,14 @@ package org.multibit.training.reproduce;
 
 import java.awt.BasicStroke;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import org.knowm.xchart.BitmapEncoder;
 import org.knowm.xchart.XYChart;
 import org.knowm.xchart.XYChartBuilder;
+import org.knowm.xchart.XYSeries;
 import org.knowm.xchart.style.Styler;
 import org.knowm.xchart.style.markers.SeriesMarkers;
 import org.multibit.core.format.AtomicFile;
@@ -32,9 +34,7 @@ final class LearningCurves {
             .build();
     chart.getStyler().setLegendPosition(Styler.LegendPosition.InsideNE);
     chart.getStyler().setYAxisMax(HIGHEST);
-    chart
-        .getStyler()
-        .setDefaultSeriesRenderStyle(org.knowm.xchart.XYSeries.XYSeriesRenderStyle.Line);
+    chart.getStyler().setDefaultSeriesRenderStyle(XYSeries.XYSeriesRenderStyle.Line);
   }
 
   void add(String name, List<JsonNode> ledger) {
@@ -56,6 +56,6 @@ final class LearningCurves {
       return;
     }
     byte[] png = BitmapEncoder.getBitmapBytes(chart, BitmapEncoder.BitmapFormat.PNG);
-    AtomicFile.write(file, path -> java.nio.file.Files.write(path, png));
+    AtomicFile.write(file, path -> Files.write(path, png));
   }
 }

@@ -5,6 +5,7 @@ import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalDouble;
 import org.multibit.core.Bits;
 import org.multibit.training.Json;
@@ -32,8 +33,13 @@ final class PaperTables {
     }
   }
 
-  /** Tables 3 to 5: runs, in the order in which they are worth their time. */
-  record Trained(String title, String corpus, List<Row> rows) {}
+  /**
+   * Tables 3 to 5.
+   *
+   * @param rows in the order in which the runs are worth their time
+   * @param note what there is to say of the paper's figures
+   */
+  record Trained(String title, String corpus, List<Row> rows, Optional<String> note) {}
 
   /**
    * @param perplexity the paper's; empty if it has no such run
@@ -72,7 +78,11 @@ final class PaperTables {
                   ? OptionalDouble.of(row.get("paper").asDouble())
                   : OptionalDouble.empty()));
     }
-    return new Trained(table.get("title").asText(), table.get("corpus").asText(), rows);
+    return new Trained(
+        table.get("title").asText(),
+        table.get("corpus").asText(),
+        rows,
+        Optional.ofNullable(table.get("note")).map(JsonNode::asText));
   }
 
   private static PlannedRun run(JsonNode table, JsonNode row, String bits, String method) {

@@ -3,7 +3,10 @@ package org.multibit.training.reproduce;
 import java.lang.ref.Reference;
 import java.nio.FloatBuffer;
 import java.util.ArrayList;
+import java.util.IdentityHashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.function.BiFunction;
 import org.multibit.core.Balanced;
 import org.multibit.core.FloatRows;
@@ -22,7 +25,8 @@ import org.nd4j.linalg.factory.Nd4j;
  * not say over what uniform and balanced levels spread, so there are all ways.
  *
  * @param name as the table shows it
- * @param inPaper the method in the paper that this is; null if it has none
+ * @param inPaper the name in the paper of the method that this is
+ * @param maxBits the most that it can
  * @param values the quantized values of a matrix, in its shape
  */
 record PostTrainingMethod(
@@ -33,12 +37,7 @@ record PostTrainingMethod(
     List<PostTrainingMethod> methods = new ArrayList<>();
     for (String method : Quantizers.METHODS) {
       Quantizer quantizer = Quantizers.of(method);
-      methods.add(
-          new PostTrainingMethod(
-              method,
-              quantizer.maxBits() < Quantizer.MAX_BITS ? null : method,
-              quantizer.maxBits(),
-              byRow(quantizer)));
+      methods.add(new PostTrainingMethod(method, method, quantizer.maxBits(), byRow(quantizer)));
     }
     return methods;
   }
@@ -47,19 +46,13 @@ record PostTrainingMethod(
   static List<PostTrainingMethod> ofOtherRanges() {
     return List.of(
         ranged(
-            "uniform, scaled by the matrix's maximum",
+            "uniform over the matrix",
             "uniform",
             (w, bits) -> byRow(new Uniform(w.amaxNumber().floatValue())).apply(w, bits)),
-        ranged("uniform, clipped to [-1, 1]", "uniform", byRow(new Uniform(1))),
-        ranged(
-            "balanced over the matrix, scaled by its maximum",
-            "balanced",
-            overMatrix(new Balanced())),
-        ranged("balanced by row, clipped to [-1, 1]", "balanced", byRow(new Balanced(1))),
-        ranged(
-            "balanced over the matrix, clipped to [-1, 1]",
-            "balanced",
-            overMatrix(new Balanced(1))));
+        ranged("uniform over [-1; 1]", "uniform", byRow(new Uniform(1))),
+        ranged("balanced over the matrix", "balanced", overMatrix(new Balanced())),
+        ranged("balanced by row over [-1; 1]", "balanced", byRow(new Balanced(1))),
+        ranged("balanced over the matrix over [-1; 1]", "balanced", overMatrix(new Balanced(1))));
   }
 
   private static PostTrainingMethod ranged(
@@ -83,56 +76,65 @@ record PostTrainingMethod(
    *
    * @param model the values as full-precision matrices
    * @param relativeSquaredError over all matrices together
+   * @param errors the same of each matrix, by its name in the file
    */
-  record Quantized(LanguageModelFile model, double relativeSquaredError) {}
+  record Quantized(
+      LanguageModelFile model, double relativeSquaredError, Map<String, Double> errors) {}
 
   /** Quantizes all matrices of a full-precision model; biases stay as they are. */
   Quantized quantize(LanguageModelFile model, int bits) {
-    Errors errors = new Errors();
+    Map<String, Double> errors = new LinkedHashMap<>();
+    double squaredError = 0;
+    double squaredNorm = 0;
+    Map<Matrix, Matrix> quantized = new IdentityHashMap<>();
+    for (Map.Entry<String, Matrix> entry : model.matrices().entrySet()) {
+      Matrix matrix = entry.getValue();
+      float[] weights = new float[matrix.dense().remaining()];
+      matrix.dense().duplicate().get(weights);
+      FloatBuffer values = values(weights, matrix, bits);
+      double error = 0;
+      double norm = 0;
+      for (int i = 0; i < weights.length; i++) {
+        double difference = (double) weights[i] - values.get(i);
+        error += difference * difference;
+        norm += (double) weights[i] * weights[i];
+      }
+      errors.put(entry.getKey(), error / norm);
+      squaredError += error;
+      squaredNorm += norm;
+      quantized.put(matrix, Matrix.of(values, matrix.rows(), matrix.cols(), 0));
+    }
     List<Layer> layers = new ArrayList<>();
     for (Layer layer : model.layers()) {
       layers.add(
           new Layer(
-              quantize(layer.input(), bits, errors),
-              quantize(layer.recurrent(), bits, errors),
+              quantized.get(layer.input()),
+              quantized.get(layer.recurrent()),
               layer.bias(),
               layer.recurrentBias()));
     }
-    Matrix embedding = quantize(model.embedding(), bits, errors);
-    Matrix softmax = model.tied() ? embedding : quantize(model.softmax(), bits, errors);
     return new Quantized(
         new LanguageModelFile(
             model.words(),
             model.eos(),
             model.unknown(),
-            embedding,
+            quantized.get(model.embedding()),
             layers,
-            softmax,
+            quantized.get(model.tied() ? model.embedding() : model.softmax()),
             model.softmaxBias(),
             null,
             null,
             model.provenance()),
-        errors.squaredError / errors.squaredNorm);
+        squaredError / squaredNorm,
+        errors);
   }
 
-  private static final class Errors {
-    private double squaredError;
-    private double squaredNorm;
-  }
-
-  private Matrix quantize(Matrix matrix, int bits, Errors errors) {
-    float[] floats = new float[matrix.dense().remaining()];
-    matrix.dense().duplicate().get(floats);
-    INDArray weights = Nd4j.createFromArray(floats).reshape(matrix.rows(), matrix.cols());
-    INDArray quantized = values.apply(weights, bits);
-    FloatBuffer copy = LanguageModelFile.directFloats(floats.length);
+  private FloatBuffer values(float[] weights, Matrix matrix, int bits) {
+    INDArray quantized =
+        values.apply(Nd4j.createFromArray(weights).reshape(matrix.rows(), matrix.cols()), bits);
+    FloatBuffer copy = LanguageModelFile.directFloats(weights.length);
     copy.put(FloatRows.of(quantized)).flip();
     Reference.reachabilityFence(quantized);
-    for (int i = 0; i < floats.length; i++) {
-      double error = (double) floats[i] - copy.get(i);
-      errors.squaredError += error * error;
-      errors.squaredNorm += (double) floats[i] * floats[i];
-    }
-    return Matrix.of(copy, matrix.rows(), matrix.cols(), 0);
+    return copy;
   }
 }

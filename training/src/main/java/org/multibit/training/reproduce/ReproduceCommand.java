@@ -4,22 +4,16 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.LocalDate;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
-import java.util.OptionalDouble;
 import java.util.concurrent.Callable;
-import java.util.function.BooleanSupplier;
-import org.multibit.core.format.LanguageModelFile;
 import org.multibit.datasets.Corpora;
 import org.multibit.datasets.TextCorpus;
+import org.multibit.runtime.NativeLibrary;
 import org.multibit.training.Provenance;
 import org.multibit.training.UsageException;
 import org.multibit.training.cli.CommonOptions;
-import org.multibit.training.cli.EvaluateCommand;
-import org.multibit.training.reproduce.Reproduction.Result;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -39,7 +33,7 @@ public final class ReproduceCommand implements Callable<Integer> {
   @Parameters(
       paramLabel = "TABLE",
       description =
-          "table1, table2 (LSTM, GRU: weights alone, no further training), table3, table4, table5 (trained at 2-4 bits on Penn Treebank, WikiText-2, Text8), table6 (CPU time)")
+          "table1, table2 (LSTM, GRU: weights alone, no further training), table3, table4, table5 (trained at 2-4 bits on Penn Treebank, WikiText-2, Text8); table6 (CPU time) has options of its own")
   String table;
 
   @Option(
@@ -57,8 +51,8 @@ public final class ReproduceCommand implements Callable<Integer> {
   @Option(
       names = "--runs",
       paramLabel = "DIR",
-      description = "folder of the runs (default ${DEFAULT-VALUE})")
-  Path runs = Path.of("runs", "reproduce");
+      description = "folder of the runs (default: runs/reproduce of this source tree)")
+  Path runs = home().resolve("runs/reproduce");
 
   @Option(
       names = "--models",
@@ -82,18 +76,23 @@ public final class ReproduceCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     UsageException.require(
-        POST_TRAINING.contains(table) || TRAINED.contains(table),
+        !table.equals("table6"),
+        "table6 is measured beside other libraries: ./multibit reproduce table6 does it");
+    boolean postTraining = POST_TRAINING.contains(table);
+    UsageException.require(
+        postTraining || TRAINED.contains(table),
         "There is no %s to reproduce: there are table1 to table6".formatted(table));
     UsageException.require(
         budgetMinutes >= 0, "--budget-minutes %s: it takes 0 or more".formatted(budgetMinutes));
+    for (Path folder : List.of(runs, models, results)) {
+      requireWritable(folder);
+    }
     CommonOptions.start(0);
     PaperTables paper = new PaperTables();
     TableReport report =
-        POST_TRAINING.contains(table)
-            ? postTraining(paper.postTraining(table))
-            : trained(paper.trained(table));
+        postTraining ? postTraining(paper.postTraining(table)) : trained(paper.trained(table));
     report.write(results, table);
-    report.markdown().forEach(common::say);
+    report.markdown().forEach(line -> common.say("%s", line));
     common.say("%s", results.resolve(table + ".md"));
     Map<String, Object> result = new LinkedHashMap<>();
     result.put("table", table);
@@ -102,170 +101,47 @@ public final class ReproduceCommand implements Callable<Integer> {
     return 0;
   }
 
-  private Reproduction reproduction(TextCorpus corpus) {
-    long begin = System.nanoTime();
-    BooleanSupplier pause = () -> (System.nanoTime() - begin) * 1e-9 > 60 * budgetMinutes;
-    return new Reproduction(corpus, runs, models, pause);
+  /** Before hours of training, not after. */
+  private static void requireWritable(Path folder) throws IOException {
+    try {
+      Files.createDirectories(folder);
+    } catch (IOException e) {
+      throw new IOException(
+          "Cannot create the folder %s: a part of it is a file, or not writable".formatted(folder),
+          e);
+    }
+    if (!Files.isWritable(folder)) {
+      throw new IOException("Cannot write into the folder %s: permission denied".formatted(folder));
+    }
+  }
+
+  private TableReport postTraining(PaperTables.PostTraining paper) throws IOException {
+    TextCorpus corpus = corpus(paper.parent().corpus());
+    return new PostTrainingTable(paper, reproduction(corpus), corpus).fill(provenance(corpus));
+  }
+
+  private TableReport trained(PaperTables.Trained paper) throws IOException {
+    TextCorpus corpus = corpus(paper.corpus());
+    return new TrainedTable(paper, reproduction(corpus), results, table).fill(provenance(corpus));
   }
 
   private TextCorpus corpus(String name) throws IOException {
     return Corpora.open(data == null ? name : data);
   }
 
-  private List<String> notes(TextCorpus corpus, String... more) {
-    List<String> notes = new ArrayList<>(List.of(more));
-    notes.add(
-        "Written by `./multibit reproduce %s` on %s, commit %s; text SHA-256 %s."
-            .formatted(table, LocalDate.now(), Provenance.commit(), corpus.sha256()));
-    return notes;
+  private Reproduction reproduction(TextCorpus corpus) {
+    long begin = System.nanoTime();
+    return new Reproduction(
+        corpus, runs, models, () -> (System.nanoTime() - begin) * 1e-9 >= 60 * budgetMinutes);
   }
 
-  private TableReport postTraining(PaperTables.PostTraining paper) throws IOException {
-    TextCorpus corpus = corpus(paper.parent().corpus());
-    Reproduction reproduction = reproduction(corpus);
-    reproduction.train(paper.parent());
-    TableReport report =
-        new TableReport(
-            paper.title(),
-            notes(
-                corpus,
-                "All weight matrices quantized, nothing trained on; activations in full precision."
-                    + " Relative squared error over all matrices together, perplexity of the whole"
-                    + " test text in one stream. The paper does not say what uniform and balanced"
-                    + " levels spread over: the first rows are scaled by each row's maximum, the"
-                    + " last ones otherwise."),
-            List.of(
-                "method",
-                "bits",
-                "paper: error",
-                "ours: error",
-                "difference of error",
-                "paper: perplexity",
-                "ours: perplexity",
-                "difference of perplexity"));
-    Optional<Result> parent = reproduction.result(paper.parent());
-    OptionalDouble ours =
-        parent.isEmpty() ? OptionalDouble.empty() : OptionalDouble.of(parent.get().perplexity());
-    OptionalDouble papers = OptionalDouble.of(paper.perplexity());
-    report.add(
-        "full precision" + progress(parent),
-        "-",
-        "-",
-        "-",
-        "-",
-        TableReport.figure("%.1f", papers),
-        TableReport.figure("%.1f", ours),
-        TableReport.difference(papers, ours));
-    if (parent.isEmpty()) {
-      return report;
-    }
-    LanguageModelFile model = reproduction.model(paper.parent()).orElseThrow().pack();
-    List<PostTrainingMethod> methods = new ArrayList<>(PostTrainingMethod.ofRows());
-    methods.addAll(PostTrainingMethod.ofOtherRanges());
-    for (PostTrainingMethod method : methods) {
-      for (int bits : paper.bits()) {
-        if (bits <= method.maxBits()) {
-          report.add(postTraining(paper, corpus, model, method, bits));
-        }
-      }
-    }
-    return report;
-  }
-
-  private String[] postTraining(
-      PaperTables.PostTraining paper,
-      TextCorpus corpus,
-      LanguageModelFile model,
-      PostTrainingMethod method,
-      int bits)
-      throws IOException {
-    PostTrainingMethod.Quantized quantized = method.quantize(model, bits);
-    Path file = Files.createTempFile("multibit", ".gguf");
-    OptionalDouble perplexity;
-    try {
-      quantized.model().write(file);
-      perplexity =
-          OptionalDouble.of(
-              (double) EvaluateCommand.evaluate(file, corpus, "test").get("perplexity"));
-    } finally {
-      Files.deleteIfExists(file);
-    }
-    OptionalDouble error = OptionalDouble.of(quantized.relativeSquaredError());
-    OptionalDouble paperError = paper.error(method.inPaper(), bits);
-    OptionalDouble paperPerplexity = paper.perplexity(method.inPaper(), bits);
-    common.say(
-        "%s, %d bits: relative squared error %.4f, perplexity %.1f",
-        method.name(), bits, error.getAsDouble(), perplexity.getAsDouble());
-    return new String[] {
-      method.name().replace(',', ';'),
-      "" + bits,
-      TableReport.figure("%.3f", paperError),
-      TableReport.figure("%.4f", error),
-      TableReport.difference(paperError, error),
-      TableReport.figure("%.1f", paperPerplexity),
-      TableReport.figure("%.1f", perplexity),
-      TableReport.difference(paperPerplexity, perplexity)
-    };
-  }
-
-  private TableReport trained(PaperTables.Trained paper) throws IOException {
-    TextCorpus corpus = corpus(paper.corpus());
-    Reproduction reproduction = reproduction(corpus);
-    TableReport report =
-        new TableReport(
-            paper.title(),
-            notes(
-                corpus,
-                "Perplexity of the whole test text in one stream: of the packed file in its"
-                    + " runtime, and of DL4J's layers. Full precision: of the kept file, in half"
-                    + " precision. Quantized runs start from the full-precision run's weights but"
-                    + " where it says scratch. Learning curves: "
-                    + table
-                    + ".png."),
-            List.of(
-                "cell",
-                "method",
-                "bits",
-                "paper",
-                "ours",
-                "difference",
-                "DL4J's layers",
-                "validation",
-                "epochs",
-                "learning rate at the end",
-                "state"));
-    LearningCurves curves = new LearningCurves(paper.title());
-    for (PaperTables.Row row : paper.rows()) {
-      reproduction.train(row.run());
-      Optional<Result> result = reproduction.result(row.run());
-      result.ifPresent(r -> curves.add(row.run().name(), r.ledger()));
-      OptionalDouble ours =
-          result.isEmpty() ? OptionalDouble.empty() : OptionalDouble.of(result.get().perplexity());
-      String method = row.run().isFullPrecision() ? "full precision" : row.run().method();
-      report.add(
-          row.run().cell().toUpperCase(java.util.Locale.ROOT),
-          row.run().scratch() ? method + " from scratch" : method,
-          row.run().bits(),
-          TableReport.figure("%.1f", row.perplexity()),
-          TableReport.figure("%.2f", ours),
-          TableReport.difference(row.perplexity(), ours),
-          TableReport.figure(
-              "%.2f", result.isEmpty() ? OptionalDouble.empty() : result.get().ofLayers()),
-          result.map(r -> "%.1f".formatted(r.validationPerplexity())).orElse("-"),
-          result.map(r -> "" + r.epochs()).orElse("0"),
-          result.map(r -> "%.4g".formatted(r.learningRate())).orElse("-"),
-          state(result));
-      report.write(results, table);
-    }
-    curves.write(results.resolve(table + ".png"));
-    return report;
-  }
-
-  private static String progress(Optional<Result> result) {
-    return result.isPresent() && result.get().finished() ? "" : " (%s)".formatted(state(result));
-  }
-
-  private static String state(Optional<Result> result) {
-    return result.isEmpty() ? "not run" : result.get().finished() ? "finished" : "unfinished";
+  private String provenance(TextCorpus corpus) {
+    return "Written by `./multibit reproduce %s` on %s, commit %s; evaluated by %s; text SHA-256 %s."
+        .formatted(
+            table,
+            LocalDate.now(),
+            Provenance.commit(),
+            NativeLibrary.isAvailable() ? "the native runtime" : "DL4J's layers",
+            corpus.sha256());
   }
 }

@@ -9,11 +9,13 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
+import java.util.OptionalInt;
 import java.util.function.BooleanSupplier;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.core.format.AtomicFile;
 import org.multibit.core.format.GgufReader;
 import org.multibit.datasets.TextCorpus;
+import org.multibit.datasets.Vocabulary;
 import org.multibit.training.LanguageModel;
 import org.multibit.training.Ledger;
 import org.multibit.training.PyTorchExport;
@@ -29,7 +31,8 @@ import org.nd4j.shade.jackson.databind.JsonNode;
  * Carries out the runs of a table and keeps their models: what is finished is used again, what was
  * interrupted goes on. A finished run leaves its model in the folder of models, packed (full
  * precision: as a PyTorch state dict in half precision, with the words in a file of their own), and
- * its ledger; that stands for the run where its folder is gone.
+ * its ledger. From then on that stands for the run, so that it gives the same figures where the
+ * run's folder is gone.
  */
 final class Reproduction {
   private static final Duration CHECKPOINT_EVERY = Duration.ofMinutes(5);
@@ -52,109 +55,154 @@ final class Reproduction {
     this.pause = pause;
   }
 
+  /** How far a run is. */
+  enum State {
+    NOT_RUN("not run"),
+    UNFINISHED("unfinished"),
+    FINISHED("finished");
+
+    private final String words;
+
+    State(String words) {
+      this.words = words;
+    }
+
+    @Override
+    public String toString() {
+      return words;
+    }
+  }
+
   /**
    * What a run came to, so far.
    *
-   * @param perplexity of the packed model in its runtime, over the whole test text
+   * @param perplexity of the packed model over the whole test text; empty before the first epoch
    * @param ofLayers what DL4J's layers gave for the same model, if that is known
    * @param ledger a line for each epoch
    */
   record Result(
-      PlannedRun run,
-      boolean finished,
-      double perplexity,
-      OptionalDouble ofLayers,
-      List<JsonNode> ledger) {
+      State state, OptionalDouble perplexity, OptionalDouble ofLayers, List<JsonNode> ledger) {
 
-    int epochs() {
-      return ledger.get(ledger.size() - 1).get("epoch").asInt();
+    static final Result NONE =
+        new Result(State.NOT_RUN, OptionalDouble.empty(), OptionalDouble.empty(), List.of());
+
+    private Optional<JsonNode> last() {
+      return ledger.isEmpty() ? Optional.empty() : Optional.of(ledger.get(ledger.size() - 1));
+    }
+
+    OptionalInt epochs() {
+      return last().stream().mapToInt(line -> line.path("epoch").asInt()).findFirst();
     }
 
     /** The learning rate of the last epoch. */
-    double learningRate() {
-      return ledger.get(ledger.size() - 1).get("learningRate").asDouble();
+    OptionalDouble learningRate() {
+      return last().stream().mapToDouble(line -> line.path("learningRate").asDouble()).findFirst();
     }
 
-    double validationPerplexity() {
-      return Ledger.best(ledger).orElseThrow().get("validPerplexityBatched").asDouble();
+    OptionalDouble validationPerplexity() {
+      return Ledger.best(ledger).stream()
+          .mapToDouble(line -> line.path("validPerplexityBatched").asDouble())
+          .findFirst();
+    }
+
+    /** What trained the model. */
+    String commit() {
+      return Ledger.best(ledger).map(line -> line.path("commit").asText()).orElse("");
     }
   }
 
-  /** Trains a run, and before it the one that it starts from, as far as the time goes. */
+  /**
+   * Trains a run, and before it the one that it starts from, as far as the time goes.
+   *
+   * @throws IOException if the run that is there is not as planned, or is of another text
+   * @throws ArithmeticException if training diverges
+   */
   void train(PlannedRun plan) throws IOException {
     if (isFinished(plan) || pause.getAsBoolean()) {
-      return;
-    }
-    Path folder = runs.resolve(plan.name());
-    if (Run.exists(folder)) {
-      train(plan, resume(plan, folder));
       return;
     }
     Settings settings = plan.settings();
     settings.dataSha256 = corpus.sha256();
     PlannedRun parent = plan.parent();
+    MultiLayerNetwork start = null;
     if (parent != null) {
       train(parent);
       if (!isFinished(parent)) {
         return;
       }
+      start = kept(parent).model();
       settings.parent = parent.name();
-      settings.parentSha256 = Run.weightsSha256(model(parent).orElseThrow().model());
+      settings.parentSha256 = Run.weightsSha256(start);
     }
-    train(plan, Run.create(folder, settings, corpus.vocabulary()));
-  }
-
-  /**
-   * @throws IOException if the run there is not as planned, or of another text
-   */
-  private Run resume(PlannedRun plan, Path folder) throws IOException {
-    Settings found = Run.open(folder).settings();
-    if (!found.dataSha256.equals(corpus.sha256())) {
-      throw new IOException(
-          "%s was trained on another text than %s: choose another folder by --runs"
-              .formatted(folder, corpus.name()));
-    }
-    Settings planned = plan.settings();
-    planned.data = found.data;
-    planned.dataSha256 = found.dataSha256;
-    planned.parent = found.parent;
-    planned.parentSha256 = found.parentSha256;
-    return Run.resume(folder, planned);
-  }
-
-  private void train(PlannedRun plan, Run run) throws IOException {
-    Settings settings = run.settings();
+    requireWords(plan);
+    Trainer.requireEnough(corpus, settings);
+    Path folder = runs.resolve(plan.name());
+    Run run =
+        Run.exists(folder)
+            ? Run.resume(folder, settings)
+            : Run.create(folder, settings, corpus.vocabulary());
     run.requireVocabulary(corpus);
-    System.err.printf("%s, at most %d epochs%n", plan.name(), settings.epochs);
-    boolean over;
-    try (Closeable lock = run.lock();
-        TrainingProgress progress = new TrainingProgress(settings)) {
-      new Trainer(
-              run, settings, corpus, () -> start(plan, settings), null, CHECKPOINT_EVERY, progress)
-          .train(pause);
-      over = run.isOver();
-    }
-    if (over) {
+    train(plan, run, settings, start);
+    if (run.isOver()) {
       keep(plan, run);
     }
   }
 
-  private MultiLayerNetwork start(PlannedRun plan, Settings settings) throws IOException {
+  private void train(PlannedRun plan, Run run, Settings settings, MultiLayerNetwork start)
+      throws IOException {
     int vocabulary = corpus.vocabulary().size();
-    if (plan.parent() == null) {
-      return LanguageModel.create(settings, vocabulary);
+    try (Closeable lock = run.lock();
+        TrainingProgress progress = new RunProgress(plan, settings)) {
+      new Trainer(
+              run,
+              settings,
+              corpus,
+              () ->
+                  start == null
+                      ? LanguageModel.create(settings, vocabulary)
+                      : LanguageModel.from(start, settings, vocabulary),
+              null,
+              CHECKPOINT_EVERY,
+              progress)
+          .train(pause);
     }
-    return LanguageModel.from(model(plan.parent()).orElseThrow().model(), settings, vocabulary);
+  }
+
+  /** Shows an epoch as it goes, and after it how long the run may yet take. */
+  private static final class RunProgress extends TrainingProgress {
+    private final PlannedRun plan;
+    private final int epochs;
+    private final long begin = System.nanoTime();
+    private int done;
+
+    RunProgress(PlannedRun plan, Settings settings) {
+      super(settings);
+      this.plan = plan;
+      this.epochs = settings.epochs;
+      System.err.printf("%s: at most %d epochs%n", plan.name(), epochs);
+    }
+
+    @Override
+    public void epochFinished(Map<String, Object> entry) {
+      super.epochFinished(entry);
+      double minutes = (System.nanoTime() - begin) / 60e9 / ++done;
+      int left = epochs - (int) entry.get("epoch");
+      System.err.printf(
+          "%s: %d of at most %d epochs to go, %.0f minutes%n",
+          plan.name(), left, epochs, left * minutes);
+    }
   }
 
   /** Leaves the model of a finished run, and its ledger, in the folder of models. */
   private void keep(PlannedRun plan, Run run) throws IOException {
+    run.requireVocabulary(corpus);
     Files.createDirectories(models);
     if (plan.isFullPrecision()) {
-      corpus.vocabulary().save(words(plan));
-      // Its perplexity is that of the file, in half precision: only the file tells it.
+      requireWords(plan);
+      run.vocabulary().save(wordsFile(plan));
+      // The perplexity is that of the file, in half precision, which only the file can tell.
       new PyTorchExport(run.pack()).write(modelFile(plan));
-      double perplexity = perplexity(SavedModel.open(modelFile(plan), words(plan)));
+      double perplexity = perplexity(kept(plan));
       new PyTorchExport(run.pack(Map.of("test_perplexity", perplexity))).write(modelFile(plan));
     } else {
       double perplexity = (double) EvaluateCommand.evaluate(run, corpus, TEST).get("perplexity");
@@ -172,82 +220,91 @@ final class Reproduction {
     return models.resolve(plan.name() + ".jsonl");
   }
 
-  private Path words(PlannedRun plan) {
+  private Path wordsFile(PlannedRun plan) {
     return models.resolve(plan.corpus() + "-words.txt");
   }
 
-  private boolean isKept(PlannedRun plan) {
-    return Files.exists(modelFile(plan)) && Files.exists(ledgerFile(plan));
+  /** All full-precision models of a corpus share a file of words. */
+  private void requireWords(PlannedRun plan) throws IOException {
+    Path words = wordsFile(plan);
+    if (Files.exists(words) && !Vocabulary.load(words).equals(corpus.vocabulary())) {
+      throw new IOException(
+          "%s has other words than the text %s: choose another folder by --models"
+              .formatted(words, corpus.name()));
+    }
   }
 
-  /** Whether nothing is left to train of a run. */
+  /**
+   * Whether nothing is left to train of a run.
+   *
+   * @throws IOException if its kept model is of another text
+   */
   boolean isFinished(PlannedRun plan) throws IOException {
-    Path folder = runs.resolve(plan.name());
-    if (!Run.exists(folder) || isKept(plan)) {
-      return isKept(plan);
-    }
-    Run run = Run.open(folder);
-    if (run.isOver()) {
-      keep(plan, run);
+    if (Files.exists(modelFile(plan)) && Files.exists(ledgerFile(plan))) {
+      for (JsonNode line : Ledger.read(ledgerFile(plan))) {
+        if (!line.path("settings").path("dataSha256").asText().equals(corpus.sha256())) {
+          throw new IOException(
+              "%s was trained on another text than %s: choose another folder by --models"
+                  .formatted(modelFile(plan), corpus.name()));
+        }
+      }
       return true;
     }
     return false;
   }
 
-  /**
-   * A run's model, as good as it is now; of a full-precision run that is kept, in half precision.
-   */
-  Optional<SavedModel> model(PlannedRun plan) throws IOException {
+  /** A kept full-precision model. */
+  private SavedModel kept(PlannedRun plan) throws IOException {
+    return SavedModel.open(modelFile(plan), wordsFile(plan));
+  }
+
+  /** A full-precision run's model: the kept one, or the best so far; empty before that. */
+  Optional<SavedModel> fullPrecisionModel(PlannedRun plan) throws IOException {
+    return isFinished(plan) ? Optional.of(kept(plan)) : unfinished(plan).map(run -> run);
+  }
+
+  /** A run that has a model already. */
+  private Optional<Run> unfinished(PlannedRun plan) throws IOException {
     Path folder = runs.resolve(plan.name());
-    if (Run.exists(folder) && !Run.open(folder).ledger().isEmpty()) {
-      return Optional.of(Run.open(folder));
-    }
-    if (plan.isFullPrecision() && isKept(plan)) {
-      return Optional.of(SavedModel.open(modelFile(plan), words(plan)));
-    }
-    return Optional.empty();
+    return Run.exists(folder) && !Run.open(folder).ledger().isEmpty()
+        ? Optional.of(Run.open(folder))
+        : Optional.empty();
   }
 
   /** What a run came to: by its kept model if it is finished, else by its best so far. */
-  Optional<Result> result(PlannedRun plan) throws IOException {
+  Result result(PlannedRun plan) throws IOException {
     if (isFinished(plan)) {
       List<JsonNode> ledger = Ledger.read(ledgerFile(plan));
       if (plan.isFullPrecision()) {
-        SavedModel model = SavedModel.open(modelFile(plan), words(plan));
-        return Optional.of(
-            new Result(plan, true, perplexity(model), OptionalDouble.empty(), ledger));
+        OptionalDouble perplexity = OptionalDouble.of(perplexity(kept(plan)));
+        return new Result(State.FINISHED, perplexity, OptionalDouble.empty(), ledger);
       }
+      double perplexity =
+          (double) EvaluateCommand.evaluate(modelFile(plan), corpus, TEST).get("perplexity");
       Object ofLayers =
           new GgufReader(modelFile(plan)).metadata().get("multibit.provenance.test_perplexity");
-      return Optional.of(
-          new Result(
-              plan,
-              true,
-              perplexity(modelFile(plan)),
-              ofLayers == null ? OptionalDouble.empty() : OptionalDouble.of((double) ofLayers),
-              ledger));
+      return new Result(
+          State.FINISHED,
+          OptionalDouble.of(perplexity),
+          ofLayers instanceof Double d ? OptionalDouble.of(d) : OptionalDouble.empty(),
+          ledger);
     }
-    Optional<SavedModel> model = model(plan);
-    if (model.isEmpty()) {
-      return Optional.empty();
+    Optional<Run> run = unfinished(plan);
+    if (run.isPresent()) {
+      return new Result(
+          State.UNFINISHED,
+          OptionalDouble.of(perplexity(run.get())),
+          OptionalDouble.empty(),
+          run.get().ledger());
     }
-    List<JsonNode> ledger = ((Run) model.get()).ledger();
-    return Optional.of(
-        new Result(plan, false, perplexity(model.get()), OptionalDouble.empty(), ledger));
+    return Run.exists(runs.resolve(plan.name()))
+        ? new Result(State.UNFINISHED, OptionalDouble.empty(), OptionalDouble.empty(), List.of())
+        : Result.NONE;
   }
 
   /** Of a model as it is packed, over the test text, in the packed file's runtime. */
   private double perplexity(SavedModel model) throws IOException {
-    Path file = Files.createTempFile("multibit", ".gguf");
-    try {
-      model.pack().write(file);
-      return perplexity(file);
-    } finally {
-      Files.deleteIfExists(file);
-    }
-  }
-
-  private double perplexity(Path packed) throws IOException {
-    return (double) EvaluateCommand.evaluate(packed, corpus, TEST).get("perplexity");
+    return (double)
+        EvaluateCommand.evaluate(model.pack(), model.path(), corpus, TEST).get("perplexity");
   }
 }

@@ -9,53 +9,93 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.OptionalDouble;
+import java.util.OptionalInt;
+import java.util.stream.Collectors;
 import org.multibit.core.format.AtomicFile;
 
 /** A table "paper | ours | difference", as Markdown, as comma-separated values and as JSON. */
 public final class TableReport {
+  private static final String NOTHING = "-";
+
   private final String title;
   private final List<String> notes;
-  private final List<String> columns;
-  private final List<List<String>> rows = new ArrayList<>();
+  private final Map<String, String> formats = new LinkedHashMap<>();
+  private final List<Object[]> rows = new ArrayList<>();
 
-  public TableReport(String title, List<String> notes, List<String> columns) {
+  /**
+   * @param notes paragraphs above the table
+   */
+  public TableReport(String title, List<String> notes) {
     this.title = title;
     this.notes = notes;
-    this.columns = columns;
   }
 
   /**
-   * @throws IllegalArgumentException if a row has not as many cells as there are columns, or one of
-   *     them a comma or a bar
+   * Adds a column.
+   *
+   * @param format of its cells, for example %.1f; a cell that is a text is shown as it is
    */
-  public void add(String... cells) {
-    for (String cell : cells) {
-      if (cells.length != columns.size() || cell.matches(".*[,|\n].*")) {
-        throw new IllegalArgumentException(
-            "No row of %d cells: %s".formatted(columns.size(), String.join(" | ", cells)));
-      }
+  public TableReport column(String name, String format) {
+    formats.put(name, format);
+    return this;
+  }
+
+  /**
+   * Adds a row.
+   *
+   * @param cells as many as there are columns: texts, numbers, or optional numbers
+   */
+  public void add(Object... cells) {
+    if (cells.length != formats.size()) {
+      throw new IllegalArgumentException(
+          "%d cells do not make a row of %d columns".formatted(cells.length, formats.size()));
     }
-    rows.add(List.of(cells));
+    Object[] row = new Object[cells.length];
+    for (int c = 0; c < row.length; c++) {
+      row[c] = value(cells[c]);
+    }
+    rows.add(row);
   }
 
-  /** A figure; - where there is none. */
-  public static String figure(String format, OptionalDouble value) {
-    return value.isEmpty() ? "-" : String.format(Locale.ROOT, format, value.getAsDouble());
+  /** A text, a number, or null. */
+  private static Object value(Object cell) {
+    if (cell instanceof OptionalDouble number) {
+      return number.isPresent() ? number.getAsDouble() : null;
+    }
+    if (cell instanceof OptionalInt number) {
+      return number.isPresent() ? number.getAsInt() : null;
+    }
+    return cell;
   }
 
-  /** How much ours is above the paper's, in percent; - if either is not there. */
-  public static String difference(OptionalDouble paper, OptionalDouble ours) {
+  /** How much ours is above the paper's, in percent. */
+  public static OptionalDouble difference(OptionalDouble paper, OptionalDouble ours) {
     return paper.isEmpty() || ours.isEmpty()
-        ? "-"
-        : String.format(
-            Locale.ROOT, "%+.1f%%", 100 * (ours.getAsDouble() / paper.getAsDouble() - 1));
+        ? OptionalDouble.empty()
+        : OptionalDouble.of(100 * (ours.getAsDouble() / paper.getAsDouble() - 1));
+  }
+
+  private List<List<String>> texts() {
+    List<String> columns = List.copyOf(formats.values());
+    List<List<String>> texts = new ArrayList<>();
+    for (Object[] row : rows) {
+      List<String> text = new ArrayList<>();
+      for (int c = 0; c < row.length; c++) {
+        text.add(
+            row[c] instanceof Number
+                ? String.format(Locale.ROOT, columns.get(c), row[c])
+                : row[c] == null ? NOTHING : row[c].toString());
+      }
+      texts.add(text);
+    }
+    return texts;
   }
 
   public List<String> markdown() {
     List<String> lines = new ArrayList<>();
-    lines.add("| " + String.join(" | ", columns) + " |");
-    lines.add("|" + "---|".repeat(columns.size()));
-    for (List<String> row : rows) {
+    lines.add("| " + String.join(" | ", formats.keySet()) + " |");
+    lines.add("|" + "---|".repeat(formats.size()));
+    for (List<String> row : texts()) {
       lines.add("| " + String.join(" | ", row) + " |");
     }
     return lines;
@@ -63,25 +103,34 @@ public final class TableReport {
 
   /** Writes NAME.md, with the notes, and NAME.csv. */
   public void write(Path folder, String name) throws IOException {
-    Files.createDirectories(folder);
-    List<String> text = new ArrayList<>(List.of("# " + title, ""));
+    List<String> page = new ArrayList<>(List.of("# " + title, ""));
     for (String note : notes) {
-      text.addAll(List.of(note, ""));
+      page.addAll(List.of(note, ""));
     }
-    text.addAll(markdown());
-    AtomicFile.write(folder.resolve(name + ".md"), path -> Files.write(path, text));
-    List<String> values = new ArrayList<>(List.of(String.join(",", columns)));
-    rows.forEach(row -> values.add(String.join(",", row)));
+    page.addAll(markdown());
+    AtomicFile.write(folder.resolve(name + ".md"), path -> Files.write(path, page));
+    List<String> values = new ArrayList<>();
+    values.add(commaSeparated(formats.keySet()));
+    texts().forEach(row -> values.add(commaSeparated(row)));
     AtomicFile.write(folder.resolve(name + ".csv"), path -> Files.write(path, values));
   }
 
-  /** Each row by its columns' names. */
-  public List<Map<String, String>> json() {
-    List<Map<String, String>> all = new ArrayList<>();
-    for (List<String> row : rows) {
-      Map<String, String> cells = new LinkedHashMap<>();
-      for (int c = 0; c < columns.size(); c++) {
-        cells.put(columns.get(c), row.get(c));
+  private static String commaSeparated(Iterable<String> cells) {
+    List<String> quoted = new ArrayList<>();
+    for (String cell : cells) {
+      quoted.add(cell.matches("[^\",]*") ? cell : '"' + cell.replace("\"", "\"\"") + '"');
+    }
+    return quoted.stream().collect(Collectors.joining(","));
+  }
+
+  /** Each row by its columns' names; null where there is nothing. */
+  public List<Map<String, Object>> json() {
+    List<Map<String, Object>> all = new ArrayList<>();
+    for (Object[] row : rows) {
+      Map<String, Object> cells = new LinkedHashMap<>();
+      int c = 0;
+      for (String column : formats.keySet()) {
+        cells.put(column, row[c++]);
       }
       all.add(cells);
     }

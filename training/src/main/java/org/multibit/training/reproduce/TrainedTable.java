@@ -1,0 +1,117 @@
+package org.multibit.training.reproduce;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.OptionalDouble;
+import java.util.Set;
+import org.multibit.training.reproduce.Reproduction.Result;
+
+/** Tables 3 to 5: models trained at few bits, one run after the other. */
+final class TrainedTable {
+  private static final String NOTE =
+      "Perplexity of the whole test text in one stream: of the packed file in its runtime, and of"
+          + " DL4J's layers. Full precision: of the kept file, in half precision. Quantized runs start"
+          + " from the full-precision run's weights but where it says scratch. A run is finished after"
+          + " 80 epochs, or when its learning rate is below 0.001. Learning curves: %s.png.";
+
+  private final PaperTables.Trained paper;
+  private final Reproduction reproduction;
+  private final Path folder;
+  private final String name;
+  private final Map<PlannedRun, Result> results = new LinkedHashMap<>();
+  private final Set<PlannedRun> diverged = new HashSet<>();
+
+  /**
+   * @param folder where NAME.md, NAME.csv and NAME.png are written, anew after each run
+   */
+  TrainedTable(PaperTables.Trained paper, Reproduction reproduction, Path folder, String name) {
+    this.paper = paper;
+    this.reproduction = reproduction;
+    this.folder = folder;
+    this.name = name;
+  }
+
+  /**
+   * Carries out the runs, as far as the time goes.
+   *
+   * @param provenance the note that says when and by what the table was written
+   */
+  TableReport fill(String provenance) throws IOException {
+    for (PaperTables.Row row : paper.rows()) {
+      results.put(row.run(), reproduction.result(row.run()));
+    }
+    TableReport report = write(provenance);
+    for (PaperTables.Row row : paper.rows()) {
+      Result before = results.get(row.run());
+      if (before.state() == Reproduction.State.FINISHED) {
+        continue;
+      }
+      try {
+        reproduction.train(row.run());
+      } catch (ArithmeticException e) {
+        System.err.printf("%s: %s%n", row.run().name(), e.getMessage());
+        diverged.add(row.run());
+      }
+      Result after = reproduction.result(row.run());
+      if (!after.equals(before) || diverged.contains(row.run())) {
+        results.put(row.run(), after);
+        report = write(provenance);
+      }
+    }
+    return report;
+  }
+
+  private TableReport write(String provenance) throws IOException {
+    List<String> notes = new ArrayList<>(List.of(NOTE.formatted(name)));
+    paper.note().ifPresent(notes::add);
+    notes.add(provenance);
+    TableReport report =
+        new TableReport(paper.title(), notes)
+            .column("cell", "%s")
+            .column("method", "%s")
+            .column("bits", "%s")
+            .column("paper", "%.1f")
+            .column("ours", "%.2f")
+            .column("difference %", "%+.1f")
+            .column("DL4J's layers", "%.2f")
+            .column("validation", "%.1f")
+            .column("epochs", "%d")
+            .column("learning rate at the end", "%.4g")
+            .column("state", "%s")
+            .column("commit", "%s");
+    LearningCurves curves = new LearningCurves(paper.title());
+    for (PaperTables.Row row : paper.rows()) {
+      PlannedRun run = row.run();
+      Result result = results.get(run);
+      curves.add(run.name(), result.ledger());
+      OptionalDouble papers = row.perplexity();
+      String method = run.isFullPrecision() ? "full precision" : run.method();
+      report.add(
+          run.cell().toUpperCase(Locale.ROOT),
+          run.scratch() ? method + " from scratch" : method,
+          run.bits(),
+          papers,
+          result.perplexity(),
+          TableReport.difference(papers, result.perplexity()),
+          result.ofLayers(),
+          result.validationPerplexity(),
+          result.epochs(),
+          result.learningRate(),
+          diverged.contains(run) ? "diverged" : result.state(),
+          shortened(result.commit()));
+    }
+    report.write(folder, name);
+    curves.write(folder.resolve(name + ".png"));
+    return report;
+  }
+
+  private static String shortened(String commit) {
+    return commit.isEmpty() ? null : commit.replaceAll("^([0-9a-f]{10})[0-9a-f]*", "$1");
+  }
+}

@@ -1,0 +1,194 @@
+package org.multibit.training.reproduce;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.OptionalDouble;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.BooleanSupplier;
+import javax.imageio.ImageIO;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.multibit.datasets.Corpora;
+import org.multibit.datasets.TextCorpus;
+import org.multibit.training.Json;
+import org.multibit.training.Outcome;
+import org.multibit.training.Run;
+import org.multibit.training.SavedModel;
+import org.multibit.training.TinyText;
+import org.multibit.training.reproduce.Reproduction.Result;
+import org.multibit.training.reproduce.Reproduction.State;
+import org.nd4j.shade.jackson.databind.JsonNode;
+
+/** Runs of tables, small: of few units, on a small text. */
+class ReproduceTest {
+  private static final PlannedRun PARENT = PlannedRun.fullPrecision("tiny", "lstm", 8, 4);
+  private static final PlannedRun CHILD =
+      new PlannedRun("tiny", "lstm", 8, 4, "alternating", "2/2", false);
+
+  @TempDir static Path folder;
+  private static TextCorpus corpus;
+
+  /** Carries out both runs, interrupted once. */
+  @BeforeAll
+  static void run() throws IOException {
+    corpus = Corpora.open(TinyText.write(folder.resolve("text"), 60).toString());
+    AtomicInteger asked = new AtomicInteger();
+    Reproduction interrupted = reproduction("runs", () -> asked.incrementAndGet() > 20);
+    interrupted.train(CHILD);
+    Result half = interrupted.result(PARENT);
+    assertEquals(State.UNFINISHED, half.state());
+    assertTrue(half.epochs().getAsInt() < 80);
+    assertEquals(State.NOT_RUN, interrupted.result(CHILD).state());
+    assertFalse(Files.exists(folder.resolve("models")));
+    reproduction("runs", () -> false).train(CHILD);
+  }
+
+  private static Reproduction reproduction(String runs, BooleanSupplier pause) {
+    return new Reproduction(corpus, folder.resolve(runs), folder.resolve("models"), pause);
+  }
+
+  /** A reproduction that finds no folder of a run and may not train. */
+  private static Reproduction ofKeptModels() {
+    return reproduction("gone", () -> true);
+  }
+
+  @Test
+  void anInterruptedRunIsTheSameAsOneInOneGo() throws IOException {
+    Path models = folder.resolve("models of another go");
+    Path runs = folder.resolve("runs of another go");
+    new Reproduction(corpus, runs, models, () -> false).train(PARENT);
+    String name = PARENT.name();
+    assertEquals(
+        Run.weightsSha256(Run.open(runs.resolve(name)).model()),
+        Run.weightsSha256(Run.open(folder.resolve("runs").resolve(name)).model()));
+  }
+
+  @Test
+  void finishedRunsStandInFoldersOfModels() throws IOException {
+    Path models = folder.resolve("models");
+    SavedModel parent =
+        SavedModel.open(
+            models.resolve(PARENT.name() + ".safetensors"), models.resolve("tiny-words.txt"));
+    Run child = Run.open(folder.resolve("runs").resolve(CHILD.name()));
+    assertEquals(Run.weightsSha256(parent.model()), child.settings().parentSha256);
+    assertEquals(PARENT.name(), child.settings().parent);
+    Result full = ofKeptModels().result(PARENT);
+    Result quantized = ofKeptModels().result(CHILD);
+    assertEquals(State.FINISHED, full.state());
+    assertEquals(State.FINISHED, quantized.state());
+    assertEquals(80, quantized.epochs().getAsInt());
+    double perplexity = quantized.perplexity().getAsDouble();
+    assertTrue(perplexity < 12, "of 18 words: " + perplexity);
+    assertEquals(perplexity, quantized.ofLayers().getAsDouble(), 0.0005 * perplexity);
+    assertEquals(
+        perplexity, reproduction("runs", () -> true).result(CHILD).perplexity().getAsDouble());
+  }
+
+  @Test
+  void anotherTextIsRefused() throws IOException {
+    TextCorpus other = Corpora.open(TinyText.write(folder.resolve("other"), 80).toString());
+    Path models = folder.resolve("models");
+    Reproduction kept = new Reproduction(other, folder.resolve("gone"), models, () -> false);
+    String message = assertThrows(IOException.class, () -> kept.train(CHILD)).getMessage();
+    assertTrue(message.contains("was trained on another text than"), message);
+    Path runs = folder.resolve("runs");
+    Reproduction run = new Reproduction(other, runs, folder.resolve("none"), () -> false);
+    message = assertThrows(IOException.class, () -> run.train(PARENT)).getMessage();
+    assertTrue(message.contains("it was started with dataSha256"), message);
+  }
+
+  /** Each method at each width, and by error greedy >= refined >= alternating >= the optimum. */
+  @Test
+  void weightsQuantizedByEachMethod() throws IOException {
+    JsonNode figures =
+        Json.parse("{\"uniform\": {\"errors\": [1, 0.5, 0.25], \"perplexities\": [3, 2, 1]}}");
+    PaperTables.PostTraining paper =
+        new PaperTables.PostTraining("A table", PARENT, 89.8, List.of(2, 3, 4), figures);
+    List<Map<String, Object>> rows =
+        new PostTrainingTable(paper, ofKeptModels(), corpus).fill("By a test.").json();
+    for (int bits = 2; bits <= 4; bits++) {
+      double refined = error(rows, "refined", bits);
+      assertTrue(error(rows, "greedy", bits) > refined);
+      assertTrue(refined > error(rows, "alternating", bits));
+      assertEquals(1.0 / (1 << (bits - 2)), row(rows, "uniform", bits).get("paper: error"));
+      // A row's own range is never wider than the matrix's.
+      assertTrue(error(rows, "uniform over the matrix", bits) > error(rows, "uniform", bits));
+    }
+    assertTrue(error(rows, "alternating", 2) > error(rows, "optimal", 2));
+    double full = (double) rows.get(0).get("ours: perplexity");
+    assertEquals(full, ofKeptModels().result(PARENT).perplexity().getAsDouble());
+    double four = (double) row(rows, "alternating", 4).get("ours: perplexity");
+    assertEquals(full, four, 0.1 * full);
+  }
+
+  private static Map<String, Object> row(List<Map<String, Object>> rows, String method, int bits) {
+    return rows.stream()
+        .filter(row -> method.equals(row.get("method")) && row.get("bits").equals(bits))
+        .findFirst()
+        .orElseThrow();
+  }
+
+  private static double error(List<Map<String, Object>> rows, String method, int bits) {
+    return (double) row(rows, method, bits).get("ours: error");
+  }
+
+  @Test
+  void theTableOfTrainedModelsHasAllRows() throws IOException {
+    PlannedRun never = new PlannedRun("tiny", "gru", 8, 4, "refined", "3/3", false);
+    PaperTables.Trained paper =
+        new PaperTables.Trained(
+            "A table",
+            "tiny",
+            List.of(
+                new PaperTables.Row(PARENT, OptionalDouble.of(89.8)),
+                new PaperTables.Row(CHILD, OptionalDouble.empty()),
+                new PaperTables.Row(never, OptionalDouble.of(95.9))),
+            java.util.Optional.empty());
+    Path results = Files.createDirectory(folder.resolve("results"));
+    List<Map<String, Object>> rows =
+        new TrainedTable(paper, ofKeptModels(), results, "table").fill("By a test.").json();
+    assertEquals("finished", rows.get(0).get("state").toString());
+    assertEquals("2/2", rows.get(1).get("bits"));
+    assertEquals("not run", rows.get(2).get("state").toString());
+    assertEquals(null, rows.get(2).get("ours"));
+    assertEquals(4, Files.readAllLines(results.resolve("table.csv")).size());
+    assertTrue(Files.readString(results.resolve("table.md")).contains("| GRU | refined | 3/3 |"));
+    assertTrue(ImageIO.read(results.resolve("table.png").toFile()).getWidth() > 0);
+  }
+
+  /** Not a row is lost where nothing was run. */
+  @Test
+  void aTableWithoutTimeSaysThatNothingWasRun() throws IOException {
+    Path empty = folder.resolve("empty");
+    for (String table : List.of("table1", "table3")) {
+      Outcome outcome =
+          Outcome.succeed(
+              ("reproduce " + table + " --json --budget-minutes 0 --data " + folder + "/text")
+                  .concat(" --runs %s/r --models %s/m --results %s".formatted(empty, empty, empty))
+                  .split(" "));
+      JsonNode rows = outcome.json().get("rows");
+      assertTrue(rows.size() > 20);
+      for (JsonNode row : rows) {
+        assertEquals("not run", row.get("state").asText());
+      }
+    }
+  }
+
+  @Test
+  void badUseIsRefused() throws IOException {
+    Outcome.of("reproduce", "table0").failed(2, "There is no table0 to reproduce");
+    Outcome.of("reproduce", "table1", "--budget-minutes", "-1").failed(2, "--budget-minutes -1");
+    Path file = Files.createFile(folder.resolve("file"));
+    Outcome.of("reproduce", "table1", "--results", file + "/results")
+        .failed(1, "Cannot create the folder .*file/results");
+  }
+}
