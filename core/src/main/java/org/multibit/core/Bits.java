@@ -30,7 +30,7 @@ public record Bits(int weights, int activations) {
     }
     if (!text.matches("[1-8]/([1-8]|fp)")) {
       throw new IllegalArgumentException(
-          "\"%s\" is not a number of bits: write W/A (2/2), W/fp or fp, each of 1 to 8 bits"
+          "\"%s\" are no bits of weights and activations: write W/A (2/2), W/fp or fp, each of 1 to 8 bits"
               .formatted(text));
     }
     String activations = text.substring(2);

@@ -65,8 +65,12 @@ public final class Run implements SavedModel {
       throw new IOException("Cannot create the folder " + folder + ": permission denied", e);
     } catch (FileSystemException e) {
       throw new IOException(
-          "Cannot create the folder %s: %s %s"
-              .formatted(folder, e.getFile(), e.getReason() == null ? "is a file" : e.getReason()),
+          "Cannot create the folder %s: %s"
+              .formatted(
+                  folder,
+                  e.getReason() == null
+                      ? "a part of it is a file, or the file system allows none there"
+                      : e.getReason()),
           e);
     }
     Run run = new Run(folder);
@@ -243,7 +247,14 @@ public final class Run implements SavedModel {
       throw new IOException(
           "%s has no model yet: let it train until its first validation".formatted(folder));
     }
-    return load(modelFile());
+    MultiLayerNetwork network = load(modelFile());
+    long words = network.layerInputSize(LanguageModel.EMBEDDING);
+    if (words != vocabulary().size()) {
+      throw new IOException(
+          "%s has %d words, the model %s %d: it is not the vocabulary that the run was started with"
+              .formatted(vocabularyFile(), vocabulary().size(), modelFile(), words));
+    }
+    return network;
   }
 
   void saveModel(MultiLayerNetwork network) throws IOException {

@@ -167,7 +167,7 @@ public class Settings {
         learningRate >= Trainer.SMALLEST_LEARNING_RATE && learningRate < 1e6,
         "--lr",
         learningRate,
-        "0.001 or more, since training stops below that");
+        "0.001 (training stops below that) to 1000000");
     require(
         learningRateDecay >= 1 && learningRateDecay < 1e6,
         "--lr-decay",

@@ -131,7 +131,9 @@ public final class Trainer {
   }
 
   private boolean trainEpoch(TokenIterator segments, BooleanSupplier enough) throws IOException {
-    listener.epochStarted(state.epochs + 1, state.epochTokens, segments.labels());
+    long rest = settings.maxTokens - state.tokens;
+    long total = Math.min(segments.labels(), state.epochTokens + rest);
+    listener.epochStarted(state.epochs + 1, state.epochTokens, total);
     segments.seek(state.segments);
     while (segments.hasNext() && !enough.getAsBoolean()) {
       long begin = System.nanoTime();
@@ -238,6 +240,11 @@ public final class Trainer {
     entry.put("commit", Provenance.commit());
     entry.put("settings", settings);
     return entry;
+  }
+
+  /** Whether nothing is left to train. */
+  public boolean isOver() {
+    return state.isOver(settings) || state.tokens >= settings.maxTokens;
   }
 
   /** Finished epochs. */

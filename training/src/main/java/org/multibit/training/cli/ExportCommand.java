@@ -15,9 +15,8 @@ import picocli.CommandLine.Option;
 @Command(
     name = "export",
     description = {
-      "Pack a model into a file for the native runtime (docs/format.md),",
-      "or write a full-precision one as a PyTorch state dict in half precision (.safetensors);",
-      "its words are in the vocabulary.txt of its run."
+      "Pack a model into a file for the native runtime (docs/format.md).",
+      "A full-precision model can also be written as a PyTorch state dict in half precision, FILE.safetensors; its words are in the vocabulary.txt of its run."
     },
     sortOptions = false)
 public final class ExportCommand implements Callable<Integer> {

@@ -73,6 +73,14 @@ final class RunOptions {
               teacher,
               Duration.ofNanos((long) (checkpointMinutes * 60e9)),
               progress);
+      if (trainer.tokens() > 0) {
+        common.say(
+            "%s: %s after %d epochs, %,d tokens",
+            out,
+            trainer.isOver() ? "finished already," : "goes on",
+            trainer.epochs(),
+            trainer.tokens());
+      }
       MultiLayerNetwork network = trainer.train();
       Map<String, Object> result = new LinkedHashMap<>();
       result.put("run", out.toString());

@@ -17,9 +17,6 @@ import org.nd4j.shade.jackson.databind.JsonNode;
 
 /** Validation perplexity by epoch, a line for each run, drawn into a PNG. */
 final class LearningCurves {
-  /** Above this the first epochs leave no room for what tells runs apart. */
-  private static final double HIGHEST = 200;
-
   private final XYChart chart;
 
   LearningCurves(String title) {
@@ -33,16 +30,20 @@ final class LearningCurves {
             .theme(Styler.ChartTheme.XChart)
             .build();
     chart.getStyler().setLegendPosition(Styler.LegendPosition.InsideNE);
-    chart.getStyler().setYAxisMax(HIGHEST);
+    chart.getStyler().setYAxisLogarithmic(true);
     chart.getStyler().setDefaultSeriesRenderStyle(XYSeries.XYSeriesRenderStyle.Line);
   }
 
+  /** A run's line; none if it has no epoch behind it. */
   void add(String name, List<JsonNode> ledger) {
+    if (ledger.isEmpty()) {
+      return;
+    }
     List<Integer> epochs = new ArrayList<>();
     List<Double> perplexities = new ArrayList<>();
     for (JsonNode line : ledger) {
       epochs.add(line.get("epoch").asInt());
-      perplexities.add(Math.min(HIGHEST, line.get("validPerplexityBatched").asDouble()));
+      perplexities.add(line.get("validPerplexityBatched").asDouble());
     }
     chart
         .addSeries(name, epochs, perplexities)

@@ -68,6 +68,8 @@ public final class ReproduceCommand implements Callable<Integer> {
 
   @Mixin CommonOptions common;
 
+  private final long begin = System.nanoTime();
+
   /** The source tree, named by the launcher. */
   private static Path home() {
     return Path.of(System.getProperty("multibit.home", ""));
@@ -94,6 +96,9 @@ public final class ReproduceCommand implements Callable<Integer> {
     report.write(results, table);
     report.markdown().forEach(line -> common.say("%s", line));
     common.say("%s", results.resolve(table + ".md"));
+    if (isTimeUp()) {
+      common.say("The %s minutes are up: the same command goes on.", (float) budgetMinutes);
+    }
     Map<String, Object> result = new LinkedHashMap<>();
     result.put("table", table);
     result.put("rows", report.json());
@@ -129,10 +134,12 @@ public final class ReproduceCommand implements Callable<Integer> {
     return Corpora.open(data == null ? name : data);
   }
 
+  private boolean isTimeUp() {
+    return (System.nanoTime() - begin) * 1e-9 >= 60 * budgetMinutes;
+  }
+
   private Reproduction reproduction(TextCorpus corpus) {
-    long begin = System.nanoTime();
-    return new Reproduction(
-        corpus, runs, models, () -> (System.nanoTime() - begin) * 1e-9 >= 60 * budgetMinutes);
+    return new Reproduction(corpus, runs, models, this::isTimeUp);
   }
 
   private String provenance(TextCorpus corpus) {

@@ -65,7 +65,7 @@ public final class TableReport {
     if (cell instanceof OptionalInt number) {
       return number.isPresent() ? number.getAsInt() : null;
     }
-    return cell;
+    return cell == null || cell instanceof Number ? cell : cell.toString();
   }
 
   /** How much ours is above the paper's, in percent. */
