@@ -93,7 +93,6 @@ public final class ReproduceCommand implements Callable<Integer> {
     PaperTables paper = new PaperTables();
     TableReport report =
         postTraining ? postTraining(paper.postTraining(table)) : trained(paper.trained(table));
-    report.write(results, table);
     report.markdown().forEach(line -> common.say("%s", line));
     common.say("%s", results.resolve(table + ".md"));
     if (isTimeUp()) {
@@ -122,7 +121,10 @@ public final class ReproduceCommand implements Callable<Integer> {
 
   private TableReport postTraining(PaperTables.PostTraining paper) throws IOException {
     TextCorpus corpus = corpus(paper.parent().corpus());
-    return new PostTrainingTable(paper, reproduction(corpus), corpus).fill(provenance(corpus));
+    TableReport report =
+        new PostTrainingTable(paper, reproduction(corpus), corpus).fill(provenance(corpus));
+    report.write(results, table);
+    return report;
   }
 
   private TableReport trained(PaperTables.Trained paper) throws IOException {
