@@ -115,8 +115,8 @@ struct Kernels {
   // For training. Rows are row-major; a mask has `words` words per row, bit j of a row standing for its element j.
 
   // As gemm, with the elements dropped whose bit in masks [batch, words] is 0; null drops none. Bits past the last
-  // column are 0. out[b * out_stride + r] = start[r] + sum; without start (null), out += sum. Equal to the dequantized
-  // product to rounding.
+  // column are 0. out[b * out_stride + r] = start[r] + sum; without start (null), out += sum. The sum is gemm's to the
+  // bit, of the elements that are left.
   void (*gemm_masked)(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row,
                       int64_t last_row, int64_t cols, int weight_bits, const uint64_t* activation_planes,
                       const float* activation_coefficients, int activation_bits, const uint64_t* masks, int64_t batch,

@@ -428,7 +428,7 @@ void GemmMasked(const uint64_t* weight_planes, const float* weight_coefficients,
     for (int64_t r = first_row; r < last_row; ++r) {
       const uint64_t* planes = weight_planes + PlaneStart(r, cols, weight_bits, 8);
       const float* a = weight_coefficients + CoefficientStart(r, weight_bits, 8);
-      double y = 0;
+      float y = 0;
       for (int i = 0; i < weight_bits; ++i) {
         for (int j = 0; j < activation_bits; ++j) {
           int64_t differ = 0;
@@ -436,12 +436,11 @@ void GemmMasked(const uint64_t* weight_planes, const float* weight_coefficients,
             const uint64_t places = planes[(word * weight_bits + i) * 8] ^ x[word * activation_bits + j];
             differ += __builtin_popcountll(mask ? places & mask[word] : places);
           }
-          const double c = activation_coefficients[b * activation_bits + j];
-          y += a[i * 8] * c * static_cast<double>(n - 2 * differ);
+          y += a[i * 8] * activation_coefficients[b * activation_bits + j] * static_cast<float>(n - 2 * differ);
         }
       }
       float* target = out + b * out_stride + r;
-      *target = (start ? start[r] : *target) + static_cast<float>(y);
+      *target = (start ? start[r] : *target) + y;
     }
   }
 }

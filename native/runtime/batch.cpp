@@ -302,8 +302,9 @@ void Batch::Advance(size_t layer, int64_t i) {
     kernels.add(weights.recurrent_bias, sums, from_state);
     kernels.gru_cell(from_input, from_state, size, h);
   } else {
+    // In the order of the layers that trained the model: their sums are these, to the bit.
+    kernels.add(weights.bias, sums, from_input);
     kernels.add(from_input, sums, from_state);
-    kernels.add(weights.bias, sums, from_state);
     kernels.lstm_cell(from_state, size, cell_[layer].data() + stream * size, h);
   }
 }

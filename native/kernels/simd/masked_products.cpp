@@ -1,6 +1,6 @@
 // Products of quantized weights with quantized activations of which some are dropped: what training's forward pass adds
 // up.
-#include "simd/words.h"
+#include "simd/sums.h"
 
 namespace multibit {
 namespace {
@@ -8,7 +8,7 @@ namespace {
 // Vectors of rows whose sums fill a vector of floats: with AVX-512 those of two blocks of 8.
 constexpr int kBlocks = kRows == 8 ? 2 : 1;
 constexpr int kSumRows = kBlocks * kRows;
-using SumTag = hn::FixedTag<float, kSumRows>;
+using SumTag = RowTag<kBlocks>;
 using Sums = hn::Vec<SumTag>;
 constexpr SumTag kSums;
 
@@ -100,38 +100,10 @@ HWY_INLINE void CountDifferences(const uint64_t* weights, int64_t weight_stride,
   }
 }
 
-HWY_INLINE Sums ToSums(const WordVector (&counts)[kBlocks]) {
-  const hn::Rebind<int32_t, SumTag> ints;
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
-  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-  const hn::Vec<decltype(ints)> count{_mm512_permutex2var_epi32(counts[0].raw, even, counts[1].raw)};
-#else
-  const auto count = hn::BitCast(ints, hn::TruncateTo(hn::Rebind<uint32_t, SumTag>(), counts[0]));
-#endif
-  return hn::ConvertTo(kSums, count);
-}
-
-// `block` floats lie between those of two blocks.
-HWY_INLINE Sums Coefficients(const float* a, int64_t block) {
-  if constexpr (kBlocks == 2) {
-    const hn::Half<SumTag> half;
-    return hn::Combine(kSums, hn::LoadU(half, a + block), hn::LoadU(half, a));
-  } else {
-    return hn::LoadU(kSums, a);
-  }
-}
-
-// Of an activation vector with n elements that are not dropped: what its planes' counts are multiplied with, -2 c_j,
-// and what is added, n c_j; of all planes in terms[0] if they are counted together.
-struct Factors {
-  float counts[8];
-  float terms[8];
-};
-
 // Rows r.. of up to 16, in whole blocks of 8, times kVectors activation vectors from b on:
-// out = start + sum a_i c_j (n - 2 differ).
+// out = start + sum a_i c_j (n - 2 differ), with n = elements[v] that are not dropped.
 template <int kW, int kA, int kVectors, bool kMasked, bool kAll>
-HWY_INLINE void BlockProduct(const Product& p, int64_t r, int64_t b, const Factors* factors) {
+HWY_INLINE void BlockProduct(const Product& p, int64_t r, int64_t b, const int64_t* elements) {
   const int weight_bits = kAll ? kW : p.weight_bits;
   const int activation_bits = kAll ? kA : p.activation_bits;
   const int64_t words = Words(p.cols);
@@ -154,14 +126,12 @@ HWY_INLINE void BlockProduct(const Product& p, int64_t r, int64_t b, const Facto
         WordVector differ[kVectors][kW * kA][kBlocks];
         CountDifferences<kW, kA, kVectors, kMasked>(weights + i * 8 + row, weight_bits * 8, block, x, words, differ);
         for (int s = 0; s < kW; ++s) {
-          const Sums coefficients = Coefficients(a + (i + s) * 8 + row, whole ? weight_bits * 8 : 0);
+          const Sums coefficients = RowCoefficients<kBlocks>(a + (i + s) * 8 + row, whole ? weight_bits * 8 : 0);
           for (int v = 0; v < kVectors; ++v) {
-            Sums of_plane = hn::Set(kSums, factors[v].terms[j]);
+            const float* c = p.activation_coefficients + (b + v) * activation_bits + j;
             for (int q = 0; q < kA; ++q) {
-              const Sums factor = hn::Set(kSums, factors[v].counts[j + q]);
-              of_plane = hn::MulAdd(factor, ToSums(differ[v][s * kA + q]), of_plane);
+              AddPlanes<kBlocks>(coefficients, c[q], differ[v][s * kA + q], elements[v], &sums[v]);
             }
-            sums[v] = hn::MulAdd(coefficients, of_plane, sums[v]);
           }
         }
       }
@@ -189,27 +159,18 @@ HWY_INLINE int64_t Retained(const uint64_t* mask, int64_t words) {
 
 template <int kW, int kA, bool kMasked, bool kAll>
 void Multiply(const Product& p) {
-  const int activation_bits = kAll ? kA : p.activation_bits;
   const int64_t words = Words(p.cols);
   for (int64_t from = 0; from < p.batch; from += kGroup) {
     const int64_t to = p.batch - from < kGroup ? p.batch : from + kGroup;
-    Factors factors[kGroup] = {};
-    for (int64_t b = from; b < to; ++b) {
-      const float n = static_cast<float>(kMasked ? Retained(p.masks + b * words, words) : p.cols);
-      Factors& f = factors[b - from];
-      for (int j = 0; j < activation_bits; ++j) {
-        const float c = p.activation_coefficients[b * activation_bits + j];
-        f.counts[j] = -2 * c;
-        f.terms[kAll ? 0 : j] += n * c;
-      }
-    }
+    int64_t elements[kGroup];
+    for (int64_t b = from; b < to; ++b) elements[b - from] = kMasked ? Retained(p.masks + b * words, words) : p.cols;
     constexpr int kVectors = VectorsAtOnce(kW * kA);
     for (int64_t r = p.first_row; r < p.last_row; r += 8 * kBlocks) {
       int64_t b = from;
       for (; b + kVectors <= to; b += kVectors) {
-        BlockProduct<kW, kA, kVectors, kMasked, kAll>(p, r, b, factors + (b - from));
+        BlockProduct<kW, kA, kVectors, kMasked, kAll>(p, r, b, elements + (b - from));
       }
-      for (; b < to; ++b) BlockProduct<kW, kA, 1, kMasked, kAll>(p, r, b, factors + (b - from));
+      for (; b < to; ++b) BlockProduct<kW, kA, 1, kMasked, kAll>(p, r, b, elements + (b - from));
     }
   }
 }

@@ -335,7 +335,7 @@ public class JavaKernels implements Kernels {
                   masks.get(masks.position() + b * words, mask);
                   n = Arrays.stream(mask).mapToInt(Long::bitCount).sum();
                 }
-                double y = 0;
+                float y = 0;
                 for (int i = 0; i < weights.bits(); i++) {
                   for (int j = 0; j < activations.bits(); j++) {
                     int differ = 0;
@@ -343,14 +343,15 @@ public class JavaKernels implements Kernels {
                       long of = x[(b * words + word) * activations.bits() + j];
                       differ += Long.bitCount((w[word * weights.bits() + i] ^ of) & mask[word]);
                     }
-                    double coefficients =
-                        (double) weights.coefficient(r, i) * activations.coefficient(b, j);
-                    y += coefficients * (n - 2 * differ);
+                    y +=
+                        weights.coefficient(r, i)
+                            * activations.coefficient(b, j)
+                            * (n - 2 * differ);
                   }
                 }
                 int at = out.position() + b * weights.rows() + r;
                 float from = start == null ? out.get(at) : start.get(start.position() + r);
-                out.put(at, from + (float) y);
+                out.put(at, from + y);
               }
             });
   }

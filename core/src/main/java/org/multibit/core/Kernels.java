@@ -126,8 +126,7 @@ public interface Kernels {
   /**
    * {@code out[b, r] = start[r] + sum_ij alpha_ri beta_bj (n - 2 popcount((w_ri xor a_bj) and
    * m_b))}, n = popcount(m_b): as {@link #multiply(MultibitMatrix, MultibitMatrix, FloatBuffer)},
-   * of the retained activations alone. Equal to the product of the dequantized matrices to
-   * rounding.
+   * of the retained activations alone, and the same sums to the bit where all are retained.
    *
    * @param masks of the activations, B rows of n; null = all are retained
    * @param start [R]; null = the product is added to {@code out}

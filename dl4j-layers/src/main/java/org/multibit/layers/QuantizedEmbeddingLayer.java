@@ -7,6 +7,7 @@ import org.deeplearning4j.nn.gradient.Gradient;
 import org.deeplearning4j.nn.layers.BaseLayer;
 import org.deeplearning4j.nn.workspace.ArrayType;
 import org.deeplearning4j.nn.workspace.LayerWorkspaceMgr;
+import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantization;
 import org.nd4j.common.primitives.Pair;
 import org.nd4j.linalg.api.buffer.DataType;
@@ -16,6 +17,7 @@ import org.nd4j.linalg.api.ndarray.INDArray;
 public final class QuantizedEmbeddingLayer extends BaseLayer<QuantizedEmbedding> {
   private final Scratch wordRows = new Scratch();
   private final RowQuantizer rowQuantizer = RowQuantizer.ofActivations("word rows looked up");
+  private final EmbeddedCodes embedded = new EmbeddedCodes();
 
   public QuantizedEmbeddingLayer(NeuralNetConfiguration conf, DataType dataType) {
     super(conf, dataType);
@@ -29,9 +31,16 @@ public final class QuantizedEmbeddingLayer extends BaseLayer<QuantizedEmbedding>
     INDArray weights = getParamWithNoise(EmbeddingParams.WEIGHTS, training, workspaceMgr);
     INDArray rows = wordRows.get(dataType, words.length, layerConf().getNOut());
     TimeMajor.pullRows(weights, words, rows);
+    int[] position = Arrays.stream(tokens).map(t -> Arrays.binarySearch(words, t)).toArray();
+    INDArray mask = mask();
     Quantization quantization = layerConf().getWeightQuantization();
+    EmbeddedCodes.leaveNone();
     if (quantization != null) {
-      rowQuantizer.quantize(quantization, rows, rows, layerId());
+      MultibitMatrix codes = rowQuantizer.pack(quantization, rows, layerId());
+      RowQuantizer.unpack(codes, rows);
+      if (mask == null) {
+        embedded.leave(codes, position);
+      }
     }
     INDArray out =
         workspaceMgr.createUninitialized(
@@ -39,9 +48,7 @@ public final class QuantizedEmbeddingLayer extends BaseLayer<QuantizedEmbedding>
             dataType,
             new long[] {tokens.length, layerConf().getNOut()},
             'c');
-    int[] position = Arrays.stream(tokens).map(t -> Arrays.binarySearch(words, t)).toArray();
     TimeMajor.pullRows(rows, position, out);
-    INDArray mask = mask();
     if (mask != null) {
       out.muliColumnVector(mask);
     }

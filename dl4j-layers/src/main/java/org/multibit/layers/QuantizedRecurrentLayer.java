@@ -41,6 +41,7 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
   private final RowQuantizer inputWeightQuantizer = RowQuantizer.ofWeights("input weights");
   private final RowQuantizer recurrentWeightQuantizer = RowQuantizer.ofWeights("recurrent weights");
   private final RowQuantizer inputQuantizer = RowQuantizer.ofActivations("input");
+  private final EmbeddedCodes embedded = new EmbeddedCodes();
   private final RowQuantizer hiddenQuantizer = RowQuantizer.ofActivations("hidden state");
 
   // The tape, with H = nOut.
@@ -223,7 +224,7 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
     for (long from = 0; from < time; from += chunk) {
       long to = Math.min(time, from + chunk);
       cell.resize(dataType, to - from, batch, layerConf().getNOut());
-      consume(steps(timeMajor, from, to), w, b, training);
+      consume(steps(timeMajor, from, to), from * batch, w, b, training);
       if (rb != null) {
         TimeMajor.clear(cell.recurrentSums().all());
         TimeMajor.addToRows(rb, cell.recurrentSums().all());
@@ -255,8 +256,9 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
    * bias the cell's sums.
    *
    * @param input [T, B, nIn]
+   * @param first of its rows, in the whole sequence
    */
-  private void consume(INDArray input, Weights w, INDArray b, boolean training) {
+  private void consume(INDArray input, long first, Weights w, INDArray b, boolean training) {
     long rows = input.size(0) * input.size(1);
     Quantization quantization = layerConf().getInputActivationQuantization();
     x.resize(dataType, input.size(0), input.size(1), 1, input.size(2));
@@ -272,6 +274,8 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
     if (quantization != null) {
       codes = inputQuantizer.pack(quantization, x.all(), layerId());
       RowQuantizer.unpack(codes, x.all());
+    } else if (w.packed != null) {
+      codes = embedded.take(x.all(), first);
     }
     dropout.apply(x.all());
     if (codes == null || w.packed == null) {

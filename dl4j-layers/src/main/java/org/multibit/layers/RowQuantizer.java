@@ -84,14 +84,4 @@ final class RowQuantizer {
     Kernels.get().dequantize(codes, FloatRows.of(into));
     Reference.reachabilityFence(into);
   }
-
-  /**
-   * The quantized values as floats.
-   *
-   * @param from [rows, cols]
-   * @param into [rows, cols], contiguous in 'c' order; may be {@code from} itself
-   */
-  void quantize(Quantization quantization, INDArray from, INDArray into, String layer) {
-    unpack(pack(quantization, from, layer), into);
-  }
 }

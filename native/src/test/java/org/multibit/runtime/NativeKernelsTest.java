@@ -292,10 +292,10 @@ class NativeKernelsTest {
         FloatBuffer actual = copy(expected);
         JAVA.multiply(weights, activations, mask, null, expected);
         kernels.multiply(weights, activations, mask, null, actual);
-        assertClose(expected, actual, 1e-5, what);
+        assertSameBits(expected, actual, what);
         JAVA.multiply(weights, activations, mask, start, expected);
         kernels.multiply(weights, activations, mask, start, actual);
-        assertClose(expected, actual, 1e-5, what);
+        assertSameBits(expected, actual, what);
       }
       assertThrows(
           IllegalArgumentException.class,

@@ -44,7 +44,9 @@ class StackedModelTest {
     settings.embedding = embedding;
     settings.bits = bits;
     settings.dropout = 0.2;
-    // At 20 so short a run of two GRUs ends chaotic: one code that rounding flips flips others.
+    // At 20 so short a run of two GRUs ends chaotic: one code that rounding flips flips others, and
+    // the codes of weights
+    // once unpacked differ from their own by rounding.
     settings.learningRate = 5;
     settings.check();
     MultiLayerNetwork network = LanguageModel.create(settings, corpus.vocabulary().size());
@@ -72,7 +74,9 @@ class StackedModelTest {
     try (PackedLanguageModel model = PackedLanguageModel.open(file);
         Session session = model.newSession()) {
       double loss = session.evaluate(corpus.vocabulary().eos(), tokens);
-      assertEquals(expected, Math.exp(loss / tokens.length), expected * 5e-4);
+      // Codes times codes are the same sums to the bit; only the logarithm at the end is another.
+      boolean sameSums = !bits.contains("fp");
+      assertEquals(expected, Math.exp(loss / tokens.length), expected * (sameSums ? 1e-6 : 5e-4));
     }
   }
 

@@ -1,0 +1,81 @@
+package org.multibit.layers;
+
+import java.lang.ref.Reference;
+import java.nio.FloatBuffer;
+import java.nio.LongBuffer;
+import java.util.stream.IntStream;
+import org.multibit.core.FloatRows;
+import org.multibit.core.MultibitMatrix;
+import org.nd4j.linalg.api.buffer.DataType;
+import org.nd4j.linalg.api.ndarray.INDArray;
+
+/**
+ * The codes of a quantized embedding's rows, on their way to the layer that takes them: its product
+ * with quantized weights is then one of bits, with the very sums of the packed runtime. DL4J hands
+ * arrays from layer to layer and nothing else, so the codes that an embedding looked up last wait
+ * here, one set per thread; a layer takes them only if its input is what they stand for.
+ *
+ * <p>Each layer at either end has one of these; its memory is kept from call to call.
+ */
+final class EmbeddedCodes {
+  private static final ThreadLocal<MultibitMatrix> LAST = new ThreadLocal<>();
+
+  private final Scratch values = new Scratch();
+  private MultibitMatrix codes;
+
+  /**
+   * Leaves codes to be taken.
+   *
+   * @param words codes of words
+   * @param index of the word in each row of the embedding's output, time-major
+   */
+  void leave(MultibitMatrix words, int[] index) {
+    copy(words, index);
+    LAST.set(codes);
+  }
+
+  /** What the embedding's output is now has no codes. */
+  static void leaveNone() {
+    LAST.remove();
+  }
+
+  /**
+   * The codes of some rows of an embedding's output, in memory of one's own; null if that is not
+   * what they are.
+   *
+   * @param rows [n, nIn], contiguous in 'c' order
+   * @param first of the rows, in all of the output
+   */
+  MultibitMatrix take(INDArray rows, long first) {
+    MultibitMatrix last = LAST.get();
+    long end = first + rows.size(0);
+    if (last == null
+        || rows.dataType() != DataType.FLOAT
+        || rows.size(1) != last.cols()
+        || end > last.rows()) {
+      return null;
+    }
+    copy(last, IntStream.range((int) first, (int) end).toArray());
+    INDArray expected = values.get(DataType.FLOAT, rows.shape());
+    RowQuantizer.unpack(codes, expected);
+    boolean same = FloatRows.of(expected).mismatch(FloatRows.of(rows)) < 0;
+    Reference.reachabilityFence(rows);
+    return same ? codes : null;
+  }
+
+  private void copy(MultibitMatrix from, int[] index) {
+    if (codes == null
+        || codes.rows() != index.length
+        || codes.cols() != from.cols()
+        || codes.bits() != from.bits()) {
+      codes = MultibitMatrix.activations(index.length, from.cols(), from.bits());
+    }
+    int words = from.words() * from.bits();
+    LongBuffer planes = codes.planes();
+    FloatBuffer coefficients = codes.coefficients();
+    for (int row : index) {
+      planes.put(from.planes().slice(row * words, words));
+      coefficients.put(from.coefficients().slice(row * from.bits(), from.bits()));
+    }
+  }
+}
