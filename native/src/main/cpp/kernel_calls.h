@@ -80,6 +80,19 @@ inline void MultiplyMasked(const Kernels* kernels, const uint64_t* weight_planes
                        activation_coefficients, activation_bits, masks, batch, start, out, rows);
 }
 
+// w [inner, cols], or [cols, inner] if transposed, as panels [first, last) of a DenseProduct.
+inline void MakePanels(const float* w, int64_t inner, int64_t cols, bool transposed, int64_t first, int64_t last,
+                       float* panels) {
+  constexpr int64_t kColumns = kPanelColumns;
+  std::memset(panels + first * inner * kColumns, 0, (last - first) * inner * kColumns * sizeof(float));
+  for (int64_t j = first * kColumns; j < last * kColumns && j < cols; ++j) {
+    float* column = panels + j / kColumns * inner * kColumns + j % kColumns;
+    const float* source = transposed ? w + j * inner : w + j;
+    const int64_t step = transposed ? 1 : cols;
+    for (int64_t k = 0; k < inner; ++k) column[k * kColumns] = source[k * step];
+  }
+}
+
 // The gradient of a softmax output layer in two passes (docs/kernels.md), whose logits lie in blocks of classes,
 // [batch, kSoftmaxClasses] each but for the last.
 constexpr int64_t kSoftmaxClasses = 192;
@@ -93,15 +106,60 @@ inline int64_t SoftmaxBackwardFloats(int64_t batch, int64_t cols) {
   return kSoftmaxClasses * (input > weights ? input : weights);
 }
 
+// The operands of the output layer's product, both packed.
+struct PackedOperands {
+  const Kernels* kernels;
+  const uint64_t* weight_planes;
+  const float* weight_coefficients;
+  int64_t cols;
+  int weight_bits;
+  const uint64_t* activation_planes;
+  const float* activation_coefficients;
+  int activation_bits;
+  const uint64_t* masks;
+
+  // Logits of `rows` rows from `from` on and `count` classes from c on, a multiple of 8, into a block [rows, count].
+  void Multiply(int64_t from, int64_t rows, int64_t c, int64_t count, const float* start, float*, float* block) const {
+    const int64_t words = (cols + 63) / 64;
+    kernels->gemm_masked(weight_planes + c * words * weight_bits, weight_coefficients + c * weight_bits, 0, count, cols,
+                         weight_bits, activation_planes + from * words * activation_bits,
+                         activation_coefficients + from * activation_bits, activation_bits,
+                         masks ? masks + from * words : nullptr, rows, start + c, block, count);
+  }
+  // Weights [count, cols] of the classes from c on, a multiple of 8; in memory for so many.
+  const float* Weights(int64_t c, int64_t count, float* memory) const {
+    const int64_t words = (cols + 63) / 64;
+    kernels->dequantize(weight_planes + c * words * weight_bits, weight_coefficients + c * weight_bits, 0, count, cols,
+                        weight_bits, 8, memory);
+    return memory;
+  }
+};
+
+// In full precision: w [classes, cols], x [batch, cols].
+struct DenseOperands {
+  const Kernels* kernels;
+  const float* w;
+  const float* x;
+  int64_t cols;
+
+  void Multiply(int64_t from, int64_t rows, int64_t c, int64_t count, const float* start, float* memory,
+                float* block) const {
+    MakePanels(w + c * cols, cols, count, true, 0, (count + kPanelColumns - 1) / kPanelColumns, memory);
+    kernels->gemm_dense({x + from * cols, cols, 1, memory, kPanelColumns, cols * kPanelColumns, cols, count, 1, false,
+                         start + c, block, count},
+                        0, rows);
+  }
+  const float* Weights(int64_t c, int64_t, float*) const { return w + c * cols; }
+};
+
 // Of rows [first, last): logits = start + product; losses; dx, the gradient of sum_r factors[r] losses[r]; and what
 // SoftmaxBackwardWeights needs, the largest logit and scales[r] = factors[r] / sum of e^(logit - max).
-inline void SoftmaxBackwardInput(const Kernels* kernels, const uint64_t* weight_planes,
-                                 const float* weight_coefficients, int64_t classes, int64_t cols, int weight_bits,
-                                 const uint64_t* activation_planes, const float* activation_coefficients,
-                                 int activation_bits, const uint64_t* masks, int64_t batch, const float* start,
-                                 const int32_t* labels, const float* factors, int64_t first, int64_t last,
-                                 float* memory, float* logits, float* max, float* scales, float* losses, float* dx) {
-  const int64_t words = (cols + 63) / 64;
+template <typename Operands>
+void SoftmaxBackwardInput(const Operands& operands, int64_t classes, int64_t batch, const float* start,
+                          const int32_t* labels, const float* factors, int64_t first, int64_t last, float* memory,
+                          float* logits, float* max, float* scales, float* losses, float* dx) {
+  const Kernels* kernels = operands.kernels;
+  const int64_t cols = operands.cols;
   const int64_t chunks = (last - first + kSoftmaxRows - 1) / kSoftmaxRows;
   float* exponentials = memory;
   float* w = memory + kSoftmaxRows * kSoftmaxClasses;
@@ -116,13 +174,8 @@ inline void SoftmaxBackwardInput(const Kernels* kernels, const uint64_t* weight_
     }
     for (int64_t c = 0; c < classes; c += kSoftmaxClasses) {
       const int64_t count = classes - c < kSoftmaxClasses ? classes - c : kSoftmaxClasses;
-      const uint64_t* planes = weight_planes + c * words * weight_bits;
-      const float* coefficients = weight_coefficients + c * weight_bits;
       float* block = logits + c * batch + from * count;
-      kernels->gemm_masked(planes, coefficients, 0, count, cols, weight_bits,
-                           activation_planes + from * words * activation_bits,
-                           activation_coefficients + from * activation_bits, activation_bits,
-                           masks ? masks + from * words : nullptr, rows, start + c, block, count);
+      operands.Multiply(from, rows, c, count, start, w, block);
       for (int64_t r = 0; r < rows; ++r) {
         const int64_t label = labels[from + r] - c;
         if (label >= 0 && label < count) right[r] = block[r * count + label];
@@ -131,23 +184,40 @@ inline void SoftmaxBackwardInput(const Kernels* kernels, const uint64_t* weight_
       for (int64_t r = 0; r < rows && c > 0; ++r) {
         if (rescale[r] != 1) kernels->scale(rescale[r], cols, dx + (from + r) * cols);
       }
-      kernels->dequantize(planes, coefficients, 0, count, cols, weight_bits, 8, w);
-      kernels->gemm_dense(
-          {exponentials, count, 1, w, cols, kPanelColumns, count, cols, 1, c > 0, nullptr, dx + from * cols, cols}, 0,
-          rows);
+      kernels->gemm_dense({exponentials, count, 1, operands.Weights(c, count, w), cols, kPanelColumns, count, cols, 1,
+                           c > 0, nullptr, dx + from * cols, cols},
+                          0, rows);
     }
     for (int64_t r = from; r < from + rows; ++r) {
       const double sum = sums[r - from];
       losses[r] = static_cast<float>(max[r] + std::log(sum) - right[r - from]);
       scales[r] = static_cast<float>(factors[r] / sum);
       kernels->scale(scales[r], cols, dx + r * cols);
-      const int64_t lane = labels[r] % 8, c = labels[r] - lane;
-      kernels->dequantize(weight_planes + c * words * weight_bits, weight_coefficients + c * weight_bits, lane,
-                          lane + 1, cols, weight_bits, 8, w);
-      kernels->scale(-factors[r], cols, w + lane * cols);
-      kernels->add(w + lane * cols, cols, dx + r * cols);
+      const int64_t lane = labels[r] % 8;
+      const float* label = operands.Weights(labels[r] - lane, lane + 1, w) + lane * cols;
+      for (int64_t j = 0; j < cols; ++j) dx[r * cols + j] -= factors[r] * label[j];
     }
   }
+}
+
+inline void SoftmaxBackwardInput(const Kernels* kernels, const uint64_t* weight_planes,
+                                 const float* weight_coefficients, int64_t classes, int64_t cols, int weight_bits,
+                                 const uint64_t* activation_planes, const float* activation_coefficients,
+                                 int activation_bits, const uint64_t* masks, int64_t batch, const float* start,
+                                 const int32_t* labels, const float* factors, int64_t first, int64_t last,
+                                 float* memory, float* logits, float* max, float* scales, float* losses, float* dx) {
+  const PackedOperands operands = {kernels,           weight_planes,           weight_coefficients, cols, weight_bits,
+                                   activation_planes, activation_coefficients, activation_bits,     masks};
+  SoftmaxBackwardInput(operands, classes, batch, start, labels, factors, first, last, memory, logits, max, scales,
+                       losses, dx);
+}
+
+inline void SoftmaxBackwardInput(const Kernels* kernels, const float* w, int64_t classes, const float* x, int64_t cols,
+                                 int64_t batch, const float* start, const int32_t* labels, const float* factors,
+                                 int64_t first, int64_t last, float* memory, float* logits, float* max, float* scales,
+                                 float* losses, float* dx) {
+  SoftmaxBackwardInput(DenseOperands{kernels, w, x, cols}, classes, batch, start, labels, factors, first, last, memory,
+                       logits, max, scales, losses, dx);
 }
 
 // Of blocks [first, last) of the classes: dw [classes, cols] and db [classes] (null = none), or what is added to them;
@@ -172,19 +242,6 @@ inline void SoftmaxBackwardWeights(const Kernels* kernels, const float* logits, 
     if (db == nullptr) continue;
     if (!add) std::memset(db + c, 0, count * sizeof(float));
     kernels->add(sums, count, db + c);
-  }
-}
-
-// w [inner, cols], or [cols, inner] if transposed, as panels [first, last) of a DenseProduct.
-inline void MakePanels(const float* w, int64_t inner, int64_t cols, bool transposed, int64_t first, int64_t last,
-                       float* panels) {
-  constexpr int64_t kColumns = kPanelColumns;
-  std::memset(panels + first * inner * kColumns, 0, (last - first) * inner * kColumns * sizeof(float));
-  for (int64_t j = first * kColumns; j < last * kColumns && j < cols; ++j) {
-    float* column = panels + j / kColumns * inner * kColumns + j % kColumns;
-    const float* source = transposed ? w + j * inner : w + j;
-    const int64_t step = transposed ? 1 : cols;
-    for (int64_t k = 0; k < inner; ++k) column[k * kColumns] = source[k * step];
   }
 }
 

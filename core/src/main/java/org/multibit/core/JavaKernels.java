@@ -389,19 +389,82 @@ public class JavaKernels implements Kernels {
         weightGradient,
         startGradient,
         inputGradient);
-    int batch = activations.rows();
-    int classes = weights.rows();
     int cols = weights.cols();
-    FloatBuffer delta = FloatRows.direct(Math.multiplyExact(batch, classes));
-    multiply(weights, activations, masks, start, delta);
+    FloatBuffer logits = FloatRows.direct(Math.multiplyExact(activations.rows(), weights.rows()));
+    multiply(weights, activations, masks, start, logits);
+    FloatBuffer w = FloatRows.direct(Math.multiplyExact(weights.rows(), cols));
+    dequantize(weights, w);
+    softmaxBackward(
+        logits, w, cols, labels, factors, x, losses, weightGradient, startGradient, inputGradient);
+  }
+
+  @Override
+  public void softmaxBackward(
+      FloatBuffer weights,
+      int cols,
+      FloatBuffer start,
+      IntBuffer labels,
+      FloatBuffer factors,
+      FloatBuffer x,
+      FloatBuffer memory,
+      FloatBuffer losses,
+      FloatBuffer weightGradient,
+      FloatBuffer startGradient,
+      FloatBuffer inputGradient) {
+    KernelChecks.softmaxBackward(
+        weights,
+        cols,
+        start,
+        labels,
+        factors,
+        x,
+        memory,
+        0,
+        losses,
+        weightGradient,
+        startGradient,
+        inputGradient);
+    int batch = labels.remaining();
+    int classes = start.remaining();
+    FloatBuffer logits = FloatRows.direct(Math.multiplyExact(batch, classes));
+    FloatBuffer panels = FloatRows.direct(Kernels.panelFloats(cols, classes));
+    makePanels(weights, cols, classes, true, panels);
+    multiplyPanels(x, batch, cols, panels, classes, start, logits);
+    softmaxBackward(
+        logits,
+        weights,
+        cols,
+        labels,
+        factors,
+        x,
+        losses,
+        weightGradient,
+        startGradient,
+        inputGradient);
+  }
+
+  /**
+   * @param delta logits; become the gradient for them
+   */
+  private void softmaxBackward(
+      FloatBuffer delta,
+      FloatBuffer weights,
+      int cols,
+      IntBuffer labels,
+      FloatBuffer factors,
+      FloatBuffer x,
+      FloatBuffer losses,
+      FloatBuffer weightGradient,
+      FloatBuffer startGradient,
+      FloatBuffer inputGradient) {
+    int batch = labels.remaining();
+    int classes = delta.remaining() / batch;
     softmaxCrossEntropy(delta, classes, labels, losses);
     for (int b = 0; b < batch; b++) {
       scale(delta.slice(b * classes, classes), factors.get(factors.position() + b));
     }
     multiply(delta, true, x, classes, batch, cols, 1, false, weightGradient);
-    FloatBuffer w = FloatRows.direct(Math.multiplyExact(classes, cols));
-    dequantize(weights, w);
-    multiply(delta, false, w, batch, classes, cols, 1, false, inputGradient);
+    multiply(delta, false, weights, batch, classes, cols, 1, false, inputGradient);
     if (startGradient != null) {
       sumRows(delta, startGradient.slice(startGradient.position(), classes));
     }

@@ -122,18 +122,73 @@ public final class KernelChecks {
           "Logits need a start, and a label for each of %d rows, not %d"
               .formatted(activations.rows(), labels.remaining()));
     }
-    labels(labels, weights.rows());
-    size("The factors", factors, activations.rows(), 1);
-    size("The activations' values", x, activations.rows(), activations.cols());
+    softmaxBackward(
+        weights.rows(),
+        weights.cols(),
+        labels,
+        factors,
+        x,
+        memory,
+        floats,
+        losses,
+        weightGradient,
+        startGradient,
+        inputGradient);
+  }
+
+  public static void softmaxBackward(
+      FloatBuffer weights,
+      int cols,
+      FloatBuffer start,
+      IntBuffer labels,
+      FloatBuffer factors,
+      FloatBuffer x,
+      FloatBuffer memory,
+      int floats,
+      FloatBuffer losses,
+      FloatBuffer weightGradient,
+      FloatBuffer startGradient,
+      FloatBuffer inputGradient) {
+    size("The weights", weights, start.remaining(), cols);
+    softmaxBackward(
+        start.remaining(),
+        cols,
+        labels,
+        factors,
+        x,
+        memory,
+        floats,
+        losses,
+        weightGradient,
+        startGradient,
+        inputGradient);
+  }
+
+  private static void softmaxBackward(
+      int classes,
+      int cols,
+      IntBuffer labels,
+      FloatBuffer factors,
+      FloatBuffer x,
+      FloatBuffer memory,
+      int floats,
+      FloatBuffer losses,
+      FloatBuffer weightGradient,
+      FloatBuffer startGradient,
+      FloatBuffer inputGradient) {
+    int batch = labels.remaining();
+    labels(labels, classes);
+    size("The factors", factors, batch, 1);
+    size("The activations' values", x, batch, cols);
     if (floats > 0) {
       size("The memory", memory, floats, 1);
     }
-    size("The losses", losses, activations.rows(), 1);
-    size("The weights' gradient", weightGradient, weights.rows(), weights.cols());
+    size("The losses", losses, batch, 1);
+    size("The weights' gradient", weightGradient, classes, cols);
     if (startGradient != null) {
-      size("The start's gradient", startGradient, weights.rows(), 1);
+      size("The start's gradient", startGradient, classes, 1);
     }
-    size("The input's gradient", inputGradient, activations.rows(), activations.cols());
+    size("The input's gradient", inputGradient, batch, cols);
   }
 
   public static void dropoutMasks(double retain, int rows, int cols, LongBuffer masks) {

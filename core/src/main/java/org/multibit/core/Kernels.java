@@ -167,6 +167,27 @@ public interface Kernels {
       FloatBuffer startGradient,
       FloatBuffer inputGradient);
 
+  /**
+   * The same in full precision.
+   *
+   * @param weights R x n, row-major
+   * @param cols n
+   * @param start [R]
+   * @param x the activations, B x n
+   */
+  void softmaxBackward(
+      FloatBuffer weights,
+      int cols,
+      FloatBuffer start,
+      IntBuffer labels,
+      FloatBuffer factors,
+      FloatBuffer x,
+      FloatBuffer memory,
+      FloatBuffer losses,
+      FloatBuffer weightGradient,
+      FloatBuffer startGradient,
+      FloatBuffer inputGradient);
+
   /** Floats that {@link #softmaxBackward} works in: B x n activations, R = {@code classes}. */
   int softmaxBackwardFloats(int batch, int classes, int cols);
 

@@ -1,6 +1,8 @@
 package org.multibit.layers;
 
 import java.lang.ref.Reference;
+import java.nio.FloatBuffer;
+import java.nio.IntBuffer;
 import org.deeplearning4j.nn.api.Layer;
 import org.deeplearning4j.nn.conf.dropout.IDropout;
 import org.deeplearning4j.nn.gradient.DefaultGradient;
@@ -86,6 +88,59 @@ final class DenseProduct {
           workspaceMgr.createUninitialized(ArrayType.ACTIVATIONS, w.dataType(), shape, 'c');
       product(0, shape[0], sums);
       return sums;
+    }
+
+    /**
+     * {@link Kernels}' softmaxBackward of these operands.
+     *
+     * @param dW [nOut, nIn]
+     * @param db [nOut]; null = it is not wanted
+     * @param dx [rows, nIn]
+     */
+    void softmaxBackward(
+        IntBuffer labels,
+        FloatBuffer factors,
+        FloatBuffer memory,
+        FloatBuffer losses,
+        INDArray dW,
+        INDArray db,
+        INDArray dx) {
+      FloatBuffer weightGradient = FloatRows.of(dW);
+      FloatBuffer startGradient = db == null ? null : FloatRows.of(db);
+      FloatBuffer inputGradient = FloatRows.of(dx);
+      if (packed != null) {
+        Kernels.get()
+            .softmaxBackward(
+                packed,
+                codes,
+                dropout.bits(0, x.size(0)),
+                FloatRows.of(b),
+                labels,
+                factors,
+                FloatRows.of(x),
+                memory,
+                losses,
+                weightGradient,
+                startGradient,
+                inputGradient);
+      } else {
+        Kernels.get()
+            .softmaxBackward(
+                FloatRows.of(w),
+                (int) x.size(1),
+                FloatRows.of(b),
+                labels,
+                factors,
+                FloatRows.of(x),
+                memory,
+                losses,
+                weightGradient,
+                startGradient,
+                inputGradient);
+      }
+      for (INDArray array : new INDArray[] {w, x, b, dW, db, dx}) {
+        Reference.reachabilityFence(array);
+      }
     }
 
     /**

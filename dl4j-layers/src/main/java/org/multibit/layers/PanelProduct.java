@@ -15,7 +15,7 @@ final class PanelProduct {
   private final Scratch memory = new Scratch();
   private INDArray weights;
   private boolean transposed;
-  private INDArray panels;
+  private INDArray panels; // null until the first product, and if BLAS is to multiply
 
   /**
    * Takes the weights, which must not change until the last product.
@@ -26,31 +26,32 @@ final class PanelProduct {
     this.weights = weights;
     this.transposed = transposed;
     panels = null;
-    int in = (int) weights.size(transposed ? 1 : 0);
-    int out = (int) weights.size(transposed ? 0 : 1);
-    if (weights.dataType() == DataType.FLOAT && Kernels.get().productsPay()) {
-      panels = memory.get(DataType.FLOAT, Kernels.panelFloats(in, out));
-      Kernels.get().makePanels(FloatRows.of(weights), in, out, transposed, FloatRows.of(panels));
-      Reference.reachabilityFence(weights);
-    }
   }
 
   /** The weights as {@link Kernels} takes them; null if BLAS is to multiply. */
   FloatBuffer panels() {
+    boolean ours = weights.dataType() == DataType.FLOAT && Kernels.get().productsPay();
+    if (panels == null && ours) {
+      int in = (int) weights.size(transposed ? 1 : 0);
+      int out = (int) weights.size(transposed ? 0 : 1);
+      panels = memory.get(DataType.FLOAT, Kernels.panelFloats(in, out));
+      Kernels.get().makePanels(FloatRows.of(weights), in, out, transposed, FloatRows.of(panels));
+      Reference.reachabilityFence(weights);
+    }
     return panels == null ? null : FloatRows.of(panels);
   }
 
   /** {@code into.step(s) += from.step(t) weights}. */
   void add(Steps from, int t, Steps into, int s) {
-    if (panels == null) {
+    FloatBuffer laidOut = panels();
+    if (laidOut == null) {
       TimeMajor.multiply(from.step(t), false, weights, transposed, into.step(s), 1, 1);
       return;
     }
     int batch = (int) from.step(t).size(0);
     int in = (int) from.step(t).size(1);
     int out = (int) into.step(s).size(1);
-    Kernels.get()
-        .multiplyPanels(from.floats(t), batch, in, FloatRows.of(panels), out, null, into.floats(s));
+    Kernels.get().multiplyPanels(from.floats(t), batch, in, laidOut, out, null, into.floats(s));
     Reference.reachabilityFence(panels);
   }
 
@@ -62,7 +63,8 @@ final class PanelProduct {
    * @param into [rows, nOut], 'c' order
    */
   void multiply(INDArray x, INDArray bias, INDArray into) {
-    if (panels == null) {
+    FloatBuffer laidOut = panels();
+    if (laidOut == null) {
       TimeMajor.multiply(x, false, weights, transposed, into, 1, 0);
       TimeMajor.addToRows(bias, into);
       return;
@@ -74,7 +76,7 @@ final class PanelProduct {
             FloatRows.of(x),
             (int) x.size(0),
             in,
-            FloatRows.of(panels),
+            laidOut,
             out,
             FloatRows.of(bias),
             FloatRows.of(into));

@@ -118,8 +118,8 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
         workspaceMgr.createUninitialized(
             ArrayType.ACTIVATION_GRAD, dataType, operands.x().shape(), 'c');
     double scale = 1.0 / divisor();
-    if (operands.packed() != null && teacher == null && TimeMajor.productsPay(dW.transpose())) {
-      backpropPacked(operands, classes, mask, (float) scale, perToken, dW.transpose(), db, dx);
+    if (teacher == null && TimeMajor.productsPay(dW.transpose(), operands.w())) {
+      backpropWhole(operands, classes, mask, (float) scale, perToken, dW.transpose(), db, dx);
     } else {
       backpropRows(operands, teacher, classes, mask, scale, perToken, dW.transpose(), db, dx);
     }
@@ -134,12 +134,12 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
   }
 
   /**
-   * Losses and gradient in one call, of both operands packed.
+   * Losses and gradient in one call.
    *
    * @param dW of w: [nOut, nIn]
    * @param db null = none
    */
-  private void backpropPacked(
+  private void backpropWhole(
       DenseProduct.Operands operands,
       int[] classes,
       INDArray mask,
@@ -158,28 +158,18 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
         Kernels.get()
             .softmaxBackwardFloats(count, (int) layerConf().getNOut(), (int) layerConf().getNIn());
     INDArray memory = logits.get(dataType, Math.max(1, floats));
-    Kernels.get()
-        .softmaxBackward(
-            operands.packed(),
-            operands.codes(),
-            operands.dropout().bits(0, count),
-            FloatRows.of(operands.b()),
-            direct(count * Integer.BYTES).asIntBuffer().put(classes).flip(),
-            factors,
-            FloatRows.of(operands.x()),
-            FloatRows.of(memory),
-            losses,
-            FloatRows.of(dW),
-            db == null ? null : FloatRows.of(db),
-            FloatRows.of(dx));
+    operands.softmaxBackward(
+        direct(count * Integer.BYTES).asIntBuffer().put(classes).flip(),
+        factors,
+        FloatRows.of(memory),
+        losses,
+        dW,
+        db,
+        dx);
     for (int i = 0; i < count; i++) {
       perToken[i] = losses.get(i);
     }
-    Reference.reachabilityFence(operands);
     Reference.reachabilityFence(memory);
-    Reference.reachabilityFence(dW);
-    Reference.reachabilityFence(db);
-    Reference.reachabilityFence(dx);
   }
 
   /** The same by single operations, {@link #ROWS} rows at a time. */

@@ -309,6 +309,26 @@ final class Bindings {
       FloatPointer losses,
       FloatPointer dx);
 
+  @Name("multibit::SoftmaxBackwardInput")
+  static native void softmaxBackwardInput(
+      @Cast("const multibit::Kernels*") long kernels,
+      @Cast("const float*") FloatPointer w,
+      @Cast("int64_t") long classes,
+      @Cast("const float*") FloatPointer x,
+      @Cast("int64_t") long cols,
+      @Cast("int64_t") long batch,
+      @Cast("const float*") FloatPointer start,
+      @Cast("const int32_t*") IntPointer labels,
+      @Cast("const float*") FloatPointer factors,
+      @Cast("int64_t") long first,
+      @Cast("int64_t") long last,
+      FloatPointer memory,
+      FloatPointer logits,
+      FloatPointer max,
+      FloatPointer scales,
+      FloatPointer losses,
+      FloatPointer dx);
+
   @Name("multibit::SoftmaxBackwardWeights")
   static native void softmaxBackwardWeights(
       @Cast("const multibit::Kernels*") long kernels,

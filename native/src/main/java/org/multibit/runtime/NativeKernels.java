@@ -382,123 +382,201 @@ public class NativeKernels implements Kernels {
         weightGradient,
         startGradient,
         inputGradient);
-    int words = weights.words();
-    for (int from = 0; from < batch; from += SOFTMAX_ROWS) {
-      int rows = Math.min(batch - from, SOFTMAX_ROWS);
-      softmaxBackward(
-          weights,
-          activations.rows(from, from + rows),
-          masks == null ? null : masks.slice(masks.position() + from * words, rows * words),
-          start,
-          labels.slice(labels.position() + from, rows),
-          slice(factors, from, rows),
-          slice(x, from * cols, rows * cols),
-          memory,
-          slice(losses, from, rows),
-          from > 0,
-          weightGradient,
-          startGradient,
-          slice(inputGradient, from * cols, rows * cols));
-    }
-    fence(factors, x, memory, losses, weightGradient, startGradient, inputGradient);
+    Operands o = new Operands(weights, activations, masks, start);
+    long words = weights.words();
+    softmaxBackward(
+        cols,
+        classes,
+        labels,
+        factors,
+        x,
+        memory,
+        losses,
+        weightGradient,
+        startGradient,
+        inputGradient,
+        (pass, first, last, floats) ->
+            Bindings.softmaxBackwardInput(
+                kernels,
+                o.weightPlanes,
+                o.weightCoefficients,
+                classes,
+                cols,
+                weights.bits(),
+                o.activationPlanes.getPointer(pass.from * words * activations.bits()),
+                o.activationCoefficients.getPointer((long) pass.from * activations.bits()),
+                activations.bits(),
+                o.masks == null ? null : o.masks.getPointer(pass.from * words),
+                pass.rows,
+                o.start,
+                pass.labels,
+                pass.factors,
+                first,
+                last,
+                floats,
+                pass.logits,
+                pass.max,
+                pass.scales,
+                pass.losses,
+                pass.inputGradient));
+    o.fence();
   }
 
-  private static FloatBuffer slice(FloatBuffer buffer, int from, int count) {
-    return buffer.slice(buffer.position() + from, count);
-  }
-
-  /**
-   * The same of up to {@link #SOFTMAX_ROWS} rows.
-   *
-   * @param add to the gradients of weights and start
-   */
-  private void softmaxBackward(
-      MultibitMatrix weights,
-      MultibitMatrix activations,
-      LongBuffer masks,
+  @Override
+  public void softmaxBackward(
+      FloatBuffer weights,
+      int cols,
       FloatBuffer start,
       IntBuffer labels,
       FloatBuffer factors,
       FloatBuffer x,
       FloatBuffer memory,
       FloatBuffer losses,
-      boolean add,
       FloatBuffer weightGradient,
       FloatBuffer startGradient,
       FloatBuffer inputGradient) {
-    int batch = activations.rows();
-    int classes = weights.rows();
-    int cols = weights.cols();
-    Operands o = new Operands(weights, activations, masks, start);
-    IntPointer right = new IntPointer(labels);
-    FloatPointer factor = pointer(factors);
-    FloatPointer values = pointer(x);
-    FloatPointer max = written(memory);
-    FloatPointer scales = max.getPointer(batch);
-    FloatPointer logits = max.getPointer(2L * batch);
-    FloatPointer parts = logits.getPointer((long) batch * classes);
-    long floats = Bindings.softmaxBackwardFloats(batch, cols);
-    FloatPointer loss = written(losses);
+    int classes = start.remaining();
+    KernelChecks.softmaxBackward(
+        weights,
+        cols,
+        start,
+        labels,
+        factors,
+        x,
+        memory,
+        softmaxBackwardFloats(labels.remaining(), classes, cols),
+        losses,
+        weightGradient,
+        startGradient,
+        inputGradient);
+    FloatPointer w = pointer(weights);
+    FloatPointer bias = pointer(start);
+    softmaxBackward(
+        cols,
+        classes,
+        labels,
+        factors,
+        x,
+        memory,
+        losses,
+        weightGradient,
+        startGradient,
+        inputGradient,
+        (pass, first, last, floats) ->
+            Bindings.softmaxBackwardInput(
+                kernels,
+                w,
+                classes,
+                pass.x,
+                cols,
+                pass.rows,
+                bias,
+                pass.labels,
+                pass.factors,
+                first,
+                last,
+                floats,
+                pass.logits,
+                pass.max,
+                pass.scales,
+                pass.losses,
+                pass.inputGradient));
+    fence(weights, start);
+  }
+
+  /** Up to {@link #SOFTMAX_ROWS} rows of an output layer, those from {@code from} on. */
+  private record SoftmaxPass(
+      int from,
+      int rows,
+      IntPointer labels,
+      FloatPointer factors,
+      FloatPointer x,
+      FloatPointer max,
+      FloatPointer scales,
+      FloatPointer logits,
+      FloatPointer losses,
+      FloatPointer inputGradient) {}
+
+  /** Logits, losses and the input's gradient of some of a pass's rows. */
+  private interface InputGradient {
+    void compute(SoftmaxPass pass, long first, long last, FloatPointer floats);
+  }
+
+  /** What packed operands and full precision have in common. */
+  private void softmaxBackward(
+      int cols,
+      int classes,
+      IntBuffer labels,
+      FloatBuffer factors,
+      FloatBuffer x,
+      FloatBuffer memory,
+      FloatBuffer losses,
+      FloatBuffer weightGradient,
+      FloatBuffer startGradient,
+      FloatBuffer inputGradient,
+      InputGradient ofInput) {
     FloatPointer dw = written(weightGradient);
     FloatPointer db = startGradient == null ? null : written(startGradient);
-    FloatPointer dx = written(inputGradient);
-    // Few parts: each makes floats of all weights.
-    inParts(
-        batch,
-        TILE_ROWS,
-        threads(),
-        (part, first, last) -> {
-          Bindings.softmaxBackwardInput(
-              kernels,
-              o.weightPlanes,
-              o.weightCoefficients,
-              classes,
-              cols,
-              weights.bits(),
-              o.activationPlanes,
-              o.activationCoefficients,
-              activations.bits(),
-              o.masks,
-              batch,
-              o.start,
-              right,
-              factor,
-              first,
-              last,
-              parts.getPointer(part * floats),
+    FloatPointer work = written(memory);
+    int batch = labels.remaining();
+    for (int from = 0; from < batch; from += SOFTMAX_ROWS) {
+      int rows = Math.min(batch - from, SOFTMAX_ROWS);
+      boolean add = from > 0;
+      FloatPointer logits = work.getPointer(2L * rows);
+      FloatPointer parts = logits.getPointer((long) rows * classes);
+      long floats = Bindings.softmaxBackwardFloats(rows, cols);
+      SoftmaxPass pass =
+          new SoftmaxPass(
+              from,
+              rows,
+              new IntPointer(labels.slice(labels.position() + from, rows)),
+              pointer(slice(factors, from, rows)),
+              pointer(slice(x, from * cols, rows * cols)),
+              work,
+              work.getPointer(rows),
               logits,
-              max,
-              scales,
-              loss,
-              dx);
-          return -1;
-        });
-    inParts(
-        (int) Bindings.softmaxBlocks(classes),
-        1,
-        mostParts(),
-        (part, first, last) -> {
-          Bindings.softmaxBackwardWeights(
-              kernels,
-              logits,
-              batch,
-              classes,
-              cols,
-              right,
-              factor,
-              values,
-              max,
-              scales,
-              first,
-              last,
-              parts.getPointer(part * floats),
-              add,
-              dw,
-              db);
-          return -1;
-        });
-    o.fence();
+              written(slice(losses, from, rows)),
+              written(slice(inputGradient, from * cols, rows * cols)));
+      // Few parts: each makes floats of all weights.
+      inParts(
+          rows,
+          TILE_ROWS,
+          threads(),
+          (part, first, last) -> {
+            ofInput.compute(pass, first, last, parts.getPointer(part * floats));
+            return -1;
+          });
+      inParts(
+          (int) Bindings.softmaxBlocks(classes),
+          1,
+          mostParts(),
+          (part, first, last) -> {
+            Bindings.softmaxBackwardWeights(
+                kernels,
+                logits,
+                rows,
+                classes,
+                cols,
+                pass.labels,
+                pass.factors,
+                pass.x,
+                pass.max,
+                pass.scales,
+                first,
+                last,
+                parts.getPointer(part * floats),
+                add,
+                dw,
+                db);
+            return -1;
+          });
+    }
+    fence(factors, x, memory, losses, weightGradient, startGradient, inputGradient);
     Reference.reachabilityFence(labels);
+  }
+
+  private static FloatBuffer slice(FloatBuffer buffer, int from, int count) {
+    return buffer.slice(buffer.position() + from, count);
   }
 
   /** The operands of a product, masked or not, where native code finds them. */

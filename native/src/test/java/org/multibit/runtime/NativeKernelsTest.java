@@ -13,6 +13,8 @@ import java.nio.ReadOnlyBufferException;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.ForkJoinPool;
+import java.util.function.BiConsumer;
+import java.util.function.Supplier;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -337,28 +339,19 @@ class NativeKernelsTest {
       if (masks != null) {
         JAVA.drop(masks, 1, batch, cols, x);
       }
-      Gradients expected = new Gradients(batch, classes, cols);
-      expected.compute(JAVA, weights, activations, masks, start, labels, factors, x);
-      Gradients actual = new Gradients(batch, classes, cols);
-      actual.compute(kernels, weights, activations, masks, start, labels, factors, x);
-      assertClose(expected.losses, actual.losses, 1e-5, what);
-      assertClose(expected.weights, actual.weights, 1e-5, what);
-      assertClose(expected.start, actual.start, 1e-5, what);
-      assertClose(expected.input, actual.input, 1e-5, what);
-      for (int threads : new int[] {1, 3}) {
-        Gradients again = new Gradients(batch, classes, cols);
-        ForkJoinPool pool = new ForkJoinPool(threads);
-        pool.submit(
-                () ->
-                    again.compute(kernels, weights, activations, masks, start, labels, factors, x))
-            .join();
-        pool.shutdown();
-        assertSameBits(actual.losses, again.losses, what);
-        assertSameBits(actual.weights, again.weights, what);
-        assertSameBits(actual.start, again.start, what);
-        assertSameBits(actual.input, again.input, what);
-      }
+      assertSoftmaxBackwardAsJava(
+          kernels,
+          what,
+          (of, into) -> into.compute(of, weights, activations, masks, start, labels, factors, x),
+          () -> new Gradients(batch, classes, cols));
     }
+    FloatBuffer w = gaussians(classes * cols, 2);
+    FloatBuffer x = gaussians(batch * cols, 3);
+    assertSoftmaxBackwardAsJava(
+        kernels,
+        what + ", full precision",
+        (of, into) -> into.compute(of, w, cols, start, labels, factors, x),
+        () -> new Gradients(batch, classes, cols));
     Gradients refused = new Gradients(batch, classes, cols);
     assertThrows(
         IllegalArgumentException.class,
@@ -370,6 +363,31 @@ class NativeKernelsTest {
         () ->
             refused.compute(
                 kernels, weights, activations, null, null, labels, factors, refused.input));
+  }
+
+  private static void assertSoftmaxBackwardAsJava(
+      Kernels kernels,
+      String what,
+      BiConsumer<Kernels, Gradients> compute,
+      Supplier<Gradients> gradients) {
+    Gradients expected = gradients.get();
+    compute.accept(JAVA, expected);
+    Gradients actual = gradients.get();
+    compute.accept(kernels, actual);
+    assertClose(expected.losses, actual.losses, 1e-5, what);
+    assertClose(expected.weights, actual.weights, 1e-5, what);
+    assertClose(expected.start, actual.start, 1e-5, what);
+    assertClose(expected.input, actual.input, 1e-5, what);
+    for (int threads : new int[] {1, 3}) {
+      Gradients again = gradients.get();
+      ForkJoinPool pool = new ForkJoinPool(threads);
+      pool.submit(() -> compute.accept(kernels, again)).join();
+      pool.shutdown();
+      assertSameBits(actual.losses, again.losses, what);
+      assertSameBits(actual.weights, again.weights, what);
+      assertSameBits(actual.start, again.start, what);
+      assertSameBits(actual.input, again.input, what);
+    }
   }
 
   /** What {@link Kernels#softmaxBackward} writes; each after an element that it must not touch. */
@@ -415,6 +433,24 @@ class NativeKernelsTest {
           weights,
           start,
           input);
+      assertNothingOutsideWritten();
+    }
+
+    void compute(
+        Kernels kernels,
+        FloatBuffer w,
+        int cols,
+        FloatBuffer bias,
+        IntBuffer labels,
+        FloatBuffer factors,
+        FloatBuffer x) {
+      int memory = kernels.softmaxBackwardFloats(labels.remaining(), bias.remaining(), cols);
+      kernels.softmaxBackward(
+          w, cols, bias, labels, factors, x, floats(memory), losses, weights, start, input);
+      assertNothingOutsideWritten();
+    }
+
+    private void assertNothingOutsideWritten() {
       for (FloatBuffer written : new FloatBuffer[] {losses, weights, start, input}) {
         assertEquals(OUTSIDE, written.get(0));
       }
