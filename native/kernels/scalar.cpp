@@ -347,28 +347,27 @@ void Softmax(float* logits, int64_t rows, int64_t classes, const int32_t* labels
   }
 }
 
-void SoftmaxBlock(const float* logits, int64_t rows, int64_t classes, float* max, double* sums, float* rescale,
-                  float* out) {
+void SoftmaxBlock(float* logits, int64_t rows, int64_t classes, float* max, double* sums, float* rescale) {
   for (int64_t r = 0; r < rows; ++r) {
-    const float* row = logits + r * classes;
+    float* row = logits + r * classes;
     const float before = max[r];
     for (int64_t j = 0; j < classes; ++j) max[r] = row[j] > max[r] ? row[j] : max[r];
     rescale[r] = max[r] == before ? 1 : std::exp(before - max[r]);
     sums[r] *= rescale[r];
     for (int64_t j = 0; j < classes; ++j) {
-      out[r * classes + j] = std::exp(row[j] - max[r]);
-      sums[r] += out[r * classes + j];
+      row[j] = std::exp(row[j] - max[r]);
+      sums[r] += row[j];
     }
   }
 }
 
-void SoftmaxColumns(const float* logits, int64_t rows, int64_t classes, const float* max, const float* factors,
-                    float* out, float* sums) {
+void SoftmaxColumns(const float* exponentials, int64_t rows, int64_t classes, const float* factors, float* out,
+                    float* sums) {
   std::memset(sums, 0, classes * sizeof(float));
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t j = 0; j < classes; ++j) {
       const int64_t at = r * classes + j;
-      out[at] = factors[r] * std::exp(logits[at] - max[r]);
+      out[at] = factors[r] * exponentials[at];
       sums[j] += out[at];
     }
   }

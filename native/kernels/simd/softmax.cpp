@@ -90,10 +90,9 @@ void Softmax(float* logits, int64_t rows, int64_t classes, const int32_t* labels
   }
 }
 
-void SoftmaxBlock(const float* logits, int64_t rows, int64_t classes, float* max, double* sums, float* rescale,
-                  float* out) {
+void SoftmaxBlock(float* logits, int64_t rows, int64_t classes, float* max, double* sums, float* rescale) {
   for (int64_t r = 0; r < rows; ++r) {
-    const float* row = logits + r * classes;
+    float* row = logits + r * classes;
     const float of_block = Max(row, classes);
     rescale[r] = 1;
     if (!(of_block <= max[r])) {
@@ -102,18 +101,17 @@ void SoftmaxBlock(const float* logits, int64_t rows, int64_t classes, float* max
       rescale[r] = static_cast<float>(grown);
       max[r] = of_block;
     }
-    sums[r] += SumExp(row, classes, max[r], out + r * classes);
+    sums[r] += SumExp(row, classes, max[r], row);
   }
 }
 
-void SoftmaxColumns(const float* logits, int64_t rows, int64_t classes, const float* max, const float* factors,
-                    float* out, float* sums) {
+void SoftmaxColumns(const float* exponentials, int64_t rows, int64_t classes, const float* factors, float* out,
+                    float* sums) {
   ForEachPlace(classes, [&](int64_t j, int64_t left) ALWAYS_INLINE {
     Floats sum = hn::Zero(kFloats);
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t at = r * classes + j;
-      const Floats e = Exp(hn::Sub(LoadUpTo(logits + at, left, 0), hn::Set(kFloats, max[r])));
-      const Floats y = hn::Mul(e, hn::Set(kFloats, factors[r]));
+      const Floats y = hn::Mul(LoadUpTo(exponentials + at, left, 0), hn::Set(kFloats, factors[r]));
       StoreUpTo(y, out + at, left);
       sum = hn::Add(sum, y);
     }

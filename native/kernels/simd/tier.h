@@ -42,10 +42,9 @@ void GruCell(const float* input, const float* recurrent, int64_t hidden, float* 
 // softmax.cpp
 double LogSumExp(const float* logits, int64_t n);
 void Softmax(float* logits, int64_t rows, int64_t classes, const int32_t* labels, float* losses);
-void SoftmaxBlock(const float* logits, int64_t rows, int64_t classes, float* max, double* sums, float* rescale,
-                  float* out);
-void SoftmaxColumns(const float* logits, int64_t rows, int64_t classes, const float* max, const float* factors,
-                    float* out, float* sums);
+void SoftmaxBlock(float* logits, int64_t rows, int64_t classes, float* max, double* sums, float* rescale);
+void SoftmaxColumns(const float* exponentials, int64_t rows, int64_t classes, const float* factors, float* out,
+                    float* sums);
 void Distill(float* logits, float* teacher, int64_t rows, int64_t classes, const int32_t* labels, float weight,
              float temperature, float* losses);
 

@@ -93,8 +93,8 @@ inline void MakePanels(const float* w, int64_t inner, int64_t cols, bool transpo
   }
 }
 
-// The gradient of a softmax output layer in two passes (docs/kernels.md), whose logits lie in blocks of classes,
-// [batch, kSoftmaxClasses] each but for the last.
+// The gradient of a softmax output layer in two passes (docs/kernels.md): the first leaves e^(logit - largest so far),
+// in blocks of classes, [batch, kSoftmaxClasses] each but for the last.
 constexpr int64_t kSoftmaxClasses = 192;
 constexpr int64_t kSoftmaxRows = 320;  // whose input's gradients are summed over the classes at once
 
@@ -102,8 +102,7 @@ inline int64_t SoftmaxBlocks(int64_t classes) { return (classes + kSoftmaxClasse
 
 // Floats that a call of either function below works in.
 inline int64_t SoftmaxBackwardFloats(int64_t batch, int64_t cols) {
-  const int64_t input = kSoftmaxRows + cols, weights = batch + 1;
-  return kSoftmaxClasses * (input > weights ? input : weights);
+  return kSoftmaxClasses * (cols > batch ? cols : batch + 1);
 }
 
 // The operands of the output layer's product, both packed.
@@ -152,50 +151,54 @@ struct DenseOperands {
   const float* Weights(int64_t c, int64_t, float*) const { return w + c * cols; }
 };
 
-// Of rows [first, last): logits = start + product; losses; dx, the gradient of sum_r factors[r] losses[r]; and what
-// SoftmaxBackwardWeights needs, the largest logit and scales[r] = factors[r] / sum of e^(logit - max).
+// Of rows [first, last), with logits = start + product: losses; dx, the gradient of sum_r factors[r] losses[r]; and
+// what SoftmaxBackwardWeights needs, blocks of exponentials and scales [SoftmaxBlocks, batch], which make of them
+// factors[r] softmax.
 template <typename Operands>
 void SoftmaxBackwardInput(const Operands& operands, int64_t classes, int64_t batch, const float* start,
                           const int32_t* labels, const float* factors, int64_t first, int64_t last, float* memory,
-                          float* logits, float* max, float* scales, float* losses, float* dx) {
+                          float* exponentials, float* scales, float* losses, float* dx) {
   const Kernels* kernels = operands.kernels;
   const int64_t cols = operands.cols;
   const int64_t chunks = (last - first + kSoftmaxRows - 1) / kSoftmaxRows;
-  float* exponentials = memory;
-  float* w = memory + kSoftmaxRows * kSoftmaxClasses;
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
     const int64_t from = first + chunk * (last - first) / chunks;
     const int64_t rows = first + (chunk + 1) * (last - first) / chunks - from;
     double sums[kSoftmaxRows];
-    float rescale[kSoftmaxRows], right[kSoftmaxRows];
+    float max[kSoftmaxRows], rescale[kSoftmaxRows], right[kSoftmaxRows];
     for (int64_t r = 0; r < rows; ++r) {
-      max[from + r] = -INFINITY;
+      max[r] = -INFINITY;
       sums[r] = 0;
     }
     for (int64_t c = 0; c < classes; c += kSoftmaxClasses) {
       const int64_t count = classes - c < kSoftmaxClasses ? classes - c : kSoftmaxClasses;
-      float* block = logits + c * batch + from * count;
-      operands.Multiply(from, rows, c, count, start, w, block);
+      float* block = exponentials + c * batch + from * count;
+      operands.Multiply(from, rows, c, count, start, memory, block);
       for (int64_t r = 0; r < rows; ++r) {
         const int64_t label = labels[from + r] - c;
         if (label >= 0 && label < count) right[r] = block[r * count + label];
       }
-      kernels->softmax_block(block, rows, count, max + from, sums, rescale, exponentials);
+      kernels->softmax_block(block, rows, count, max, sums, rescale);
+      std::memcpy(scales + c / kSoftmaxClasses * batch + from, max, rows * sizeof(float));
       for (int64_t r = 0; r < rows && c > 0; ++r) {
         if (rescale[r] != 1) kernels->scale(rescale[r], cols, dx + (from + r) * cols);
       }
-      kernels->gemm_dense({exponentials, count, 1, operands.Weights(c, count, w), cols, kPanelColumns, count, cols, 1,
+      kernels->gemm_dense({block, count, 1, operands.Weights(c, count, memory), cols, kPanelColumns, count, cols, 1,
                            c > 0, nullptr, dx + from * cols, cols},
                           0, rows);
     }
-    for (int64_t r = from; r < from + rows; ++r) {
-      const double sum = sums[r - from];
-      losses[r] = static_cast<float>(max[r] + std::log(sum) - right[r - from]);
-      scales[r] = static_cast<float>(factors[r] / sum);
-      kernels->scale(scales[r], cols, dx + r * cols);
-      const int64_t lane = labels[r] % 8;
-      const float* label = operands.Weights(labels[r] - lane, lane + 1, w) + lane * cols;
-      for (int64_t j = 0; j < cols; ++j) dx[r * cols + j] -= factors[r] * label[j];
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t row = from + r;
+      losses[row] = static_cast<float>(max[r] + std::log(sums[r]) - right[r]);
+      const float scale = static_cast<float>(factors[row] / sums[r]);
+      for (int64_t i = 0; i < SoftmaxBlocks(classes); ++i) {
+        float& of_block = scales[i * batch + row];
+        of_block = of_block == max[r] ? scale : scale * std::exp(of_block - max[r]);
+      }
+      kernels->scale(scale, cols, dx + row * cols);
+      const int64_t lane = labels[row] % 8;
+      const float* label = operands.Weights(labels[row] - lane, lane + 1, memory) + lane * cols;
+      for (int64_t j = 0; j < cols; ++j) dx[row * cols + j] -= factors[row] * label[j];
     }
   }
 }
@@ -205,32 +208,32 @@ inline void SoftmaxBackwardInput(const Kernels* kernels, const uint64_t* weight_
                                  const uint64_t* activation_planes, const float* activation_coefficients,
                                  int activation_bits, const uint64_t* masks, int64_t batch, const float* start,
                                  const int32_t* labels, const float* factors, int64_t first, int64_t last,
-                                 float* memory, float* logits, float* max, float* scales, float* losses, float* dx) {
+                                 float* memory, float* exponentials, float* scales, float* losses, float* dx) {
   const PackedOperands operands = {kernels,           weight_planes,           weight_coefficients, cols, weight_bits,
                                    activation_planes, activation_coefficients, activation_bits,     masks};
-  SoftmaxBackwardInput(operands, classes, batch, start, labels, factors, first, last, memory, logits, max, scales,
+  SoftmaxBackwardInput(operands, classes, batch, start, labels, factors, first, last, memory, exponentials, scales,
                        losses, dx);
 }
 
 inline void SoftmaxBackwardInput(const Kernels* kernels, const float* w, int64_t classes, const float* x, int64_t cols,
                                  int64_t batch, const float* start, const int32_t* labels, const float* factors,
-                                 int64_t first, int64_t last, float* memory, float* logits, float* max, float* scales,
+                                 int64_t first, int64_t last, float* memory, float* exponentials, float* scales,
                                  float* losses, float* dx) {
   SoftmaxBackwardInput(DenseOperands{kernels, w, x, cols}, classes, batch, start, labels, factors, first, last, memory,
-                       logits, max, scales, losses, dx);
+                       exponentials, scales, losses, dx);
 }
 
 // Of blocks [first, last) of the classes: dw [classes, cols] and db [classes] (null = none), or what is added to them;
 // x [batch, cols], the values of the activations, 0 where they are dropped.
-inline void SoftmaxBackwardWeights(const Kernels* kernels, const float* logits, int64_t batch, int64_t classes,
+inline void SoftmaxBackwardWeights(const Kernels* kernels, const float* exponentials, int64_t batch, int64_t classes,
                                    int64_t cols, const int32_t* labels, const float* factors, const float* x,
-                                   const float* max, const float* scales, int64_t first, int64_t last, float* memory,
-                                   bool add, float* dw, float* db) {
+                                   const float* scales, int64_t first, int64_t last, float* memory, bool add, float* dw,
+                                   float* db) {
   float* sums = memory;
   float* delta = memory + kSoftmaxClasses;
   for (int64_t c = first * kSoftmaxClasses; c < last * kSoftmaxClasses && c < classes; c += kSoftmaxClasses) {
     const int64_t count = classes - c < kSoftmaxClasses ? classes - c : kSoftmaxClasses;
-    kernels->softmax_columns(logits + c * batch, batch, count, max, scales, delta, sums);
+    kernels->softmax_columns(exponentials + c * batch, batch, count, scales + c / kSoftmaxClasses * batch, delta, sums);
     for (int64_t r = 0; r < batch; ++r) {
       const int64_t label = labels[r] - c;
       if (label < 0 || label >= count) continue;

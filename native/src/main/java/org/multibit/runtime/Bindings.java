@@ -303,8 +303,7 @@ final class Bindings {
       @Cast("int64_t") long first,
       @Cast("int64_t") long last,
       FloatPointer memory,
-      FloatPointer logits,
-      FloatPointer max,
+      FloatPointer exponentials,
       FloatPointer scales,
       FloatPointer losses,
       FloatPointer dx);
@@ -323,8 +322,7 @@ final class Bindings {
       @Cast("int64_t") long first,
       @Cast("int64_t") long last,
       FloatPointer memory,
-      FloatPointer logits,
-      FloatPointer max,
+      FloatPointer exponentials,
       FloatPointer scales,
       FloatPointer losses,
       FloatPointer dx);
@@ -332,14 +330,13 @@ final class Bindings {
   @Name("multibit::SoftmaxBackwardWeights")
   static native void softmaxBackwardWeights(
       @Cast("const multibit::Kernels*") long kernels,
-      @Cast("const float*") FloatPointer logits,
+      @Cast("const float*") FloatPointer exponentials,
       @Cast("int64_t") long batch,
       @Cast("int64_t") long classes,
       @Cast("int64_t") long cols,
       @Cast("const int32_t*") IntPointer labels,
       @Cast("const float*") FloatPointer factors,
       @Cast("const float*") FloatPointer x,
-      @Cast("const float*") FloatPointer max,
       @Cast("const float*") FloatPointer scales,
       @Cast("int64_t") long first,
       @Cast("int64_t") long last,

@@ -46,7 +46,7 @@ public class NativeKernels implements Kernels {
   /** So that a thread that was held up is waited for only a little. */
   private static final int PARTS_PER_THREAD = 4;
 
-  /** Rows of logits that {@link #softmaxBackward} keeps at a time, so that memory is bounded. */
+  /** Rows that {@link #softmaxBackward} computes at a time, so that memory is bounded. */
   private static final int SOFTMAX_ROWS = 1024;
 
   /** Rows that full-precision products compute at once, on the widest tiers. */
@@ -348,7 +348,8 @@ public class NativeKernels implements Kernels {
   public int softmaxBackwardFloats(int batch, int classes, int cols) {
     int rows = Math.min(batch, SOFTMAX_ROWS);
     return Math.toIntExact(
-        rows * (2L + classes) + mostParts() * Bindings.softmaxBackwardFloats(rows, cols));
+        rows * (Bindings.softmaxBlocks(classes) + classes)
+            + mostParts() * Bindings.softmaxBackwardFloats(rows, cols));
   }
 
   @Override
@@ -414,8 +415,7 @@ public class NativeKernels implements Kernels {
                 first,
                 last,
                 floats,
-                pass.logits,
-                pass.max,
+                pass.exponentials,
                 pass.scales,
                 pass.losses,
                 pass.inputGradient));
@@ -476,8 +476,7 @@ public class NativeKernels implements Kernels {
                 first,
                 last,
                 floats,
-                pass.logits,
-                pass.max,
+                pass.exponentials,
                 pass.scales,
                 pass.losses,
                 pass.inputGradient));
@@ -491,13 +490,12 @@ public class NativeKernels implements Kernels {
       IntPointer labels,
       FloatPointer factors,
       FloatPointer x,
-      FloatPointer max,
       FloatPointer scales,
-      FloatPointer logits,
+      FloatPointer exponentials,
       FloatPointer losses,
       FloatPointer inputGradient) {}
 
-  /** Logits, losses and the input's gradient of some of a pass's rows. */
+  /** Losses, the input's gradient and what the weights' needs, of some of a pass's rows. */
   private interface InputGradient {
     void compute(SoftmaxPass pass, long first, long last, FloatPointer floats);
   }
@@ -522,8 +520,8 @@ public class NativeKernels implements Kernels {
     for (int from = 0; from < batch; from += SOFTMAX_ROWS) {
       int rows = Math.min(batch - from, SOFTMAX_ROWS);
       boolean add = from > 0;
-      FloatPointer logits = work.getPointer(2L * rows);
-      FloatPointer parts = logits.getPointer((long) rows * classes);
+      FloatPointer exponentials = work.getPointer(rows * Bindings.softmaxBlocks(classes));
+      FloatPointer parts = exponentials.getPointer((long) rows * classes);
       long floats = Bindings.softmaxBackwardFloats(rows, cols);
       SoftmaxPass pass =
           new SoftmaxPass(
@@ -533,8 +531,7 @@ public class NativeKernels implements Kernels {
               pointer(slice(factors, from, rows)),
               pointer(slice(x, from * cols, rows * cols)),
               work,
-              work.getPointer(rows),
-              logits,
+              exponentials,
               written(slice(losses, from, rows)),
               written(slice(inputGradient, from * cols, rows * cols)));
       // Few parts: each makes floats of all weights.
@@ -553,14 +550,13 @@ public class NativeKernels implements Kernels {
           (part, first, last) -> {
             Bindings.softmaxBackwardWeights(
                 kernels,
-                logits,
+                exponentials,
                 rows,
                 classes,
                 cols,
                 pass.labels,
                 pass.factors,
                 pass.x,
-                pass.max,
                 pass.scales,
                 first,
                 last,
