@@ -80,19 +80,6 @@ inline void MultiplyMasked(const Kernels* kernels, const uint64_t* weight_planes
                        activation_coefficients, activation_bits, masks, batch, start, out, rows);
 }
 
-// w [inner, cols], or [cols, inner] if transposed, as panels [first, last) of a DenseProduct.
-inline void MakePanels(const float* w, int64_t inner, int64_t cols, bool transposed, int64_t first, int64_t last,
-                       float* panels) {
-  constexpr int64_t kColumns = kPanelColumns;
-  std::memset(panels + first * inner * kColumns, 0, (last - first) * inner * kColumns * sizeof(float));
-  for (int64_t j = first * kColumns; j < last * kColumns && j < cols; ++j) {
-    float* column = panels + j / kColumns * inner * kColumns + j % kColumns;
-    const float* source = transposed ? w + j * inner : w + j;
-    const int64_t step = transposed ? 1 : cols;
-    for (int64_t k = 0; k < inner; ++k) column[k * kColumns] = source[k * step];
-  }
-}
-
 // The gradient of a softmax output layer in two passes (docs/kernels.md): the first leaves e^(logit - largest so far),
 // in blocks of classes, [batch, kSoftmaxClasses] each but for the last.
 constexpr int64_t kSoftmaxClasses = 192;
@@ -118,37 +105,48 @@ struct PackedOperands {
   const uint64_t* masks;
 
   // Logits of `rows` rows from `from` on and `count` classes from c on, a multiple of 8, into a block [rows, count].
-  void Multiply(int64_t from, int64_t rows, int64_t c, int64_t count, const float* start, float*, float* block) const {
+  void Multiply(int64_t from, int64_t rows, int64_t c, int64_t count, const float* start, float* block) const {
     const int64_t words = (cols + 63) / 64;
     kernels->gemm_masked(weight_planes + c * words * weight_bits, weight_coefficients + c * weight_bits, 0, count, cols,
                          weight_bits, activation_planes + from * words * activation_bits,
                          activation_coefficients + from * activation_bits, activation_bits,
                          masks ? masks + from * words : nullptr, rows, start + c, block, count);
   }
-  // Weights [count, cols] of the classes from c on, a multiple of 8; in memory for so many.
-  const float* Weights(int64_t c, int64_t count, float* memory) const {
-    const int64_t words = (cols + 63) / 64;
-    kernels->dequantize(weight_planes + c * words * weight_bits, weight_coefficients + c * weight_bits, 0, count, cols,
-                        weight_bits, 8, memory);
+  // Weights of the classes from c on, a multiple of 8; in memory for [count, cols].
+  const float* Rows(int64_t c, int64_t count, float* memory) const {
+    Unpack(c, 0, count, memory);
     return memory;
+  }
+  // Those of class c alone; in memory for [8, cols].
+  const float* Row(int64_t c, float* memory) const {
+    Unpack(c / 8 * 8, c % 8, c % 8 + 1, memory);
+    return memory + c % 8 * cols;
+  }
+
+ private:
+  void Unpack(int64_t c, int64_t first, int64_t last, float* memory) const {
+    const int64_t words = (cols + 63) / 64;
+    kernels->dequantize(weight_planes + c * words * weight_bits, weight_coefficients + c * weight_bits, first, last,
+                        cols, weight_bits, 8, memory);
   }
 };
 
-// In full precision: w [classes, cols], x [batch, cols].
+// In full precision: w [classes, cols], the same transposed in panels, x [batch, cols].
 struct DenseOperands {
   const Kernels* kernels;
   const float* w;
+  const float* panels;
   const float* x;
   int64_t cols;
 
-  void Multiply(int64_t from, int64_t rows, int64_t c, int64_t count, const float* start, float* memory,
-                float* block) const {
-    MakePanels(w + c * cols, cols, count, true, 0, (count + kPanelColumns - 1) / kPanelColumns, memory);
-    kernels->gemm_dense({x + from * cols, cols, 1, memory, kPanelColumns, cols * kPanelColumns, cols, count, 1, false,
-                         start + c, block, count},
+  // c is a multiple of kPanelColumns.
+  void Multiply(int64_t from, int64_t rows, int64_t c, int64_t count, const float* start, float* block) const {
+    kernels->gemm_dense({x + from * cols, cols, 1, panels + c * cols, kPanelColumns, cols * kPanelColumns, cols, count,
+                         1, false, start + c, block, count},
                         0, rows);
   }
-  const float* Weights(int64_t c, int64_t, float*) const { return w + c * cols; }
+  const float* Rows(int64_t c, int64_t, float*) const { return w + c * cols; }
+  const float* Row(int64_t c, float*) const { return w + c * cols; }
 };
 
 // Of rows [first, last), with logits = start + product: losses; dx, the gradient of sum_r factors[r] losses[r]; and
@@ -173,7 +171,7 @@ void SoftmaxBackwardInput(const Operands& operands, int64_t classes, int64_t bat
     for (int64_t c = 0; c < classes; c += kSoftmaxClasses) {
       const int64_t count = classes - c < kSoftmaxClasses ? classes - c : kSoftmaxClasses;
       float* block = exponentials + c * batch + from * count;
-      operands.Multiply(from, rows, c, count, start, memory, block);
+      operands.Multiply(from, rows, c, count, start, block);
       for (int64_t r = 0; r < rows; ++r) {
         const int64_t label = labels[from + r] - c;
         if (label >= 0 && label < count) right[r] = block[r * count + label];
@@ -183,8 +181,8 @@ void SoftmaxBackwardInput(const Operands& operands, int64_t classes, int64_t bat
       for (int64_t r = 0; r < rows && c > 0; ++r) {
         if (rescale[r] != 1) kernels->scale(rescale[r], cols, dx + (from + r) * cols);
       }
-      kernels->gemm_dense({block, count, 1, operands.Weights(c, count, memory), cols, kPanelColumns, count, cols, 1,
-                           c > 0, nullptr, dx + from * cols, cols},
+      kernels->gemm_dense({block, count, 1, operands.Rows(c, count, memory), cols, kPanelColumns, count, cols, 1, c > 0,
+                           nullptr, dx + from * cols, cols},
                           0, rows);
     }
     for (int64_t r = 0; r < rows; ++r) {
@@ -196,8 +194,7 @@ void SoftmaxBackwardInput(const Operands& operands, int64_t classes, int64_t bat
         of_block = of_block == max[r] ? scale : scale * std::exp(of_block - max[r]);
       }
       kernels->scale(scale, cols, dx + row * cols);
-      const int64_t lane = labels[row] % 8;
-      const float* label = operands.Weights(labels[row] - lane, lane + 1, memory) + lane * cols;
+      const float* label = operands.Row(labels[row], memory);
       for (int64_t j = 0; j < cols; ++j) dx[row * cols + j] -= factors[row] * label[j];
     }
   }
@@ -215,12 +212,12 @@ inline void SoftmaxBackwardInput(const Kernels* kernels, const uint64_t* weight_
                        losses, dx);
 }
 
-inline void SoftmaxBackwardInput(const Kernels* kernels, const float* w, int64_t classes, const float* x, int64_t cols,
-                                 int64_t batch, const float* start, const int32_t* labels, const float* factors,
-                                 int64_t first, int64_t last, float* memory, float* exponentials, float* scales,
-                                 float* losses, float* dx) {
-  SoftmaxBackwardInput(DenseOperands{kernels, w, x, cols}, classes, batch, start, labels, factors, first, last, memory,
-                       exponentials, scales, losses, dx);
+inline void SoftmaxBackwardInput(const Kernels* kernels, const float* w, const float* panels, int64_t classes,
+                                 const float* x, int64_t cols, int64_t batch, const float* start, const int32_t* labels,
+                                 const float* factors, int64_t first, int64_t last, float* memory, float* exponentials,
+                                 float* scales, float* losses, float* dx) {
+  SoftmaxBackwardInput(DenseOperands{kernels, w, panels, x, cols}, classes, batch, start, labels, factors, first, last,
+                       memory, exponentials, scales, losses, dx);
 }
 
 // Of blocks [first, last) of the classes: dw [classes, cols] and db [classes] (null = none), or what is added to them;
@@ -245,6 +242,19 @@ inline void SoftmaxBackwardWeights(const Kernels* kernels, const float* exponent
     if (db == nullptr) continue;
     if (!add) std::memset(db + c, 0, count * sizeof(float));
     kernels->add(sums, count, db + c);
+  }
+}
+
+// w [inner, cols], or [cols, inner] if transposed, as panels [first, last) of a DenseProduct.
+inline void MakePanels(const float* w, int64_t inner, int64_t cols, bool transposed, int64_t first, int64_t last,
+                       float* panels) {
+  constexpr int64_t kColumns = kPanelColumns;
+  std::memset(panels + first * inner * kColumns, 0, (last - first) * inner * kColumns * sizeof(float));
+  for (int64_t j = first * kColumns; j < last * kColumns && j < cols; ++j) {
+    float* column = panels + j / kColumns * inner * kColumns + j % kColumns;
+    const float* source = transposed ? w + j * inner : w + j;
+    const int64_t step = transposed ? 1 : cols;
+    for (int64_t k = 0; k < inner; ++k) column[k * kColumns] = source[k * step];
   }
 }
 

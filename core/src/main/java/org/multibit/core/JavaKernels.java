@@ -401,6 +401,7 @@ public class JavaKernels implements Kernels {
   @Override
   public void softmaxBackward(
       FloatBuffer weights,
+      FloatBuffer panels,
       int cols,
       FloatBuffer start,
       IntBuffer labels,
@@ -413,6 +414,7 @@ public class JavaKernels implements Kernels {
       FloatBuffer inputGradient) {
     KernelChecks.softmaxBackward(
         weights,
+        panels,
         cols,
         start,
         labels,
@@ -427,8 +429,6 @@ public class JavaKernels implements Kernels {
     int batch = labels.remaining();
     int classes = start.remaining();
     FloatBuffer logits = FloatRows.direct(Math.multiplyExact(batch, classes));
-    FloatBuffer panels = FloatRows.direct(Kernels.panelFloats(cols, classes));
-    makePanels(weights, cols, classes, true, panels);
     multiplyPanels(x, batch, cols, panels, classes, start, logits);
     softmaxBackward(
         logits,

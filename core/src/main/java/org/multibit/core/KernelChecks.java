@@ -138,6 +138,7 @@ public final class KernelChecks {
 
   public static void softmaxBackward(
       FloatBuffer weights,
+      FloatBuffer panels,
       int cols,
       FloatBuffer start,
       IntBuffer labels,
@@ -149,7 +150,12 @@ public final class KernelChecks {
       FloatBuffer weightGradient,
       FloatBuffer startGradient,
       FloatBuffer inputGradient) {
+    if (start == null || labels.remaining() == 0) {
+      throw new IllegalArgumentException("Logits need a start, and rows with labels");
+    }
+    size("The start", start, start.remaining(), 1);
     size("The weights", weights, start.remaining(), cols);
+    size("The panels", panels, Kernels.panelFloats(cols, start.remaining()), 1);
     softmaxBackward(
         start.remaining(),
         cols,

@@ -171,12 +171,14 @@ public interface Kernels {
    * The same in full precision.
    *
    * @param weights R x n, row-major
+   * @param panels the same laid out by {@link #makePanels}, transposed
    * @param cols n
-   * @param start [R]
-   * @param x the activations, B x n
+   * @param start [R], not null
+   * @param x the activations after dropout, B x n
    */
   void softmaxBackward(
       FloatBuffer weights,
+      FloatBuffer panels,
       int cols,
       FloatBuffer start,
       IntBuffer labels,

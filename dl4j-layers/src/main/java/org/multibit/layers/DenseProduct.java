@@ -127,6 +127,7 @@ final class DenseProduct {
         Kernels.get()
             .softmaxBackward(
                 FloatRows.of(w),
+                product.panels(),
                 (int) x.size(1),
                 FloatRows.of(b),
                 labels,

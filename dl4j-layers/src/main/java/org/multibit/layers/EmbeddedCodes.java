@@ -1,6 +1,7 @@
 package org.multibit.layers;
 
 import java.lang.ref.Reference;
+import java.lang.ref.WeakReference;
 import java.nio.FloatBuffer;
 import java.nio.LongBuffer;
 import java.util.stream.IntStream;
@@ -18,7 +19,8 @@ import org.nd4j.linalg.api.ndarray.INDArray;
  * <p>Each layer at either end has one of these; its memory is kept from call to call.
  */
 final class EmbeddedCodes {
-  private static final ThreadLocal<MultibitMatrix> LAST = new ThreadLocal<>();
+  private static final ThreadLocal<WeakReference<MultibitMatrix>> LAST =
+      ThreadLocal.withInitial(() -> new WeakReference<>(null));
 
   private final Scratch values = new Scratch();
   private MultibitMatrix codes;
@@ -31,7 +33,7 @@ final class EmbeddedCodes {
    */
   void leave(MultibitMatrix words, int[] index) {
     copy(words, index);
-    LAST.set(codes);
+    LAST.set(new WeakReference<>(codes));
   }
 
   /** What the embedding's output is now has no codes. */
@@ -47,7 +49,7 @@ final class EmbeddedCodes {
    * @param first of the rows, in all of the output
    */
   MultibitMatrix take(INDArray rows, long first) {
-    MultibitMatrix last = LAST.get();
+    MultibitMatrix last = LAST.get().get();
     long end = first + rows.size(0);
     if (last == null
         || rows.dataType() != DataType.FLOAT

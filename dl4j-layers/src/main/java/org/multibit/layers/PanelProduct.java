@@ -15,7 +15,7 @@ final class PanelProduct {
   private final Scratch memory = new Scratch();
   private INDArray weights;
   private boolean transposed;
-  private INDArray panels; // null until the first product, and if BLAS is to multiply
+  private INDArray panels;
 
   /**
    * Takes the weights, which must not change until the last product.
@@ -26,32 +26,31 @@ final class PanelProduct {
     this.weights = weights;
     this.transposed = transposed;
     panels = null;
-  }
-
-  /** The weights as {@link Kernels} takes them; null if BLAS is to multiply. */
-  FloatBuffer panels() {
-    boolean ours = weights.dataType() == DataType.FLOAT && Kernels.get().productsPay();
-    if (panels == null && ours) {
-      int in = (int) weights.size(transposed ? 1 : 0);
-      int out = (int) weights.size(transposed ? 0 : 1);
+    int in = (int) weights.size(transposed ? 1 : 0);
+    int out = (int) weights.size(transposed ? 0 : 1);
+    if (weights.dataType() == DataType.FLOAT && Kernels.get().productsPay()) {
       panels = memory.get(DataType.FLOAT, Kernels.panelFloats(in, out));
       Kernels.get().makePanels(FloatRows.of(weights), in, out, transposed, FloatRows.of(panels));
       Reference.reachabilityFence(weights);
     }
+  }
+
+  /** The weights as {@link Kernels} takes them; null if BLAS is to multiply. */
+  FloatBuffer panels() {
     return panels == null ? null : FloatRows.of(panels);
   }
 
   /** {@code into.step(s) += from.step(t) weights}. */
   void add(Steps from, int t, Steps into, int s) {
-    FloatBuffer laidOut = panels();
-    if (laidOut == null) {
+    if (panels == null) {
       TimeMajor.multiply(from.step(t), false, weights, transposed, into.step(s), 1, 1);
       return;
     }
     int batch = (int) from.step(t).size(0);
     int in = (int) from.step(t).size(1);
     int out = (int) into.step(s).size(1);
-    Kernels.get().multiplyPanels(from.floats(t), batch, in, laidOut, out, null, into.floats(s));
+    Kernels.get()
+        .multiplyPanels(from.floats(t), batch, in, FloatRows.of(panels), out, null, into.floats(s));
     Reference.reachabilityFence(panels);
   }
 
@@ -63,8 +62,7 @@ final class PanelProduct {
    * @param into [rows, nOut], 'c' order
    */
   void multiply(INDArray x, INDArray bias, INDArray into) {
-    FloatBuffer laidOut = panels();
-    if (laidOut == null) {
+    if (panels == null) {
       TimeMajor.multiply(x, false, weights, transposed, into, 1, 0);
       TimeMajor.addToRows(bias, into);
       return;
@@ -76,7 +74,7 @@ final class PanelProduct {
             FloatRows.of(x),
             (int) x.size(0),
             in,
-            laidOut,
+            FloatRows.of(panels),
             out,
             FloatRows.of(bias),
             FloatRows.of(into));

@@ -23,9 +23,9 @@ import org.nd4j.linalg.indexing.NDArrayIndex;
 import org.nd4j.linalg.ops.transforms.Transforms;
 
 /**
- * Computes {@link QuantizedSoftmaxOutput}. In FLOAT, softmax, cross-entropy and its gradient are
- * one pass over the logits by {@link Kernels}; in DOUBLE (gradient checks) they are ND4J
- * operations.
+ * Computes {@link QuantizedSoftmaxOutput}. In FLOAT, losses and gradients come from {@link Kernels}
+ * in one call, the logits in blocks that are never all there; in DOUBLE (gradient checks) they are
+ * ND4J operations.
  */
 public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<QuantizedSoftmaxOutput> {
   private static final String W = DefaultParamInitializer.WEIGHT_KEY;
@@ -40,7 +40,8 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
    */
   private static final int TEACHER_ROWS = 256;
 
-  private final Scratch logits = new Scratch();
+  private final Scratch logits = new Scratch(); // of operations one by one
+  private final Scratch work = new Scratch(); // of Kernels' softmaxBackward
   private final Scratch sums = new Scratch();
   private final Scratch teacherRows = new Scratch();
   private final Scratch teacherLogits = new Scratch();
@@ -157,7 +158,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
     int floats =
         Kernels.get()
             .softmaxBackwardFloats(count, (int) layerConf().getNOut(), (int) layerConf().getNIn());
-    INDArray memory = logits.get(dataType, Math.max(1, floats));
+    INDArray memory = work.get(dataType, Math.max(1, floats));
     operands.softmaxBackward(
         direct(count * Integer.BYTES).asIntBuffer().put(classes).flip(),
         factors,

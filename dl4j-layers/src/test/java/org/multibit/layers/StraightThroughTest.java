@@ -62,15 +62,30 @@ class StraightThroughTest {
     assertClose(stock.output(data.getFeatures()), ours.output(data.getFeatures()), 1e-5, "output");
   }
 
-  /** Weights and activations, each at its own bits, with dropout after quantizing. */
+  /**
+   * Weights and activations, each at its own bits, with dropout after quantizing; the embedding's
+   * rows quantized again or taken as the codes that they are.
+   */
   @ParameterizedTest
-  @CsvSource({"2, 2, 1", "2, 3, 1", "1, 1, 1", "0, 2, 1", "2, 2, 0.6", "0, 0, 0.6"})
-  void everythingAgainstTheReference(int weightBits, int activationBits, double retain) {
+  @CsvSource({
+    "2, 2, 1, true",
+    "2, 3, 1, true",
+    "1, 1, 1, true",
+    "0, 2, 1, true",
+    "2, 2, 0.6, true",
+    "0, 0, 0.6, true",
+    "2, 2, 1, false",
+    "3, 2, 0.6, false"
+  })
+  void everythingAgainstTheReference(
+      int weightBits, int activationBits, double retain, boolean inputsAgain) {
     Quantization weights = weightBits == 0 ? null : Quantization.alternating(weightBits);
     Quantization activations =
         activationBits == 0 ? null : new Quantization(new Greedy(), activationBits);
     Quantization inputs =
-        activationBits == 0 ? null : new Quantization(new Alternating(3, 1), activationBits);
+        activationBits == 0 || !inputsAgain
+            ? null
+            : new Quantization(new Alternating(3, 1), activationBits);
     MultiLayerNetwork network =
         network(
             new QuantizedEmbedding.Builder().nIn(V).nOut(E).weights(weights).build(),

@@ -312,6 +312,7 @@ final class Bindings {
   static native void softmaxBackwardInput(
       @Cast("const multibit::Kernels*") long kernels,
       @Cast("const float*") FloatPointer w,
+      @Cast("const float*") FloatPointer panels,
       @Cast("int64_t") long classes,
       @Cast("const float*") FloatPointer x,
       @Cast("int64_t") long cols,

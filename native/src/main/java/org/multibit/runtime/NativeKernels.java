@@ -349,7 +349,18 @@ public class NativeKernels implements Kernels {
     int rows = Math.min(batch, SOFTMAX_ROWS);
     return Math.toIntExact(
         rows * (Bindings.softmaxBlocks(classes) + classes)
-            + mostParts() * Bindings.softmaxBackwardFloats(rows, cols));
+            + Math.max(inputParts(rows), weightParts(classes))
+                * Bindings.softmaxBackwardFloats(rows, cols));
+  }
+
+  /** Parts of {@link #softmaxBackward}'s first pass: few, since each goes through all weights. */
+  private static int inputParts(int rows) {
+    return Math.min(threads(), (rows + TILE_ROWS - 1) / TILE_ROWS);
+  }
+
+  /** Parts of its second pass. */
+  private static int weightParts(int classes) {
+    return (int) Math.min(mostParts(), Bindings.softmaxBlocks(classes));
   }
 
   @Override
@@ -425,6 +436,7 @@ public class NativeKernels implements Kernels {
   @Override
   public void softmaxBackward(
       FloatBuffer weights,
+      FloatBuffer panels,
       int cols,
       FloatBuffer start,
       IntBuffer labels,
@@ -435,9 +447,10 @@ public class NativeKernels implements Kernels {
       FloatBuffer weightGradient,
       FloatBuffer startGradient,
       FloatBuffer inputGradient) {
-    int classes = start.remaining();
+    int classes = start == null ? 0 : start.remaining();
     KernelChecks.softmaxBackward(
         weights,
+        panels,
         cols,
         start,
         labels,
@@ -450,6 +463,7 @@ public class NativeKernels implements Kernels {
         startGradient,
         inputGradient);
     FloatPointer w = pointer(weights);
+    FloatPointer laidOut = pointer(panels);
     FloatPointer bias = pointer(start);
     softmaxBackward(
         cols,
@@ -466,6 +480,7 @@ public class NativeKernels implements Kernels {
             Bindings.softmaxBackwardInput(
                 kernels,
                 w,
+                laidOut,
                 classes,
                 pass.x,
                 cols,
@@ -480,7 +495,7 @@ public class NativeKernels implements Kernels {
                 pass.scales,
                 pass.losses,
                 pass.inputGradient));
-    fence(weights, start);
+    fence(weights, panels, start);
   }
 
   /** Up to {@link #SOFTMAX_ROWS} rows of an output layer, those from {@code from} on. */
@@ -534,11 +549,10 @@ public class NativeKernels implements Kernels {
               exponentials,
               written(slice(losses, from, rows)),
               written(slice(inputGradient, from * cols, rows * cols)));
-      // Few parts: each makes floats of all weights.
       inParts(
           rows,
           TILE_ROWS,
-          threads(),
+          inputParts(rows),
           (part, first, last) -> {
             ofInput.compute(pass, first, last, parts.getPointer(part * floats));
             return -1;
@@ -546,7 +560,7 @@ public class NativeKernels implements Kernels {
       inParts(
           (int) Bindings.softmaxBlocks(classes),
           1,
-          mostParts(),
+          weightParts(classes),
           (part, first, last) -> {
             Bindings.softmaxBackwardWeights(
                 kernels,

@@ -313,8 +313,8 @@ class NativeKernelsTest {
     assertSoftmaxBackwardAsJava(kernels, 1, 1, 1, 1);
     assertSoftmaxBackwardAsJava(kernels, 5, 203, 300, 2);
     assertSoftmaxBackwardAsJava(kernels, 12, 392, 64, 3);
-    assertSoftmaxBackwardAsJava(kernels, 650, 97, 65, 2);
-    assertSoftmaxBackwardAsJava(kernels, 1100, 20, 17, 5);
+    assertSoftmaxBackwardAsJava(kernels, 650, 392, 65, 2);
+    assertSoftmaxBackwardAsJava(kernels, 1100, 203, 17, 5);
   }
 
   private static void assertSoftmaxBackwardAsJava(
@@ -346,11 +346,13 @@ class NativeKernelsTest {
           () -> new Gradients(batch, classes, cols));
     }
     FloatBuffer w = gaussians(classes * cols, 2);
+    FloatBuffer panels = floats(Kernels.panelFloats(cols, classes));
+    JAVA.makePanels(w, cols, classes, true, panels);
     FloatBuffer x = gaussians(batch * cols, 3);
     assertSoftmaxBackwardAsJava(
         kernels,
         what + ", full precision",
-        (of, into) -> into.compute(of, w, cols, start, labels, factors, x),
+        (of, into) -> into.compute(of, w, panels, cols, start, labels, factors, x),
         () -> new Gradients(batch, classes, cols));
     Gradients refused = new Gradients(batch, classes, cols);
     assertThrows(
@@ -363,6 +365,12 @@ class NativeKernelsTest {
         () ->
             refused.compute(
                 kernels, weights, activations, null, null, labels, factors, refused.input));
+    assertThrows(
+        IllegalArgumentException.class,
+        () -> refused.compute(kernels, w, panels, cols, null, labels, factors, x));
+    assertThrows(
+        IllegalArgumentException.class,
+        () -> refused.compute(kernels, w, w, cols + 1, start, labels, factors, x));
   }
 
   private static void assertSoftmaxBackwardAsJava(
@@ -439,14 +447,16 @@ class NativeKernelsTest {
     void compute(
         Kernels kernels,
         FloatBuffer w,
+        FloatBuffer panels,
         int cols,
         FloatBuffer bias,
         IntBuffer labels,
         FloatBuffer factors,
         FloatBuffer x) {
-      int memory = kernels.softmaxBackwardFloats(labels.remaining(), bias.remaining(), cols);
+      int classes = w.remaining() / cols;
+      int memory = kernels.softmaxBackwardFloats(labels.remaining(), classes, cols);
       kernels.softmaxBackward(
-          w, cols, bias, labels, factors, x, floats(memory), losses, weights, start, input);
+          w, panels, cols, bias, labels, factors, x, floats(memory), losses, weights, start, input);
       assertNothingOutsideWritten();
     }
 
