@@ -50,6 +50,11 @@ public record LayerBits(Bits embedding, Bits recurrent, Bits dense, Bits output)
             "\"%s\" in \"%s\" says no layer's bits: %s".formatted(part.strip(), text, FORMS));
       }
       boolean weightsAlone = layer.equals("embedding") && pair[1].matches("[1-8]");
+      if (layer.equals("embedding") && pair[1].matches("[1-8]/[1-8]")) {
+        throw new IllegalArgumentException(
+            "\"%s\": an embedding has weights alone, write embedding=%s"
+                .formatted(part.strip(), pair[1].charAt(0)));
+      }
       if (bits.put(layer, Bits.parse(weightsAlone ? pair[1] + "/fp" : pair[1])) != null) {
         throw new IllegalArgumentException(
             "\"%s\" gives the bits of a layer twice: %s".formatted(text, FORMS));

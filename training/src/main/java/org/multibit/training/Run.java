@@ -56,8 +56,10 @@ public final class Run implements SavedModel {
       throws IOException {
     if (Files.exists(folder) && !isEmptyFolder(folder)) {
       throw new IOException(
-          "%s exists already: choose another --out, or go on with that run by --resume"
-              .formatted(folder));
+          exists(folder)
+              ? "%s exists already: choose another --out, or go on with that run by --resume"
+                  .formatted(folder)
+              : "%s exists already and is no run: choose another --out".formatted(folder));
     }
     try {
       Files.createDirectories(folder);

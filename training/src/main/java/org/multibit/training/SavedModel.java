@@ -83,8 +83,12 @@ public interface SavedModel {
     if (unknown > 0) {
       LoggerFactory.getLogger(SavedModel.class)
           .warn(
-              "{} does not know {}% of the training text {}, for example '{}': it becomes <unk>",
-              model, "%.2f".formatted(100 * share), natural.name(), example);
+              "{} does not know {} of the {} words of the training text of {}, for example '{}': <unk> stands in, here and in its other texts",
+              model,
+              "%,d".formatted(unknown),
+              "%,d".formatted(natural.train().length),
+              natural.name(),
+              example);
     }
     return Corpora.open(data, vocabulary);
   }

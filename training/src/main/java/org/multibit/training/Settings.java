@@ -32,7 +32,7 @@ public class Settings {
       required = true,
       paramLabel = "BITS",
       description =
-          "W/A (2/2), W/fp or fp, or for each layer: embedding=3,lstm=2/2,softmax=2/3 (gru for lstm)")
+          "W/A (2/2), W/fp or fp, or for each layer: embedding=3,lstm=2/2,softmax=2/3 (gru for lstm; a layer that is not named stays full precision)")
   public String bits;
 
   @Option(
@@ -164,7 +164,7 @@ public class Settings {
     require(epochs >= 1, "--epochs", epochs, "at least 1");
     require(maxTokens >= 1, "--max-tokens", maxTokens, "at least 1");
     require(
-        learningRate >= Trainer.SMALLEST_LEARNING_RATE && learningRate < 1e6,
+        learningRate >= Trainer.SMALLEST_LEARNING_RATE && learningRate <= 1e6,
         "--lr",
         learningRate,
         "0.001 (training stops below that) to 1000000");

@@ -141,11 +141,7 @@ public final class Trainer {
       network.fit(segment);
       long tokens = segment.getFeatures().length();
       double loss = network.score();
-      if (!Double.isFinite(loss)) {
-        throw new ArithmeticException(
-            "Training diverged in epoch %d: the loss is %s; use a smaller --lr or --clip"
-                .formatted(state.epochs + 1, loss));
-      }
+      requireFinite(loss, "loss");
       double seconds = (System.nanoTime() - begin) * 1e-9;
       state.segments++;
       state.tokens += tokens;
@@ -204,9 +200,20 @@ public final class Trainer {
   }
 
   private double validate() {
+    requireFinite(Math.exp(state.epochLoss / state.epochTokens), "training perplexity");
     TokenIterator segments = validation(corpus, settings);
     listener.validationStarted(segments.labels());
-    return Evaluator.evaluate(network, segments, listener::validated).perplexity();
+    double perplexity = Evaluator.evaluate(network, segments, listener::validated).perplexity();
+    requireFinite(perplexity, "validation perplexity");
+    return perplexity;
+  }
+
+  private void requireFinite(double value, String what) {
+    if (!Double.isFinite(value)) {
+      throw new ArithmeticException(
+          "Training diverged in epoch %d: the %s is %s; use a smaller --lr or --clip"
+              .formatted(state.epochs + 1, what, value));
+    }
   }
 
   private static TokenIterator validation(TextCorpus corpus, Settings settings) {

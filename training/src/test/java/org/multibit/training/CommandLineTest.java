@@ -226,6 +226,9 @@ class CommandLineTest {
     String out = folder.resolve("never").toString();
     String model = parent.toString();
     String base = "train --epochs 1 --hidden 8 --out " + out + " --bits fp --data ";
+    Path keras = Files.copy(foreign, folder.resolve("foreign.h5"));
+    Path dl4j = Files.copy(foreign, folder.resolve("foreign.zip"));
+    String imported = " --vocab " + parent.resolve("vocabulary.txt") + " --data " + data;
     String tune = "finetune --bits 2/2 --model " + model + " --data " + data + " --out " + out;
     return List.of(
         // exit code, a part of the message, the command
@@ -280,6 +283,19 @@ class CommandLineTest {
             "1",
             "no folder",
             "export --model " + model + " --out " + folder.resolve("none/x.gguf")),
+        List.of("2", "ends in .gguf", "export --model " + model + " --out " + out + ".bin"),
+        List.of("2", "ends in .gguf", "quantize --bits 2/2 --model " + model + " --out " + out),
+        List.of(
+            "1", "is no run", base.replace(out, empty.getParent().toString()) + data + " --resume"),
+        List.of("1", "no HDF5 file", "evaluate --model " + keras + imported),
+        List.of("1", "no zip", "evaluate --model " + dl4j + imported),
+        List.of("1", "not a packed model", "evaluate --model " + foreign + " --data " + data),
+        List.of("2", "has its own words", "evaluate --model " + foreign + imported),
+        List.of(
+            "1",
+            "diverged",
+            base.replace(out, out + "-diverges") + data + " --lr 1000000 --clip 1e9 --batch 4"),
+        List.of("2", "weights alone", base.replace("fp", "embedding=2/2") + data),
         List.of("2", "--distill 1.5 .* 0 to 1", tune + " --distill 1.5"),
         List.of("2", "--distill NaN .* 0 to 1", tune + " --distill NaN"),
         List.of(

@@ -79,7 +79,11 @@ public final class EvaluateCommand implements Callable<Integer> {
       throw new IOException("There is no model " + model);
     }
     Map<String, Object> result;
-    if (vocabulary == null && Files.isRegularFile(model) && ImportedModel.isPacked(model)) {
+    boolean named = model.toString().endsWith(".gguf");
+    if (Files.isRegularFile(model) && (named || ImportedModel.isPacked(model))) {
+      UsageException.require(
+          vocabulary == null,
+          "--vocab is for models of other libraries: a packed model has its own words");
       Vocabulary words = new Vocabulary(LanguageModelFile.read(model).words());
       result = evaluate(model, SavedModel.text(data, words, model), split);
     } else {

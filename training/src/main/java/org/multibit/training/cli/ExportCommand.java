@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.concurrent.Callable;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.training.PyTorchExport;
+import org.multibit.training.UsageException;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -33,12 +34,17 @@ public final class ExportCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
+    boolean stateDict = out.toString().endsWith(".safetensors");
+    UsageException.require(
+        stateDict || out.toString().endsWith(".gguf"),
+        "--out %s: a packed model's name ends in .gguf, that of a PyTorch state dict in .safetensors"
+            .formatted(out));
     CommonOptions.start(0);
     LanguageModelFile packed = model.open().pack();
     long weights =
         packed.matrices().values().stream().mapToLong(LanguageModelFile.Matrix::bytes).sum();
     String what = "planes and coefficients";
-    if (out.toString().endsWith(".safetensors")) {
+    if (stateDict) {
       new PyTorchExport(packed).write(out);
       weights /= 2;
       what = "weights";

@@ -46,7 +46,8 @@ public final class QuantizeCommand implements Callable<Integer> {
       names = "--bits",
       required = true,
       paramLabel = "BITS",
-      description = "W/A (2/2), W/fp, or for each layer: embedding=3,lstm=2/2,softmax=2/3")
+      description =
+          "W/A (2/2), W/fp, or for each layer: embedding=3,lstm=2/2,softmax=2/3 (gru for lstm; a layer that is not named stays full precision)")
   String bits;
 
   @Option(
@@ -66,6 +67,9 @@ public final class QuantizeCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     EvaluateCommand.requireSplit(split);
+    UsageException.require(
+        out == null || out.toString().endsWith(".gguf"),
+        "--out %s: a packed model's name ends in .gguf".formatted(out));
     if (out != null && !Files.isDirectory(out.toAbsolutePath().getParent())) {
       throw new IOException(
           "Cannot write " + out + ": there is no folder " + out.toAbsolutePath().getParent());

@@ -7,6 +7,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.LinkedHashMap;
+import java.util.Locale;
 import java.util.Map;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.core.format.LanguageModelFile;
@@ -44,6 +45,7 @@ public final class ImportedModel implements SavedModel {
     byte[] start = start(path);
     refusePacked(path);
     try {
+      requireWhatItsNameSays(path, start);
       FullPrecisionModel model =
           startsWith(start, ZIP)
               ? Dl4jModel.read(path)
@@ -55,6 +57,14 @@ public final class ImportedModel implements SavedModel {
     } catch (Refusal e) {
       throw new IOException(path + " cannot be imported: " + e.getMessage(), e);
     }
+  }
+
+  private static void requireWhatItsNameSays(Path path, byte[] start) {
+    String name = path.getFileName().toString().toLowerCase(Locale.ROOT);
+    Refusal.unless(
+        !name.endsWith(".h5") || startsWith(start, HDF5), "it is no HDF5 file, as a Keras .h5 is");
+    Refusal.unless(
+        !name.endsWith(".zip") || startsWith(start, ZIP), "it is no zip, as a model of DL4J is");
   }
 
   /** Whether a file is, by its first bytes, a packed model. */
