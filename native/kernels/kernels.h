@@ -90,9 +90,9 @@ struct Kernels {
   // losses[row] = -ln softmax(row)[label].
   void (*softmax)(float* logits, int64_t rows, int64_t classes, const int32_t* labels, float* losses);
 
-  // A softmax whose classes come block by block. Each row of a block of logits [rows, classes] becomes e^(row - max[r]),
-  // with max[r] the largest logit of the row so far, and its sum is added to sums[r]; sums of blocks before are
-  // multiplied by rescale[r] = e^(max before - max[r]) first. Before the first block: -infinity and 0.
+  // A softmax whose classes come block by block. Each row of a block of logits [rows, classes] becomes e^(row -
+  // max[r]), with max[r] the largest logit of the row so far, and its sum is added to sums[r]; sums of blocks before
+  // are multiplied by rescale[r] = e^(max before - max[r]) first. Before the first block: -infinity and 0.
   void (*softmax_block)(float* logits, int64_t rows, int64_t classes, float* max, double* sums, float* rescale);
   // What that left of a block, once all are known: out = factors[r] row, and the sum of each column of it.
   void (*softmax_columns)(const float* exponentials, int64_t rows, int64_t classes, const float* factors, float* out,
