@@ -23,9 +23,8 @@ import org.nd4j.linalg.indexing.NDArrayIndex;
 import org.nd4j.linalg.ops.transforms.Transforms;
 
 /**
- * Computes {@link QuantizedSoftmaxOutput}. In FLOAT, losses and gradients come from {@link Kernels}
- * in one call, the logits in blocks that are never all there; in DOUBLE (gradient checks) they are
- * ND4J operations.
+ * Computes {@link QuantizedSoftmaxOutput}. In FLOAT, losses and gradients are one call of {@link
+ * Kernels}, or with a teacher some; in DOUBLE (gradient checks) they are ND4J operations.
  */
 public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<QuantizedSoftmaxOutput> {
   private static final String W = DefaultParamInitializer.WEIGHT_KEY;
