@@ -70,9 +70,10 @@ struct Kernels {
   void (*gemv_float)(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row,
                      int64_t last_row, int64_t cols, int weight_bits, const float* x, float* out);
 
-  // Full-precision weights (row-major) times full-precision x, rows [first_row, last_row).
-  void (*gemv_dense)(const float* weights, int64_t first_row, int64_t last_row, int64_t cols, const float* x,
-                     float* out);
+  // Rows [first_row, last_row) of full-precision weights (row-major) times `batch` full-precision vectors (cols floats
+  // each, one after the other). Writes out[b * out_stride + r], the same of a vector whatever the batch.
+  void (*gemm_rows)(const float* weights, int64_t first_row, int64_t last_row, int64_t cols, const float* x,
+                    int64_t batch, float* out, int64_t out_stride);
 
   // z: 4H floats, gates input, forget, candidate, output (bias already added); c and h: H floats, updated.
   // c = sigmoid(f)*c + sigmoid(i)*tanh(g); h = sigmoid(o)*tanh(c). Absolute error of each sigmoid/tanh below 1e-6.

@@ -289,9 +289,12 @@ void GemvFloat(const uint64_t* weight_planes, const float* weight_coefficients, 
   }
 }
 
-void GemvDense(const float* weights, int64_t first_row, int64_t last_row, int64_t cols, const float* x, float* out) {
-  for (int64_t r = first_row; r < last_row; ++r) {
-    out[r] = FixedOrderSum(cols, [&](int64_t j) { return weights[r * cols + j] * x[j]; });
+void GemmRows(const float* weights, int64_t first_row, int64_t last_row, int64_t cols, const float* x, int64_t batch,
+              float* out, int64_t out_stride) {
+  for (int64_t b = 0; b < batch; ++b) {
+    for (int64_t r = first_row; r < last_row; ++r) {
+      out[b * out_stride + r] = FixedOrderSum(cols, [&](int64_t j) { return weights[r * cols + j] * x[b * cols + j]; });
+    }
   }
 }
 
@@ -578,7 +581,7 @@ void GemmDense(const DenseProduct& p, int64_t first_row, int64_t last_row) {
 }  // namespace
 
 const Kernels kScalarKernels = {
-    "scalar",     QuantizeScratch, Quantize,    Dequantize,   Gemm,           GemvFloat, GemvDense,    LstmCell,
+    "scalar",     QuantizeScratch, Quantize,    Dequantize,   Gemm,           GemvFloat, GemmRows,     LstmCell,
     GruCell,      LogSumExp,       Softmax,     SoftmaxBlock, SoftmaxColumns, Distill,   ReadWords,    CountBits,
     GemmMasked,   DropoutMasks,    Drop,        Add,          Scale,          Clip,      SumOfSquares, LstmForward,
     LstmBackward, GruForward,      GruBackward, GemmDense};

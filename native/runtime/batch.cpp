@@ -13,9 +13,8 @@ namespace {
 
 constexpr int64_t kLanes = 8;
 
-// Fewer rows than fill a cache are multiplied with one stream after another, so that the next finds them there: the L1
-// cache for floats, the L2 cache for planes, whose products read slower and have tables to make each time.
-constexpr int64_t kCachedFloatBytes = 16 << 10;
+// Planes of fewer rows than fill the L2 cache are multiplied with one stream's floats after another, so that the next
+// finds them there. Not fewer yet: there are tables to make each time.
 constexpr int64_t kCachedPlaneBytes = 128 << 10;
 
 // Rows whose sums for one stream are still in the L1 cache when the bias is added.
@@ -67,6 +66,9 @@ Activations::Activations(int64_t streams, int64_t size)
     : streams_(streams), size_(size), words_(Words(size)), values_(static_cast<size_t>(streams * size)) {}
 
 void Activations::Reserve(const Kernels& kernels, const Matrix& matrix, Workspace* work) {
+  if (matrix.weight_bits == 0 && streams_ > 1 && work->values.size() < values_.size()) {
+    work->values.resize(values_.size());
+  }
   const int bits = matrix.activation_bits;
   if (bits == 0) return;
   Codes* codes = Find(bits);
@@ -163,22 +165,29 @@ bool Activations::Multiply(const Model& model, const Matrix& matrix, const float
       if (!kernels.add(bias + first, last - first, out + i * matrix.rows + first)) finite = false;
     }
   };
-  if (matrix.weight_bits == 0 || bits == 0) {
-    const float* values = codes == nullptr ? values_.data() : codes->values.data();
-    const int64_t fit = matrix.weight_bits == 0 ? kCachedFloatBytes / (size_ * static_cast<int64_t>(sizeof(float)))
-                                                : kCachedPlaneBytes / (words_ * matrix.weight_bits * 8);
+  if (matrix.weight_bits == 0) {
+    const float* x = (codes == nullptr ? values_.data() : codes->values.data()) + streams.list[0] * size_;
+    if (!streams.Adjacent()) {
+      for (int64_t i = 0; i < streams.count; ++i) {
+        std::copy_n(x + (streams.list[i] - streams.list[0]) * size_, size_, work->values.data() + i * size_);
+      }
+      x = work->values.data();
+    }
+    ForRows(model, matrix, streams.count, [&](int64_t first, int64_t last) {
+      kernels.gemm_rows(matrix.weights, first, last, size_, x, streams.count, out, matrix.rows);
+      add_bias(first, last);
+    });
+    return finite;
+  }
+  if (bits == 0) {
+    const int64_t fit = kCachedPlaneBytes / (words_ * matrix.weight_bits * 8);
     const int64_t cached = streams.count == 1 ? matrix.rows : std::max(kLanes, fit / kLanes * kLanes);
     ForRows(model, matrix, streams.count, [&](int64_t first, int64_t last) {
       for (int64_t row = first; row < last; row += cached) {
         const int64_t end = std::min(last, row + cached);
         for (int64_t i = 0; i < streams.count; ++i) {
-          const float* x = values + streams.list[i] * size_;
-          if (matrix.weight_bits == 0) {
-            kernels.gemv_dense(matrix.weights, row, end, size_, x, out + i * matrix.rows);
-          } else {
-            kernels.gemv_float(matrix.planes, matrix.coefficients, row, end, size_, matrix.weight_bits, x,
-                               out + i * matrix.rows);
-          }
+          kernels.gemv_float(matrix.planes, matrix.coefficients, row, end, size_, matrix.weight_bits,
+                             values_.data() + streams.list[i] * size_, out + i * matrix.rows);
         }
         add_bias(row, end);
       }

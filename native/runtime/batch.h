@@ -21,8 +21,10 @@ struct Streams {
 // Room that products need, shared by all products of a batch.
 struct Workspace {
   std::vector<float> quantize_scratch;
-  std::vector<uint64_t> planes;  // of streams that are not adjacent, side by side
+  // Of streams that are not adjacent, side by side.
+  std::vector<uint64_t> planes;
   std::vector<float> coefficients;
+  std::vector<float> values;
 };
 
 // Vectors that products read, one for each stream: their floats, and their codes at each number of bits that a product

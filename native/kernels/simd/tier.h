@@ -24,7 +24,8 @@ void Dequantize(const uint64_t* planes, const float* coefficients, int64_t first
                 int bits, int lanes, float* out);
 void GemvFloat(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row, int64_t last_row,
                int64_t cols, int weight_bits, const float* x, float* out);
-void GemvDense(const float* weights, int64_t first_row, int64_t last_row, int64_t cols, const float* x, float* out);
+void GemmRows(const float* weights, int64_t first_row, int64_t last_row, int64_t cols, const float* x, int64_t batch,
+              float* out, int64_t out_stride);
 
 // cell.cpp
 void LstmForward(int64_t first_row, int64_t last_row, int64_t hidden, float* gates, const float* before, float* cells,

@@ -172,6 +172,58 @@ void GemvFloatRows(const uint64_t* planes, const float* coefficients, int64_t fi
 }
 #endif
 
+using FourFloats = hn::Vec<hn::FixedTag<float, 4>>;
+
+HWY_INLINE FourFloats SumOfBlocks(FourFloats x) { return x; }
+
+template <class V>
+HWY_INLINE FourFloats SumOfBlocks(V x) {
+  const hn::Half<hn::DFromV<V>> half;
+  return SumOfBlocks(hn::Add(hn::LowerHalf(half, x), hn::UpperHalf(half, x)));
+}
+
+// The sums of the elements of each of four vectors.
+HWY_INLINE FourFloats FourSums(Floats a, Floats b, Floats c, Floats d) {
+  const auto even = hn::Add(hn::InterleaveLower(kFloats, a, c), hn::InterleaveUpper(kFloats, a, c));
+  const auto odd = hn::Add(hn::InterleaveLower(kFloats, b, d), hn::InterleaveUpper(kFloats, b, d));
+  return SumOfBlocks(hn::Add(hn::InterleaveLower(kFloats, even, odd), hn::InterleaveUpper(kFloats, even, odd)));
+}
+
+// Each sum is made in one order, whatever the tile, so that a vector gets the same of any batch.
+template <int kRows, int kVectors>
+HWY_INLINE void RowTile(const float* weights, int64_t cols, const float* x, float* out, int64_t out_stride) {
+  Floats sums[kRows][kVectors];
+  for (auto& row : sums) {
+    for (Floats& sum : row) sum = hn::Zero(kFloats);
+  }
+  const auto add = [&](const auto& load) ALWAYS_INLINE {
+    Floats of_x[kVectors];
+    for (int v = 0; v < kVectors; ++v) of_x[v] = load(x + v * cols);
+    for (int r = 0; r < kRows; ++r) {
+      const Floats w = load(weights + r * cols);
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = hn::MulAdd(w, of_x[v], sums[r][v]);
+    }
+  };
+  int64_t j = 0;
+  for (; j + kFloatLanes <= cols; j += kFloatLanes) {
+    add([&](const float* row) ALWAYS_INLINE { return hn::LoadU(kFloats, row + j); });
+  }
+  if (j < cols) add([&](const float* row) ALWAYS_INLINE { return LoadUpTo(row + j, cols - j, 0); });
+  const hn::FixedTag<float, 4> four;
+  for (int v = 0; v < kVectors; ++v) {
+    float* to = out + v * out_stride;
+    if constexpr (kRows == 1) {
+      const Floats sum = sums[0][v];
+      to[0] = hn::GetLane(FourSums(sum, sum, sum, sum));
+    } else {
+      static_assert(kRows % 4 == 0);
+      for (int r = 0; r < kRows; r += 4) {
+        hn::StoreU(FourSums(sums[r][v], sums[r + 1][v], sums[r + 2][v], sums[r + 3][v]), four, to + r);
+      }
+    }
+  }
+}
+
 }  // namespace
 
 namespace MULTIBIT_TIER_SPACE {
@@ -184,23 +236,32 @@ void GemvFloat(const uint64_t* weight_planes, const float* weight_coefficients, 
   kRows[weight_bits - 1](weight_planes, weight_coefficients, first_row, last_row, cols, x, out);
 }
 
-void GemvDense(const float* weights, int64_t first_row, int64_t last_row, int64_t cols, const float* x, float* out) {
-  constexpr int64_t kStep = 4 * kFloatLanes;
-  for (int64_t r = first_row; r < last_row; ++r) {
-    const float* row = weights + r * cols;
-    Floats sums[4] = {hn::Zero(kFloats), hn::Zero(kFloats), hn::Zero(kFloats), hn::Zero(kFloats)};
-    int64_t j = 0;
-    for (; j + kStep <= cols; j += kStep) {
-#pragma GCC unroll 4
-      for (int s = 0; s < 4; ++s) {
-        const int64_t at = j + s * kFloatLanes;
-        sums[s] = hn::MulAdd(hn::LoadU(kFloats, row + at), hn::LoadU(kFloats, x + at), sums[s]);
+void GemmRows(const float* weights, int64_t first_row, int64_t last_row, int64_t cols, const float* x, int64_t batch,
+              float* out, int64_t out_stride) {
+  constexpr int kRows = 4;
+  constexpr int kVectors = kFloatLanes == 16 ? 4 : 2;  // the sums of as many are in registers
+  int64_t b = 0;
+  if (batch >= kVectors) {
+    b = batch / kVectors * kVectors;
+    int64_t r = first_row;
+    for (; r + kRows <= last_row; r += kRows) {
+      for (int64_t v = 0; v < b; v += kVectors) {
+        RowTile<kRows, kVectors>(weights + r * cols, cols, x + v * cols, out + v * out_stride + r, out_stride);
       }
     }
-    for (; j < cols; j += kFloatLanes) {
-      sums[0] = hn::MulAdd(LoadUpTo(row + j, cols - j, 0), LoadUpTo(x + j, cols - j, 0), sums[0]);
+    for (; r < last_row; ++r) {
+      for (int64_t v = 0; v < b; v += kVectors) {
+        RowTile<1, kVectors>(weights + r * cols, cols, x + v * cols, out + v * out_stride + r, out_stride);
+      }
     }
-    out[r] = SumTree(kFloats, hn::Add(hn::Add(sums[0], sums[1]), hn::Add(sums[2], sums[3])));
+  }
+  for (; b < batch; ++b) {
+    int64_t r = first_row;
+    for (; r + 2 * kRows <= last_row; r += 2 * kRows) {
+      RowTile<2 * kRows, 1>(weights + r * cols, cols, x + b * cols, out + b * out_stride + r, out_stride);
+    }
+    for (; r < last_row; ++r)
+      RowTile<1, 1>(weights + r * cols, cols, x + b * cols, out + b * out_stride + r, out_stride);
   }
 }
 

@@ -628,14 +628,24 @@ TEST(Products, WithFullPrecisionActivations) {
         ASSERT_NEAR(expected, y[r], 1e-5 * magnitude) << "bits " << bits << " cols " << cols;
       }
     }
-    Tier().gemv_dense(w.data(), 0, rows, cols, x.data(), y.data());
-    for (int64_t r = 0; r < rows; ++r) {
-      double expected = 0, magnitude = 0;
-      for (int64_t c = 0; c < cols; ++c) {
-        expected += static_cast<double>(w[r * cols + c]) * x[c];
-        magnitude += std::fabs(static_cast<double>(w[r * cols + c]) * x[c]);
+    const int64_t batch = 7;
+    const std::vector<float> vectors = GaussianRows(batch * cols, 3);
+    std::vector<float> of_batch(batch * rows), of_part(batch * rows, -1);
+    Tier().gemm_rows(w.data(), 0, rows, cols, vectors.data(), batch, of_batch.data(), rows);
+    Tier().gemm_rows(w.data(), 2, 9, cols, vectors.data(), batch, of_part.data(), rows);
+    for (int64_t b = 0; b < batch; ++b) {
+      const float* vector = vectors.data() + b * cols;
+      Tier().gemm_rows(w.data(), 0, rows, cols, vector, 1, y.data(), rows);
+      for (int64_t r = 0; r < rows; ++r) {
+        double expected = 0, magnitude = 0;
+        for (int64_t c = 0; c < cols; ++c) {
+          expected += static_cast<double>(w[r * cols + c]) * vector[c];
+          magnitude += std::fabs(static_cast<double>(w[r * cols + c]) * vector[c]);
+        }
+        ASSERT_NEAR(expected, y[r], 1e-5 * magnitude) << "cols " << cols;
+        ASSERT_EQ(y[r], of_batch[b * rows + r]) << "cols " << cols;
+        ASSERT_EQ(r >= 2 && r < 9 ? y[r] : -1, of_part[b * rows + r]) << "cols " << cols;
       }
-      ASSERT_NEAR(expected, y[r], 1e-5 * magnitude) << "cols " << cols;
     }
   }
 }
@@ -1061,7 +1071,11 @@ TEST(Memory, NothingIsTouchedOutside) {
                             out.as<float>());
         }
       }
-      Tier().gemv_dense(guarded_w.as<float>(), 0, rows, cols, guarded_x.as<float>(), out.as<float>());
+      const int64_t vectors = 5;
+      Guarded guarded_vectors(vectors * cols * 4, side), products(vectors * rows * 4, side);
+      Copy(&guarded_vectors, GaussianRows(vectors * cols, 7));
+      Tier().gemm_rows(guarded_w.as<float>(), 0, rows, cols, guarded_vectors.as<float>(), vectors, products.as<float>(),
+                       rows);
 
       Guarded z(4 * cols * 4, side), c(cols * 4, side), h(cols * 4, side), labels(rows * 4, side),
           losses(rows * 4, side);

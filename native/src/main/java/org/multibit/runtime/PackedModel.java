@@ -15,6 +15,9 @@ import org.bytedeco.javacpp.Pointer;
  */
 public abstract sealed class PackedModel implements AutoCloseable
     permits PackedLanguageModel, PackedSequenceClassifier {
+  /** The most threads that share a product. */
+  public static final int MOST_THREADS = 256;
+
   private final Path path;
   private final int hiddenSize;
   private final int layers;
@@ -110,7 +113,7 @@ public abstract sealed class PackedModel implements AutoCloseable
    * Lets several threads share each product that is large enough to gain; at first it is one. They
    * help one session at a time, whichever comes first; results do not depend on them.
    *
-   * @param threads 1 to 256, the caller's among them
+   * @param threads 1 to {@link #MOST_THREADS}, the caller's among them
    * @throws IllegalArgumentException if the number is out of range
    * @throws IllegalStateException if the model is closed
    */

@@ -34,6 +34,11 @@ public final class CommonOptions {
     System.out.println(arguments.length == 0 ? format : format.formatted(arguments));
   }
 
+  /** How many threads to compute with, as {@link #start} was told. */
+  static int threads() {
+    return Nd4j.getEnvironment().maxThreads();
+  }
+
   /**
    * Readies ND4J.
    *

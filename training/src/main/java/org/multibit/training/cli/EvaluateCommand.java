@@ -14,6 +14,7 @@ import org.multibit.datasets.TokenIterator;
 import org.multibit.datasets.Vocabulary;
 import org.multibit.runtime.NativeLibrary;
 import org.multibit.runtime.PackedLanguageModel;
+import org.multibit.runtime.PackedModel;
 import org.multibit.runtime.Session;
 import org.multibit.training.Evaluator;
 import org.multibit.training.LanguageModel;
@@ -120,6 +121,7 @@ public final class EvaluateCommand implements Callable<Integer> {
     }
     try (PackedLanguageModel packed = PackedLanguageModel.open(model)) {
       Run.requireSameWords(packed.words(), corpus, model);
+      packed.setThreads(Math.min(CommonOptions.threads(), PackedModel.MOST_THREADS));
       int[] tokens = tokens(corpus, split);
       long begin = System.nanoTime();
       return result(model, corpus, split, evaluate(packed, corpus, tokens), begin, "native");
