@@ -7,6 +7,7 @@ import java.time.LocalDate;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import org.multibit.datasets.Corpora;
 import org.multibit.datasets.TextCorpus;
@@ -41,6 +42,13 @@ public final class ReproduceCommand implements Callable<Integer> {
       paramLabel = "N",
       description = "pause training after so many minutes (default: go on to the end)")
   double budgetMinutes = Double.POSITIVE_INFINITY;
+
+  @Option(
+      names = "--only",
+      paramLabel = "RUN",
+      description =
+          "of table3 to table5, train only this run, for example ptb-lstm-300-alternating-2-2 (and what it starts from); may be given several times")
+  Set<String> only = Set.of();
 
   @Option(
       names = "--data",
@@ -86,6 +94,9 @@ public final class ReproduceCommand implements Callable<Integer> {
         "There is no %s to reproduce: there are table1 to table6".formatted(table));
     UsageException.require(
         budgetMinutes >= 0, "--budget-minutes %s: it takes 0 or more".formatted(budgetMinutes));
+    UsageException.require(
+        only.isEmpty() || !postTraining,
+        "--only is for table3 to table5: %s trains one run".formatted(table));
     for (Path folder : List.of(runs, models, results)) {
       requireWritable(folder);
     }
@@ -128,8 +139,15 @@ public final class ReproduceCommand implements Callable<Integer> {
   }
 
   private TableReport trained(PaperTables.Trained paper) throws IOException {
+    List<String> names = paper.rows().stream().map(row -> row.run().name()).toList();
+    for (String name : only) {
+      UsageException.require(
+          names.contains(name),
+          "--only %s: the runs of %s are %s".formatted(name, table, String.join(", ", names)));
+    }
     TextCorpus corpus = corpus(paper.corpus());
-    return new TrainedTable(paper, reproduction(corpus), results, table).fill(provenance(corpus));
+    return new TrainedTable(paper, reproduction(corpus), results, table)
+        .fill(provenance(corpus), run -> only.isEmpty() || only.contains(run.name()));
   }
 
   private TextCorpus corpus(String name) throws IOException {

@@ -156,7 +156,9 @@ class ReproduceTest {
             java.util.Optional.empty());
     Path results = Files.createDirectory(folder.resolve("results"));
     List<Map<String, Object>> rows =
-        new TrainedTable(paper, ofKeptModels(), results, "table").fill("By a test.").json();
+        new TrainedTable(paper, ofKeptModels(), results, "table")
+            .fill("By a test.", run -> true)
+            .json();
     assertEquals("finished", rows.get(0).get("state").toString());
     assertEquals("2/2", rows.get(1).get("bits"));
     assertEquals("not run", rows.get(2).get("state").toString());
