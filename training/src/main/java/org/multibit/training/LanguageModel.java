@@ -39,20 +39,19 @@ public final class LanguageModel {
    * @param vocabulary V
    */
   public static MultiLayerNetwork create(Settings settings, int vocabulary) {
-    return initialized(configuration(settings, vocabulary, 1));
+    return initialized(configuration(settings, vocabulary, bound(settings, 1)));
   }
 
   /**
-   * A network of these settings with another's weights. Latent weights are clipped to max(1, their
-   * largest magnitude now).
+   * A network of these settings with another's weights.
    *
    * @param parent a network of the same shape, for example full precision
    */
   public static MultiLayerNetwork from(
       MultiLayerNetwork parent, Settings settings, int vocabulary) {
-    float bound = parent.params().amaxNumber().floatValue();
+    float largest = parent.params().amaxNumber().floatValue();
     MultiLayerNetwork network =
-        initialized(configuration(settings, vocabulary, Math.max(1, bound)));
+        initialized(configuration(settings, vocabulary, bound(settings, Math.max(1, largest))));
     parent
         .paramTable()
         .forEach(
@@ -129,6 +128,10 @@ public final class LanguageModel {
 
   private static Quantization activations(LanguageModelFile file, int bits) {
     return bits == 0 ? null : new Quantization(file.activations(), bits);
+  }
+
+  private static double bound(Settings settings, double otherwise) {
+    return settings.weightBound > 0 ? settings.weightBound : otherwise;
   }
 
   private static MultiLayerNetwork initialized(MultiLayerConfiguration configuration) {

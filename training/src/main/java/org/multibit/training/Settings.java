@@ -76,6 +76,13 @@ public class Settings {
   public double clip = 0.25;
 
   @Option(
+      names = "--weight-bound",
+      paramLabel = "B",
+      description =
+          "quantized layers' latent weights are clipped to +-B (default: 1, or the largest magnitude of those that fine-tuning starts from)")
+  public double weightBound;
+
+  @Option(
       names = "--dropout",
       paramLabel = "P",
       description = "probability to drop a unit (default ${DEFAULT-VALUE})")
@@ -174,6 +181,11 @@ public class Settings {
         learningRateDecay,
         "at least 1");
     require(clip > 0 && clip < 1e30, "--clip", clip, "above 0");
+    require(
+        weightBound >= 0 && weightBound < 1e30,
+        "--weight-bound",
+        weightBound,
+        "above 0, or 0 for the default");
     require(dropout >= 0 && dropout < 1, "--dropout", dropout, "0 to below 1");
     require(distill >= 0 && distill <= 1, "--distill", distill, "0 to 1");
     require(
