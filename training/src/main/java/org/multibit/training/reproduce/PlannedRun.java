@@ -4,7 +4,8 @@ import org.multibit.core.Bits;
 import org.multibit.training.Settings;
 
 /**
- * A training run that a table needs, with the paper's recipe (section 5).
+ * A training run that a table needs, with the paper's recipe (section 5); a fine-tuned one from a
+ * lower learning rate and with latent weights in closer bounds.
  *
  * @param corpus by the name that {@code --data} takes
  * @param cell lstm or gru
@@ -23,11 +24,11 @@ record PlannedRun(
     String bits,
     boolean scratch) {
 
-  // The paper does not say how fine-tuning starts. At its rate of 20 what the parent has learnt is
-  // lost, and from 5 on
-  // a decay of 1.2 would spend most of its 80 epochs on the way down: docs/results/notes.md.
+  // The paper does not say how fine-tuning starts. From its rate of 20 a model is where a new one
+  // would be; with weights of up to 4, as they come, it stays where it is at any rate:
+  // docs/results/notes.md.
   private static final double WARM_START_RATE = 5;
-  private static final double WARM_START_DECAY = 1.5;
+  private static final double WARM_START_BOUND = 0.4;
 
   static PlannedRun fullPrecision(String corpus, String cell, int hidden, int batch) {
     return new PlannedRun(corpus, cell, hidden, batch, null, Bits.FULL_PRECISION.toString(), false);
@@ -61,7 +62,7 @@ record PlannedRun(
     }
     if (parent() != null) {
       settings.learningRate = WARM_START_RATE;
-      settings.learningRateDecay = WARM_START_DECAY;
+      settings.weightBound = WARM_START_BOUND;
     }
     return settings;
   }
