@@ -13,9 +13,9 @@ namespace {
 
 constexpr int64_t kLanes = 8;
 
-// Planes of fewer rows than fill the L2 cache are multiplied with one stream's floats after another, so that the next
-// finds them there. Not fewer yet: there are tables to make each time.
-constexpr int64_t kCachedPlaneBytes = 128 << 10;
+// No more rows than fit the L2 cache are multiplied with one stream's floats after another, so that the next finds them
+// there. No smaller blocks of planes: each makes its tables anew.
+constexpr int64_t kCachedBytes = 128 << 10;
 
 // Rows whose sums for one stream are still in the L1 cache when the bias is added.
 constexpr int64_t kCachedSums = 2048;
@@ -165,6 +165,9 @@ bool Activations::Multiply(const Model& model, const Matrix& matrix, const float
       if (!kernels.add(bias + first, last - first, out + i * matrix.rows + first)) finite = false;
     }
   };
+  const auto cached_rows = [&](int64_t row_bytes) {
+    return streams.count == 1 ? matrix.rows : std::max(kLanes, kCachedBytes / row_bytes / kLanes * kLanes);
+  };
   if (matrix.weight_bits == 0) {
     const float* x = (codes == nullptr ? values_.data() : codes->values.data()) + streams.list[0] * size_;
     if (!streams.Adjacent()) {
@@ -173,15 +176,18 @@ bool Activations::Multiply(const Model& model, const Matrix& matrix, const float
       }
       x = work->values.data();
     }
+    const int64_t cached = cached_rows(size_ * static_cast<int64_t>(sizeof(float)));
     ForRows(model, matrix, streams.count, [&](int64_t first, int64_t last) {
-      kernels.gemm_rows(matrix.weights, first, last, size_, x, streams.count, out, matrix.rows);
-      add_bias(first, last);
+      for (int64_t row = first; row < last; row += cached) {
+        const int64_t end = std::min(last, row + cached);
+        kernels.gemm_rows(matrix.weights, row, end, size_, x, streams.count, out, matrix.rows);
+        add_bias(row, end);
+      }
     });
     return finite;
   }
   if (bits == 0) {
-    const int64_t fit = kCachedPlaneBytes / (words_ * matrix.weight_bits * 8);
-    const int64_t cached = streams.count == 1 ? matrix.rows : std::max(kLanes, fit / kLanes * kLanes);
+    const int64_t cached = cached_rows(words_ * matrix.weight_bits * 8);
     ForRows(model, matrix, streams.count, [&](int64_t first, int64_t last) {
       for (int64_t row = first; row < last; row += cached) {
         const int64_t end = std::min(last, row + cached);

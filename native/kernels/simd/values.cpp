@@ -189,7 +189,7 @@ HWY_INLINE FourFloats FourSums(Floats a, Floats b, Floats c, Floats d) {
   return SumOfBlocks(hn::Add(hn::InterleaveLower(kFloats, even, odd), hn::InterleaveUpper(kFloats, even, odd)));
 }
 
-// Each sum is made in one order, whatever the tile, so that a vector gets the same of any batch.
+// Each sum is made in one order, whatever the tile, so that a vector gets the same bits in any batch.
 template <int kRows, int kVectors>
 HWY_INLINE void RowTile(const float* weights, int64_t cols, const float* x, float* out, int64_t out_stride) {
   Floats sums[kRows][kVectors];
@@ -239,7 +239,7 @@ void GemvFloat(const uint64_t* weight_planes, const float* weight_coefficients, 
 void GemmRows(const float* weights, int64_t first_row, int64_t last_row, int64_t cols, const float* x, int64_t batch,
               float* out, int64_t out_stride) {
   constexpr int kRows = 4;
-  constexpr int kVectors = kFloatLanes == 16 ? 4 : 2;  // the sums of as many are in registers
+  constexpr int kVectors = kFloatLanes == 16 ? 4 : 2;  // as many as leave all sums in registers
   int64_t b = 0;
   if (batch >= kVectors) {
     b = batch / kVectors * kVectors;
@@ -260,8 +260,9 @@ void GemmRows(const float* weights, int64_t first_row, int64_t last_row, int64_t
     for (; r + 2 * kRows <= last_row; r += 2 * kRows) {
       RowTile<2 * kRows, 1>(weights + r * cols, cols, x + b * cols, out + b * out_stride + r, out_stride);
     }
-    for (; r < last_row; ++r)
+    for (; r < last_row; ++r) {
       RowTile<1, 1>(weights + r * cols, cols, x + b * cols, out + b * out_stride + r, out_stride);
+    }
   }
 }
 

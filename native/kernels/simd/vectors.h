@@ -101,17 +101,26 @@ class FixedOrderSum {
 // The first `count` floats at p, then `fill`; never reads past them.
 HWY_INLINE Floats LoadUpTo(const float* p, int64_t count, float fill) {
   if (count >= kFloatLanes) return hn::LoadU(kFloats, p);
+#if HWY_MEM_OPS_MIGHT_FAULT
   float buffer[kFloatLanes];
   for (float& x : buffer) x = fill;
   std::memcpy(buffer, p, count * sizeof(float));
   return hn::LoadU(kFloats, buffer);
+#else
+  const FloatMask there = hn::FirstN(kFloats, static_cast<size_t>(count));
+  return hn::IfThenElse(there, hn::MaskedLoad(there, kFloats, p), hn::Set(kFloats, fill));
+#endif
 }
 
 HWY_INLINE void StoreUpTo(Floats v, float* p, int64_t count) {
   if (count >= kFloatLanes) return hn::StoreU(v, kFloats, p);
+#if HWY_MEM_OPS_MIGHT_FAULT
   float buffer[kFloatLanes];
   hn::StoreU(v, kFloats, buffer);
   std::memcpy(p, buffer, count * sizeof(float));
+#else
+  hn::BlendedStore(v, hn::FirstN(kFloats, static_cast<size_t>(count)), kFloats, p);
+#endif
 }
 
 // Calls f with the vectors of n floats: with their place and how many floats are left from there on.

@@ -628,11 +628,12 @@ TEST(Products, WithFullPrecisionActivations) {
         ASSERT_NEAR(expected, y[r], 1e-5 * magnitude) << "bits " << bits << " cols " << cols;
       }
     }
-    const int64_t batch = 7;
+    const int64_t batch = 7, stride = rows + 3;
     const std::vector<float> vectors = GaussianRows(batch * cols, 3);
-    std::vector<float> of_batch(batch * rows), of_part(batch * rows, -1);
+    std::vector<float> of_batch(batch * rows), of_part(batch * stride, -1), of_part_alone(rows, -1);
     Tier().gemm_rows(w.data(), 0, rows, cols, vectors.data(), batch, of_batch.data(), rows);
-    Tier().gemm_rows(w.data(), 2, 9, cols, vectors.data(), batch, of_part.data(), rows);
+    Tier().gemm_rows(w.data(), 1, 10, cols, vectors.data(), batch, of_part.data(), stride);
+    Tier().gemm_rows(w.data(), 1, 10, cols, vectors.data(), 1, of_part_alone.data(), rows);
     for (int64_t b = 0; b < batch; ++b) {
       const float* vector = vectors.data() + b * cols;
       Tier().gemm_rows(w.data(), 0, rows, cols, vector, 1, y.data(), rows);
@@ -644,7 +645,10 @@ TEST(Products, WithFullPrecisionActivations) {
         }
         ASSERT_NEAR(expected, y[r], 1e-5 * magnitude) << "cols " << cols;
         ASSERT_EQ(y[r], of_batch[b * rows + r]) << "cols " << cols;
-        ASSERT_EQ(r >= 2 && r < 9 ? y[r] : -1, of_part[b * rows + r]) << "cols " << cols;
+      }
+      for (int64_t r = 0; r < stride; ++r) {
+        ASSERT_EQ(r >= 1 && r < 10 ? y[r] : -1, of_part[b * stride + r]) << "cols " << cols;
+        if (b == 0 && r < rows) ASSERT_EQ(r >= 1 && r < 10 ? y[r] : -1, of_part_alone[r]) << "cols " << cols;
       }
     }
   }

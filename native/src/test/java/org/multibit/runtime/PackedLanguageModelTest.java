@@ -266,6 +266,9 @@ class PackedLanguageModelTest {
       assertThrows(IllegalArgumentException.class, () -> model.newBatch(0));
       assertThrows(IllegalArgumentException.class, () -> model.newBatch(4097));
       assertThrows(IllegalArgumentException.class, () -> model.setThreads(0));
+      int tooMany = PackedModel.MOST_THREADS + 1;
+      assertThrows(IllegalArgumentException.class, () -> model.setThreads(tooMany));
+      model.setThreads(PackedModel.MOST_THREADS);
     }
   }
 

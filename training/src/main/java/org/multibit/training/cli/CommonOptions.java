@@ -36,7 +36,8 @@ public final class CommonOptions {
 
   /** How many threads to compute with, as {@link #start} was told. */
   static int threads() {
-    return Nd4j.getEnvironment().maxThreads();
+    // ND4J counts the machine's CPUs, Java those that the process may use.
+    return Math.min(Nd4j.getEnvironment().maxThreads(), Runtime.getRuntime().availableProcessors());
   }
 
   /**

@@ -89,10 +89,11 @@ public final class QuickstartCommand implements Callable<Integer> {
     row("full precision", fp);
     row("2/2", quantized);
     common.say(
-        "2/2 is %.1f times smaller, perplexity %+.1f%%. One stream in the %s runtime.",
+        "2/2 is %.1f times smaller, perplexity %+.1f%%. One stream in the %s runtime, %d threads.",
         (double) fp.bytes / quantized.bytes,
         100 * (quantized.perplexity / fp.perplexity - 1),
-        quantized.runtime);
+        quantized.runtime,
+        CommonOptions.threads());
     common.say(
         "The DL4J layers give the 2/2 model perplexity %.3f, the packed file %.3f.",
         (double) byLayers.get("perplexity"), quantized.perplexity);

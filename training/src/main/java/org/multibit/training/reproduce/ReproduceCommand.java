@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.LocalDate;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -139,15 +140,20 @@ public final class ReproduceCommand implements Callable<Integer> {
   }
 
   private TableReport trained(PaperTables.Trained paper) throws IOException {
-    List<String> names = paper.rows().stream().map(row -> row.run().name()).toList();
-    for (String name : only) {
+    Map<String, PlannedRun> named = new LinkedHashMap<>();
+    paper.rows().forEach(row -> named.put(row.run().name(), row.run()));
+    Set<PlannedRun> wanted = new HashSet<>();
+    for (String name : only.isEmpty() ? named.keySet() : only) {
       UsageException.require(
-          names.contains(name),
-          "--only %s: the runs of %s are %s".formatted(name, table, String.join(", ", names)));
+          named.containsKey(name),
+          "--only %s: the runs of %s are %s"
+              .formatted(name, table, String.join(", ", named.keySet())));
+      wanted.add(named.get(name));
+      wanted.add(named.get(name).parent());
     }
     TextCorpus corpus = corpus(paper.corpus());
     return new TrainedTable(paper, reproduction(corpus), results, table)
-        .fill(provenance(corpus), run -> only.isEmpty() || only.contains(run.name()));
+        .fill(provenance(corpus), wanted);
   }
 
   private TextCorpus corpus(String name) throws IOException {

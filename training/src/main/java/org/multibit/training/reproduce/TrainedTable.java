@@ -10,7 +10,6 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.Set;
-import java.util.function.Predicate;
 import org.multibit.training.reproduce.Reproduction.Result;
 
 /** Tables 3 to 5: models trained at few bits, one run after the other. */
@@ -43,16 +42,17 @@ final class TrainedTable {
    * Carries out the runs, as far as the time goes.
    *
    * @param provenance the note that says when and by what the table was written
-   * @param wanted which runs to carry out; the others are shown as far as they are
+   * @param wanted which runs to carry out, with those that they start from; the others are shown as
+   *     far as they are
    */
-  TableReport fill(String provenance, Predicate<PlannedRun> wanted) throws IOException {
+  TableReport fill(String provenance, Set<PlannedRun> wanted) throws IOException {
     for (PaperTables.Row row : paper.rows()) {
       results.put(row.run(), reproduction.result(row.run()));
     }
     TableReport report = write(provenance);
     for (PaperTables.Row row : paper.rows()) {
       Result before = results.get(row.run());
-      if (before.state() == Reproduction.State.FINISHED || !wanted.test(row.run())) {
+      if (before.state() == Reproduction.State.FINISHED || !wanted.contains(row.run())) {
         continue;
       }
       try {

@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalDouble;
+import java.util.Set;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.BooleanSupplier;
 import javax.imageio.ImageIO;
@@ -157,7 +158,7 @@ class ReproduceTest {
     Path results = Files.createDirectory(folder.resolve("results"));
     List<Map<String, Object>> rows =
         new TrainedTable(paper, ofKeptModels(), results, "table")
-            .fill("By a test.", run -> true)
+            .fill("By a test.", Set.of(PARENT, CHILD, never))
             .json();
     assertEquals("finished", rows.get(0).get("state").toString());
     assertEquals("2/2", rows.get(1).get("bits"));
@@ -166,6 +167,32 @@ class ReproduceTest {
     assertEquals(4, Files.readAllLines(results.resolve("table.csv")).size());
     assertTrue(Files.readString(results.resolve("table.md")).contains("| GRU | refined | 3/3 |"));
     assertTrue(ImageIO.read(results.resolve("table.png").toFile()).getWidth() > 0);
+  }
+
+  /** Only what was asked for is trained, and what that starts from. */
+  @Test
+  void aTableOfSomeRuns() throws IOException {
+    PlannedRun other = new PlannedRun("tiny", "lstm", 8, 4, "greedy", "2/2", false);
+    PaperTables.Trained paper =
+        new PaperTables.Trained(
+            "A table",
+            "tiny",
+            List.of(
+                new PaperTables.Row(PARENT, OptionalDouble.empty()),
+                new PaperTables.Row(other, OptionalDouble.empty())),
+            java.util.Optional.empty());
+    Path results = Files.createDirectory(folder.resolve("some"));
+    AtomicInteger asked = new AtomicInteger();
+    Reproduction some =
+        new Reproduction(
+            corpus,
+            folder.resolve("some/runs"),
+            folder.resolve("some/models"),
+            () -> asked.incrementAndGet() > 20);
+    List<Map<String, Object>> rows =
+        new TrainedTable(paper, some, results, "table").fill("By a test.", Set.of(PARENT)).json();
+    assertEquals("unfinished", rows.get(0).get("state").toString());
+    assertEquals("not run", rows.get(1).get("state").toString());
   }
 
   /** Not a row is lost where nothing was run. */
@@ -189,6 +216,10 @@ class ReproduceTest {
   @Test
   void badUseIsRefused() throws IOException {
     Outcome.of("reproduce", "table0").failed(2, "There is no table0 to reproduce");
+    Outcome.of("reproduce", "table3", "--only", "ptb-lstm-300-alternating-2-2", "--only", "lstm")
+        .failed(2, "--only lstm: the runs of table3 are ptb-lstm-300-fp, ptb-gru-300-fp, .*");
+    Outcome.of("reproduce", "table1", "--only", "ptb-lstm-300-fp")
+        .failed(2, "--only is for table3 to table5: table1 trains one run");
     Outcome.of("reproduce", "table1", "--budget-minutes", "-1").failed(2, "--budget-minutes -1");
     Path file = Files.createFile(folder.resolve("file"));
     Outcome.of("reproduce", "table1", "--results", file + "/results")
