@@ -201,6 +201,10 @@ public class Settings {
       throw new IllegalArgumentException(
           "--bits %s: a language model has no dense layer but its softmax".formatted(bits));
     }
+    if (scale != 1 && !method.equals("alternating")) {
+      throw new IllegalArgumentException(
+          "--scale %s is for --method alternating, not %s".formatted(scale, method));
+    }
     Quantizer quantizer = weightQuantizer();
     for (Bits b : List.of(layerBits.embedding(), layerBits.recurrent(), layerBits.output())) {
       for (int count : new int[] {b.weights(), b.activations()}) {

@@ -149,6 +149,24 @@ class CommandLineTest {
     assertEquals(6, quantized.get("matrices").size());
   }
 
+  @Test
+  void latentWeightsStayWithinTheirBound() throws IOException {
+    Path run = folder.resolve("bounded");
+    succeed(
+        "finetune --epochs 1 --batch 4 --unroll 10 --lr 2 --bits 2/2 --weight-bound 0.05 --model %s --data %s --out %s"
+            .formatted(parent, text, run)
+            .split(" "));
+    Run.open(run)
+        .model()
+        .paramTable()
+        .forEach(
+            (name, values) -> {
+              if (!name.endsWith("_b")) {
+                assertEquals(0.05f, values.amaxNumber().floatValue(), 1e-7f, name);
+              }
+            });
+  }
+
   /** What a run distilled says of itself, and that neither its parent nor its weight may change. */
   @Test
   void distilledRun() throws IOException {
@@ -253,6 +271,12 @@ class CommandLineTest {
             "no quantization method",
             "train --method best --hidden 8 --out " + out + " --data " + data + " --bits 2/2"),
         List.of("2", "--lr", base + data + " --lr -1"),
+        List.of("2", "--weight-bound -1", tune + " --weight-bound -1"),
+        List.of("2", "scale 0.3 is for .* alternating", tune + " --method greedy --scale 0.3"),
+        List.of(
+            "2",
+            "scale 0.3 is for",
+            "quantize --bits 2/2 --method refined --scale 0.3 --model " + model),
         List.of("2", "--cell rnn .* lstm or gru", base + data + " --cell rnn"),
         List.of("2", "--layers 5 .* 1 to 4", base + data + " --layers 5"),
         List.of("2", "--embedding -1", base + data + " --embedding -1"),

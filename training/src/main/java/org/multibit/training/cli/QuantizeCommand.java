@@ -43,6 +43,11 @@ public final class QuantizeCommand implements Callable<Integer> {
   int cycles = 2;
 
   @Option(
+      names = "--scale",
+      description = "multiplies what alternating quantizes weights to (default ${DEFAULT-VALUE})")
+  float scale = 1;
+
+  @Option(
       names = "--bits",
       required = true,
       paramLabel = "BITS",
@@ -74,13 +79,16 @@ public final class QuantizeCommand implements Callable<Integer> {
       throw new IOException(
           "Cannot write " + out + ": there is no folder " + out.toAbsolutePath().getParent());
     }
+    if (out != null && !Files.isWritable(out.toAbsolutePath().getParent())) {
+      throw new IOException("Cannot write " + out + ": permission denied");
+    }
     CommonOptions.start(0);
     SavedModel saved = model.open();
     Settings settings = saved.settings();
     settings.bits = bits;
     settings.method = method;
     settings.cycles = cycles;
-    settings.scale = 1;
+    settings.scale = scale;
     settings.check();
     if (settings.layerBits().isFullPrecision()) {
       throw new UsageException("--bits fp leaves nothing to quantize: write W/A (2/2) or W/fp");
