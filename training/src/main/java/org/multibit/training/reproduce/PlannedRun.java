@@ -27,8 +27,8 @@ record PlannedRun(
   // The paper does not say how fine-tuning starts. From its rate of 20 a model is where a new one
   // would be; with weights of up to 4, as they come, it stays where it is at any rate:
   // docs/results/notes.md.
-  private static final double WARM_START_RATE = 5;
-  private static final double WARM_START_BOUND = 0.4;
+  static final double WARM_START_RATE = 5;
+  static final double WARM_START_BOUND = 0.4;
 
   static PlannedRun fullPrecision(String corpus, String cell, int hidden, int batch) {
     return new PlannedRun(corpus, cell, hidden, batch, null, Bits.FULL_PRECISION.toString(), false);

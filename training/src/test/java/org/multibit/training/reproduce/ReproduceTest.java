@@ -143,18 +143,18 @@ class ReproduceTest {
     return (double) row(rows, method, bits).get("ours: error");
   }
 
+  private static PaperTables.Trained table(PaperTables.Row... rows) {
+    return new PaperTables.Trained("A table", "tiny", List.of(rows), java.util.Optional.empty());
+  }
+
   @Test
   void theTableOfTrainedModelsHasAllRows() throws IOException {
     PlannedRun never = new PlannedRun("tiny", "gru", 8, 4, "refined", "3/3", false);
     PaperTables.Trained paper =
-        new PaperTables.Trained(
-            "A table",
-            "tiny",
-            List.of(
-                new PaperTables.Row(PARENT, OptionalDouble.of(89.8)),
-                new PaperTables.Row(CHILD, OptionalDouble.empty()),
-                new PaperTables.Row(never, OptionalDouble.of(95.9))),
-            java.util.Optional.empty());
+        table(
+            new PaperTables.Row(PARENT, OptionalDouble.of(89.8)),
+            new PaperTables.Row(CHILD, OptionalDouble.empty()),
+            new PaperTables.Row(never, OptionalDouble.of(95.9)));
     Path results = Files.createDirectory(folder.resolve("results"));
     List<Map<String, Object>> rows =
         new TrainedTable(paper, ofKeptModels(), results, "table")
@@ -174,13 +174,9 @@ class ReproduceTest {
   void aTableOfSomeRuns() throws IOException {
     PlannedRun other = new PlannedRun("tiny", "lstm", 8, 4, "greedy", "2/2", false);
     PaperTables.Trained paper =
-        new PaperTables.Trained(
-            "A table",
-            "tiny",
-            List.of(
-                new PaperTables.Row(PARENT, OptionalDouble.empty()),
-                new PaperTables.Row(other, OptionalDouble.empty())),
-            java.util.Optional.empty());
+        table(
+            new PaperTables.Row(PARENT, OptionalDouble.empty()),
+            new PaperTables.Row(other, OptionalDouble.empty()));
     Path results = Files.createDirectory(folder.resolve("some"));
     AtomicInteger asked = new AtomicInteger();
     Reproduction some =
