@@ -83,6 +83,13 @@ public class Settings {
   public double weightBound;
 
   @Option(
+      names = "--average",
+      paramLabel = "STEPS",
+      description =
+          "validate and keep the moving average of the weights over so many steps (default: 0, the weights as they are)")
+  public int average;
+
+  @Option(
       names = "--dropout",
       paramLabel = "P",
       description = "probability to drop a unit (default ${DEFAULT-VALUE})")
@@ -186,6 +193,7 @@ public class Settings {
         "--weight-bound",
         weightBound,
         "above 0, or 0 for the default");
+    require(average >= 0, "--average", average, "0 or more");
     require(dropout >= 0 && dropout < 1, "--dropout", dropout, "0 to below 1");
     require(distill >= 0 && distill <= 1, "--distill", distill, "0 to 1");
     require(

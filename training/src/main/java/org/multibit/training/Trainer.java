@@ -15,6 +15,7 @@ import org.multibit.datasets.TextCorpus;
 import org.multibit.datasets.TokenIterator;
 import org.multibit.layers.Distillation;
 import org.multibit.layers.QuantizedRecurrentLayer;
+import org.multibit.layers.WeightAverage;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.dataset.DataSet;
 import org.nd4j.linalg.factory.Nd4j;
@@ -61,6 +62,7 @@ public final class Trainer {
   private final Ledger ledger;
   private final MultiLayerNetwork network;
   private final Distillation distillation; // null = none
+  private final WeightAverage average; // null = none
   private final TrainingState state;
   private long savedAt = System.nanoTime();
 
@@ -97,6 +99,13 @@ public final class Trainer {
     } else {
       distillation = null;
     }
+    if (settings.average > 0) {
+      average = new WeightAverage(settings.average);
+      restoreAverage();
+      network.addListeners(average);
+    } else {
+      average = null;
+    }
     restoreHiddenState();
     ledger = new Ledger(run.ledgerFile(), state.tokens);
   }
@@ -125,7 +134,7 @@ public final class Trainer {
     if (state.tokens >= settings.maxTokens && state.segments > 0) {
       pauseEpoch();
     } else if (!state.isOver(settings)) {
-      run.saveCheckpoint(network, withHiddenState());
+      saveCheckpointWithinEpoch();
     }
     return network;
   }
@@ -151,16 +160,14 @@ public final class Trainer {
       state.seconds += seconds;
       listener.trained(tokens, loss);
       if (System.nanoTime() - savedAt > checkpointEvery.toNanos()) {
-        run.saveCheckpoint(network, withHiddenState());
-        savedAt = System.nanoTime();
+        saveCheckpointWithinEpoch();
       }
     }
     return !segments.hasNext();
   }
 
   private void finishEpoch() throws IOException {
-    double validation = validate();
-    saveIfBest(validation);
+    double validation = validateAndKeep();
     Map<String, Object> entry = entry(validation);
     if (validation < state.bestValidation) {
       state.bestValidation = validation;
@@ -173,8 +180,7 @@ public final class Trainer {
     state.startEpoch();
     restoreHiddenState();
     network.incrementEpochCount();
-    run.saveCheckpoint(network, state);
-    savedAt = System.nanoTime();
+    saveCheckpoint();
     listener.epochFinished(entry);
   }
 
@@ -183,20 +189,49 @@ public final class Trainer {
    * on with more tokens; the learning rate is left alone.
    */
   private void pauseEpoch() throws IOException {
-    run.saveCheckpoint(network, withHiddenState());
-    double validation = validate();
-    saveIfBest(validation);
+    saveCheckpointWithinEpoch();
+    double validation = validateAndKeep();
     Map<String, Object> entry = entry(validation);
     ledger.append(entry);
-    run.saveCheckpoint(network, state);
+    saveCheckpoint();
     listener.epochFinished(entry);
   }
 
-  private void saveIfBest(double validation) throws IOException {
+  private void saveCheckpointWithinEpoch() throws IOException {
+    recordHiddenState();
+    saveCheckpoint();
+  }
+
+  private void saveCheckpoint() throws IOException {
+    if (average != null && !average.isEmpty()) {
+      state.average = average.getAverage().data().asFloat();
+      state.averagedSteps = average.getSteps();
+    }
+    run.saveCheckpoint(network, state);
+    savedAt = System.nanoTime();
+  }
+
+  private void restoreAverage() {
+    if (state.average != null) {
+      average.restore(
+          Nd4j.create(state.average, network.params().shape(), 'c'), state.averagedSteps);
+    }
+  }
+
+  /** The run's model is the best on the validation text, of the averages if it keeps one. */
+  private double validateAndKeep() throws IOException {
+    if (average != null) {
+      average.exchange(network);
+    }
+    double validation = validate();
     if (validation < state.savedValidation) {
       state.savedValidation = validation;
       run.saveModel(network);
     }
+    if (average != null) {
+      average.exchange(network);
+    }
+    return validation;
   }
 
   private double validate() {
@@ -281,7 +316,7 @@ public final class Trainer {
         .toList();
   }
 
-  private TrainingState withHiddenState() {
+  private void recordHiddenState() {
     List<INDArray[]> states =
         recurrentLayers().stream().map(QuantizedRecurrentLayer::getCarriedState).toList();
     state.hidden = floats(states, 0);
@@ -290,7 +325,6 @@ public final class Trainer {
       state.teacherHidden = floats(distillation.getTeacherState(), 0);
       state.teacherCell = floats(distillation.getTeacherState(), 1);
     }
-    return state;
   }
 
   /** One state of all layers; null if there is none. */

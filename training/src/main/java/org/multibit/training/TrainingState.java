@@ -49,6 +49,11 @@ final class TrainingState implements Serializable {
 
   float[] teacherCell;
 
+  /** The average of the weights, and the steps that are in it; null if none is kept. */
+  float[] average;
+
+  long averagedSteps;
+
   TrainingState(double learningRate) {
     this.learningRate = learningRate;
   }

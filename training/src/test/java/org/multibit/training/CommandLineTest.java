@@ -271,6 +271,7 @@ class CommandLineTest {
             "no quantization method",
             "train --method best --hidden 8 --out " + out + " --data " + data + " --bits 2/2"),
         List.of("2", "--lr", base + data + " --lr -1"),
+        List.of("2", "--average -1", tune + " --average -1"),
         List.of("2", "--weight-bound -1", tune + " --weight-bound -1"),
         List.of("2", "scale 0.3 is for .* alternating", tune + " --method greedy --scale 0.3"),
         List.of(
