@@ -4,8 +4,8 @@ import org.multibit.core.Bits;
 import org.multibit.training.Settings;
 
 /**
- * A training run that a table needs, with the paper's recipe (section 5); a fine-tuned one from a
- * lower learning rate and with latent weights in closer bounds.
+ * A training run that a table needs, with the paper's recipe (section 5); a fine-tuned one with
+ * latent weights in closer bounds.
  *
  * @param corpus by the name that {@code --data} takes
  * @param cell lstm or gru
@@ -24,11 +24,8 @@ record PlannedRun(
     String bits,
     boolean scratch) {
 
-  // The paper does not say how fine-tuning starts. From its rate of 20 a model is where a new one
-  // would be; with weights of up to 4, as they come, it stays where it is at any rate:
-  // docs/results/notes.md.
-  static final double WARM_START_RATE = 5;
-  static final double WARM_START_BOUND = 0.4;
+  // With weights of up to 4, as they come, fine-tuning stays where it is: docs/results/notes.md.
+  static final double WARM_START_BOUND = 0.5;
 
   static PlannedRun fullPrecision(String corpus, String cell, int hidden, int batch) {
     return new PlannedRun(corpus, cell, hidden, batch, null, Bits.FULL_PRECISION.toString(), false);
@@ -61,7 +58,6 @@ record PlannedRun(
       settings.method = method;
     }
     if (parent() != null) {
-      settings.learningRate = WARM_START_RATE;
       settings.weightBound = WARM_START_BOUND;
     }
     return settings;

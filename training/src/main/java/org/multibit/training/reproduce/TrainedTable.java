@@ -17,9 +17,9 @@ final class TrainedTable {
   private static final String NOTE =
       "Perplexity of the whole test text in one stream: of the packed file in its runtime, and of"
           + " DL4J's layers. Full precision: of the kept file, in half precision. Quantized runs start"
-          + " from the full-precision run's weights but where it says scratch, at learning rate %s and"
-          + " with latent weights clipped to +-%s (notes.md says why). A run is finished after"
-          + " 80 epochs, or when its learning rate is below 0.001. Learning curves: %s.png.";
+          + " from the full-precision run's weights but where it says scratch, with latent weights clipped"
+          + " to +-%s (notes.md says why). A run is finished after 80 epochs, or when its learning"
+          + " rate is below 0.001. Learning curves: %s.png.";
 
   private final PaperTables.Trained paper;
   private final Reproduction reproduction;
@@ -72,8 +72,7 @@ final class TrainedTable {
 
   private TableReport write(String provenance) throws IOException {
     List<String> notes =
-        new ArrayList<>(
-            List.of(NOTE.formatted(PlannedRun.WARM_START_RATE, PlannedRun.WARM_START_BOUND, name)));
+        new ArrayList<>(List.of(NOTE.formatted(PlannedRun.WARM_START_BOUND, name)));
     paper.note().ifPresent(notes::add);
     notes.add(provenance);
     TableReport report =
