@@ -10,6 +10,7 @@ import java.util.Objects;
 import java.util.OptionalDouble;
 import java.util.concurrent.Callable;
 import org.multibit.core.Bits;
+import org.multibit.core.format.AtomicFile;
 import org.multibit.training.Provenance;
 import org.multibit.training.UsageException;
 import org.multibit.training.cli.CommonOptions;
@@ -65,6 +66,7 @@ final class CpuTimeCommand implements Callable<Integer> {
     UsageException.require(
         table.equals("table6"), "%s is not measured but trained: table6 is".formatted(table));
     BenchArguments.checkRounds(rounds);
+    AtomicFile.createFolder(results);
     KernelsBench bench =
         new KernelsBench(
             List.of(SMALL, LARGE),

@@ -7,8 +7,6 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.channels.FileChannel;
-import java.nio.file.AccessDeniedException;
-import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -61,20 +59,7 @@ public final class Run implements SavedModel {
                   .formatted(folder)
               : "%s exists already and is no run: choose another --out".formatted(folder));
     }
-    try {
-      Files.createDirectories(folder);
-    } catch (AccessDeniedException e) {
-      throw new IOException("Cannot create the folder " + folder + ": permission denied", e);
-    } catch (FileSystemException e) {
-      throw new IOException(
-          "Cannot create the folder %s: %s"
-              .formatted(
-                  folder,
-                  e.getReason() == null
-                      ? "a part of it is a file, or the file system allows none there"
-                      : e.getReason()),
-          e);
-    }
+    AtomicFile.createFolder(folder);
     Run run = new Run(folder);
     vocabulary.save(run.vocabularyFile());
     // The settings come last: a folder with settings is a run.

@@ -27,14 +27,9 @@ public final class AtomicFile {
    *     target} is then as it was and no temporary file is left
    */
   public static void write(Path target, Content content) throws IOException {
+    requirePlace(target);
     Path absolute = target.toAbsolutePath();
     Path directory = absolute.getParent();
-    if (Files.isDirectory(absolute)) {
-      throw new IOException("Cannot write " + target + ": it is a folder");
-    }
-    if (!Files.isDirectory(directory)) {
-      throw new IOException("Cannot write " + target + ": there is no folder " + directory);
-    }
     Path temporary = directory.resolve("." + absolute.getFileName() + ".tmp");
     try {
       content.writeTo(temporary);
@@ -47,6 +42,51 @@ public final class AtomicFile {
       throw new IOException("Cannot write " + target + ": " + reason(e), e);
     } finally {
       Files.deleteIfExists(temporary);
+    }
+  }
+
+  /**
+   * To ask before long work whose result is to be written there.
+   *
+   * @throws IOException if a file of that name cannot be written: it is a folder, or its folder is
+   *     not there or not writable
+   */
+  public static void requirePlace(Path target) throws IOException {
+    Path absolute = target.toAbsolutePath();
+    if (Files.isDirectory(absolute)) {
+      throw new IOException("Cannot write " + target + ": it is a folder");
+    }
+    if (!Files.isDirectory(absolute.getParent())) {
+      throw new IOException(
+          "Cannot write " + target + ": there is no folder " + absolute.getParent());
+    }
+    if (!Files.isWritable(absolute.getParent())) {
+      throw new IOException("Cannot write " + target + ": permission denied");
+    }
+  }
+
+  /**
+   * Makes a folder that files are to be written into, unless it is there.
+   *
+   * @throws IOException if it cannot be made, or not be written into
+   */
+  public static void createFolder(Path folder) throws IOException {
+    try {
+      Files.createDirectories(folder);
+    } catch (AccessDeniedException e) {
+      throw new IOException("Cannot create the folder " + folder + ": permission denied", e);
+    } catch (FileSystemException e) {
+      throw new IOException(
+          "Cannot create the folder %s: %s"
+              .formatted(
+                  folder,
+                  e.getReason() == null
+                      ? "a part of it is a file, or the file system allows none there"
+                      : e.getReason()),
+          e);
+    }
+    if (!Files.isWritable(folder)) {
+      throw new IOException("Cannot write into the folder %s: permission denied".formatted(folder));
     }
   }
 

@@ -1,7 +1,6 @@
 package org.multibit.training.cli;
 
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -10,6 +9,7 @@ import java.util.Map;
 import java.util.concurrent.Callable;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.core.MultibitMatrix;
+import org.multibit.core.format.AtomicFile;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.datasets.TextCorpus;
 import org.multibit.training.LanguageModel;
@@ -75,12 +75,8 @@ public final class QuantizeCommand implements Callable<Integer> {
     UsageException.require(
         out == null || out.toString().endsWith(".gguf"),
         "--out %s: a packed model's name ends in .gguf".formatted(out));
-    if (out != null && !Files.isDirectory(out.toAbsolutePath().getParent())) {
-      throw new IOException(
-          "Cannot write " + out + ": there is no folder " + out.toAbsolutePath().getParent());
-    }
-    if (out != null && !Files.isWritable(out.toAbsolutePath().getParent())) {
-      throw new IOException("Cannot write " + out + ": permission denied");
+    if (out != null) {
+      AtomicFile.requirePlace(out);
     }
     CommonOptions.start(0);
     SavedModel saved = model.open();

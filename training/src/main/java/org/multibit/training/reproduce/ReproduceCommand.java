@@ -1,7 +1,6 @@
 package org.multibit.training.reproduce;
 
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.LocalDate;
 import java.util.HashSet;
@@ -10,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.Callable;
+import org.multibit.core.format.AtomicFile;
 import org.multibit.datasets.Corpora;
 import org.multibit.datasets.TextCorpus;
 import org.multibit.runtime.NativeLibrary;
@@ -99,7 +99,7 @@ public final class ReproduceCommand implements Callable<Integer> {
         only.isEmpty() || !postTraining,
         "--only is for table3 to table5: %s trains one run".formatted(table));
     for (Path folder : List.of(runs, models, results)) {
-      requireWritable(folder);
+      AtomicFile.createFolder(folder); // Before hours of training, not after.
     }
     CommonOptions.start(0);
     PaperTables paper = new PaperTables();
@@ -115,20 +115,6 @@ public final class ReproduceCommand implements Callable<Integer> {
     result.put("rows", report.json());
     common.print(result);
     return 0;
-  }
-
-  /** Before hours of training, not after. */
-  private static void requireWritable(Path folder) throws IOException {
-    try {
-      Files.createDirectories(folder);
-    } catch (IOException e) {
-      throw new IOException(
-          "Cannot create the folder %s: a part of it is a file, or not writable".formatted(folder),
-          e);
-    }
-    if (!Files.isWritable(folder)) {
-      throw new IOException("Cannot write into the folder %s: permission denied".formatted(folder));
-    }
   }
 
   private TableReport postTraining(PaperTables.PostTraining paper) throws IOException {

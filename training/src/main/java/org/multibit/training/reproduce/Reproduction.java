@@ -161,7 +161,7 @@ final class Reproduction {
                   start == null
                       ? LanguageModel.create(settings, vocabulary)
                       : LanguageModel.from(start, settings, vocabulary),
-              null,
+              settings.distill > 0 ? start : null,
               CHECKPOINT_EVERY,
               progress)
           .train(pause);
