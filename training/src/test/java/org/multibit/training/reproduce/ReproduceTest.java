@@ -24,6 +24,7 @@ import org.multibit.training.Json;
 import org.multibit.training.Outcome;
 import org.multibit.training.Run;
 import org.multibit.training.SavedModel;
+import org.multibit.training.Settings;
 import org.multibit.training.TinyText;
 import org.multibit.training.reproduce.Reproduction.Result;
 import org.multibit.training.reproduce.Reproduction.State;
@@ -94,6 +95,32 @@ class ReproduceTest {
     assertEquals(perplexity, quantized.ofLayers().getAsDouble(), 0.0005 * perplexity);
     assertEquals(
         perplexity, reproduction("runs", () -> true).result(CHILD).perplexity().getAsDouble());
+  }
+
+  /** What {@code finetune @presets/warm-start} does is what the tables do. */
+  @Test
+  void presetOfTheTables() throws IOException {
+    Path models = folder.resolve("models");
+    Path run = folder.resolve("by-preset");
+    Outcome.succeed(
+        ("finetune @../presets/warm-start --bits 2/2 --batch 4 --max-tokens 500 --vocab %s --model %s --data %s --out %s"
+                .formatted(
+                    models.resolve("tiny-words.txt"),
+                    models.resolve(PARENT.name() + ".safetensors"),
+                    folder.resolve("text"),
+                    run))
+            .split(" "));
+    Settings settings = Run.open(run).settings();
+    Settings table = CHILD.settings();
+    assertEquals(500, settings.maxTokens);
+    settings.maxTokens = table.maxTokens;
+    settings.data = table.data;
+    settings.dataSha256 = table.dataSha256;
+    settings.parent = table.parent;
+    settings.parentSha256 = table.parentSha256;
+    assertEquals(8, settings.embedding);
+    settings.embedding = table.embedding;
+    assertEquals(Json.line(table), Json.line(settings));
   }
 
   @Test
