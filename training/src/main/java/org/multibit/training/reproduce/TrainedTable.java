@@ -19,7 +19,8 @@ final class TrainedTable {
           + " DL4J's layers. Full precision: of the kept file, in half precision. Quantized runs start"
           + " from the full-precision run's weights and learn from what it says of the text, with latent"
           + " weights clipped to +-%s, dropout %s and at most %d epochs (notes.md says why), but where"
-          + " it says scratch: those and full precision are the paper's recipe, at most 80 epochs."
+          + " it says scratch: those and full precision are the paper's recipe, at most 80 epochs, a GRU"
+          + " from half its learning rate."
           + " Learning curves: %s.png.";
 
   private final PaperTables.Trained paper;
