@@ -8,9 +8,8 @@ import org.nd4j.linalg.factory.Nd4j;
 
 /**
  * A moving average of all parameters of a network in training (Polyak and Juditsky, 1992): the mean
- * of those that each step began with, an exponential one when there were more steps than its
- * window. Straight-through gradients drive a latent weight to and fro across the threshold between
- * two codes; its average says which it belongs to.
+ * of those that each step began with, so without the last step's result; an exponential one when
+ * there were more steps than its window.
  *
  * <p>A listener: {@code network.addListeners(average)}. To use it, {@link #exchange} it with the
  * network's parameters, and again to train on.
@@ -21,7 +20,7 @@ public final class WeightAverage extends BaseTrainingListener {
 
   private final int samples;
   private final int stride;
-  private INDArray average; // [1, parameters]; null before the first step
+  private INDArray average; // [parameters]; null before the first step
   private long steps;
 
   /**
@@ -77,7 +76,7 @@ public final class WeightAverage extends BaseTrainingListener {
     return steps;
   }
 
-  /** [1, parameters], live; null before the first step. */
+  /** [parameters], live; null before the first step. */
   public INDArray getAverage() {
     return average;
   }

@@ -32,7 +32,7 @@ class WeightAverageTest {
 
   /** Against the definition: a mean of the first steps, then an exponential average. */
   @ParameterizedTest
-  @ValueSource(ints = {1, 4, 250})
+  @ValueSource(ints = {1, 4, 250, 200})
   void average(int window) {
     MultiLayerNetwork network = trained();
     WeightAverage average = new WeightAverage(window);
@@ -41,7 +41,8 @@ class WeightAverageTest {
     int stride = Math.max(1, window / 100);
     DataSet data = data(1);
     double[] expected = null;
-    for (int step = 0; step < 12; step++) {
+    int count = window == 200 ? 300 : 12; // So that a stride goes on beyond the window.
+    for (int step = 0; step < count; step++) {
       double[] params = network.params().toDoubleVector();
       network.fit(data);
       if (step % stride > 0) {
@@ -57,10 +58,10 @@ class WeightAverageTest {
     }
     double[] last = network.params().toDoubleVector();
     average.exchange(network);
-    assertArrayEquals(expected, network.params().toDoubleVector(), 1e-6);
+    assertArrayEquals(expected, network.params().toDoubleVector(), 1e-5);
     average.exchange(network);
     assertArrayEquals(last, network.params().toDoubleVector());
-    assertEquals(12, average.getSteps());
+    assertEquals(count, average.getSteps());
   }
 
   @Test
@@ -79,7 +80,7 @@ class WeightAverageTest {
     for (int i = 0; i < 5; i++) {
       network.fit(data);
     }
-    assertEquals(whole.getAverage(), second.getAverage());
+    assertArrayEquals(whole.getAverage().toFloatVector(), second.getAverage().toFloatVector());
   }
 
   @Test

@@ -39,6 +39,10 @@ public final class Json {
     return MAPPER.readTree(text);
   }
 
+  static JsonNode tree(Object value) {
+    return MAPPER.valueToTree(value);
+  }
+
   static <T> T parse(String text, Class<T> type) throws IOException {
     return MAPPER.readValue(text, type);
   }

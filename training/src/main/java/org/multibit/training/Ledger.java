@@ -67,6 +67,15 @@ public final class Ledger {
         .min(Comparator.comparingDouble(line -> line.path("validPerplexityBatched").asDouble()));
   }
 
+  /**
+   * The settings that a line was trained with.
+   *
+   * @throws IOException if it has none
+   */
+  public static Settings settings(JsonNode line) throws IOException {
+    return Json.parse(line.path("settings").toString(), Settings.class);
+  }
+
   void append(Map<String, ?> entry) throws IOException {
     String line = Json.line(entry);
     JsonNode added = Json.parse(line);

@@ -39,7 +39,7 @@ import picocli.CommandLine.Command;
       "  bench       Measure against other libraries (bench --help).",
       "  test        Run all checks of this source tree (test --help).",
       "",
-      "COMMAND --help tells more."
+      "COMMAND --help tells more. @FILE stands for the options in a file (presets/), those after it count."
     })
 public final class Main {
 
@@ -69,6 +69,8 @@ public final class Main {
    */
   public static int run(Object program, String... args) {
     CommandLine line = new CommandLine(program);
+    // So that options after a preset's change it.
+    line.setOverwrittenOptionsAllowed(true);
     line.setExecutionExceptionHandler(
         (e, command, parsed) -> {
           boolean debug = parsed.expandedArgs().contains("--debug");

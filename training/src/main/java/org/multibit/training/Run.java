@@ -13,9 +13,9 @@ import java.nio.file.StandardOpenOption;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
-import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Stream;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
@@ -177,17 +177,10 @@ public final class Run implements SavedModel {
   }
 
   private void requireSame(Settings wanted) throws IOException {
-    JsonNode ours = Json.parse(Json.line(settings()));
-    JsonNode theirs = Json.parse(Json.line(wanted));
-    Iterator<Map.Entry<String, JsonNode>> fields = ours.fields();
-    while (fields.hasNext()) {
-      Map.Entry<String, JsonNode> field = fields.next();
-      JsonNode other = theirs.path(field.getKey());
-      if (!MAY_CHANGE.contains(field.getKey()) && !field.getValue().equals(other)) {
-        throw new IOException(
-            "Cannot resume %s: it was started with %s = %s, not %s"
-                .formatted(folder, field.getKey(), field.getValue(), other));
-      }
+    Optional<String> difference = settings().difference(wanted, MAY_CHANGE);
+    if (difference.isPresent()) {
+      throw new IOException(
+          "Cannot resume %s: it was started with %s".formatted(folder, difference.get()));
     }
   }
 

@@ -1,11 +1,15 @@
 package org.multibit.training;
 
+import java.util.Iterator;
 import java.util.List;
+import java.util.Optional;
+import java.util.Set;
 import org.multibit.core.Bits;
 import org.multibit.core.LayerBits;
 import org.multibit.core.Quantizer;
 import org.multibit.core.Quantizers;
 import org.nd4j.shade.jackson.annotation.JsonAutoDetect;
+import org.nd4j.shade.jackson.databind.JsonNode;
 import picocli.CommandLine.Option;
 
 /**
@@ -86,7 +90,7 @@ public class Settings {
       names = "--average",
       paramLabel = "STEPS",
       description =
-          "validate and keep the moving average of the weights over so many steps (default: 0, the weights as they are)")
+          "validate and keep the moving average of the weights that so many steps began with (default: 0, the weights as they are)")
   public int average;
 
   @Option(
@@ -154,6 +158,24 @@ public class Settings {
   /** The quantizer of activations: the scale is for weights alone. */
   public Quantizer activationQuantizer() {
     return Quantizers.of(method, cycles, 1);
+  }
+
+  /**
+   * The first setting that another run has otherwise, for example {@code learningRate = 20.0, not
+   * 10.0}; empty if none.
+   *
+   * @param ignored names of settings that may differ
+   */
+  public Optional<String> difference(Settings other, Set<String> ignored) {
+    JsonNode ours = Json.tree(this);
+    JsonNode theirs = Json.tree(other);
+    for (Iterator<String> names = ours.fieldNames(); names.hasNext(); ) {
+      String name = names.next();
+      if (!ignored.contains(name) && !ours.get(name).equals(theirs.get(name))) {
+        return Optional.of("%s = %s, not %s".formatted(name, ours.get(name), theirs.get(name)));
+      }
+    }
+    return Optional.empty();
   }
 
   /**

@@ -223,15 +223,18 @@ public final class Trainer {
     if (average != null) {
       average.exchange(network);
     }
-    double validation = validate();
-    if (validation < state.savedValidation) {
-      state.savedValidation = validation;
-      run.saveModel(network);
+    try {
+      double validation = validate();
+      if (validation < state.savedValidation) {
+        run.saveModel(network);
+        state.savedValidation = validation;
+      }
+      return validation;
+    } finally {
+      if (average != null) {
+        average.exchange(network);
+      }
     }
-    if (average != null) {
-      average.exchange(network);
-    }
-    return validation;
   }
 
   private double validate() {
@@ -251,7 +254,7 @@ public final class Trainer {
     }
   }
 
-  private static TokenIterator validation(TextCorpus corpus, Settings settings) {
+  static TokenIterator validation(TextCorpus corpus, Settings settings) {
     int streams = corpus.valid().length / Math.max(2, settings.unroll);
     return new TokenIterator(
         corpus.valid(), Math.max(1, Math.min(VALIDATION_STREAMS, streams)), settings.unroll);

@@ -2,6 +2,7 @@ package org.multibit.training;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.multibit.training.Outcome.succeed;
 
@@ -17,6 +18,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.multibit.datasets.Corpora;
+import org.multibit.datasets.TokenIterator;
 import org.nd4j.shade.jackson.databind.JsonNode;
 
 /** The commands as a user calls them, on a small text: what they print, write and refuse. */
@@ -165,6 +168,29 @@ class CommandLineTest {
                 assertEquals(0.05f, values.amaxNumber().floatValue(), 1e-7f, name);
               }
             });
+  }
+
+  /** Averages are what a run keeps and validates, not what it trains on from. */
+  @Test
+  void averagedWeights() throws IOException {
+    Path plain = folder.resolve("plain");
+    Path averaged = folder.resolve("averaged");
+    String tune =
+        "finetune --epochs 2 --batch 4 --unroll 10 --lr 2 --bits 2/2 --model %s --data %s --out "
+            .formatted(parent, text);
+    succeed((tune + plain).split(" "));
+    succeed((tune + averaged + " --average 40").split(" "));
+    assertEquals(
+        Run.weightsSha256(Run.open(plain).checkpointNetwork()),
+        Run.weightsSha256(Run.open(averaged).checkpointNetwork()));
+    assertNotEquals(
+        Run.weightsSha256(Run.open(plain).model()), Run.weightsSha256(Run.open(averaged).model()));
+    Run run = Run.open(averaged);
+    TokenIterator segments = Trainer.validation(Corpora.open(text.toString()), run.settings());
+    assertEquals(
+        Ledger.best(run.ledger()).get().get("validPerplexityBatched").asDouble(),
+        Evaluator.evaluate(run.model(), segments, tokens -> {}).perplexity(),
+        1e-6);
   }
 
   /** What a run distilled says of itself, and that neither its parent nor its weight may change. */

@@ -4,6 +4,7 @@ import java.io.File;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
 import java.nio.file.AccessDeniedException;
+import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -27,7 +28,7 @@ public final class AtomicFile {
    *     target} is then as it was and no temporary file is left
    */
   public static void write(Path target, Content content) throws IOException {
-    requirePlace(target);
+    requireFolder(target);
     Path absolute = target.toAbsolutePath();
     Path directory = absolute.getParent();
     Path temporary = directory.resolve("." + absolute.getFileName() + ".tmp");
@@ -52,6 +53,13 @@ public final class AtomicFile {
    *     not there or not writable
    */
   public static void requirePlace(Path target) throws IOException {
+    requireFolder(target);
+    if (!Files.isWritable(target.toAbsolutePath().getParent())) {
+      throw new IOException("Cannot write " + target + ": its folder is not writable");
+    }
+  }
+
+  private static void requireFolder(Path target) throws IOException {
     Path absolute = target.toAbsolutePath();
     if (Files.isDirectory(absolute)) {
       throw new IOException("Cannot write " + target + ": it is a folder");
@@ -59,9 +67,6 @@ public final class AtomicFile {
     if (!Files.isDirectory(absolute.getParent())) {
       throw new IOException(
           "Cannot write " + target + ": there is no folder " + absolute.getParent());
-    }
-    if (!Files.isWritable(absolute.getParent())) {
-      throw new IOException("Cannot write " + target + ": permission denied");
     }
   }
 
@@ -73,20 +78,13 @@ public final class AtomicFile {
   public static void createFolder(Path folder) throws IOException {
     try {
       Files.createDirectories(folder);
-    } catch (AccessDeniedException e) {
-      throw new IOException("Cannot create the folder " + folder + ": permission denied", e);
-    } catch (FileSystemException e) {
-      throw new IOException(
-          "Cannot create the folder %s: %s"
-              .formatted(
-                  folder,
-                  e.getReason() == null
-                      ? "a part of it is a file, or the file system allows none there"
-                      : e.getReason()),
-          e);
+    } catch (FileAlreadyExistsException e) {
+      throw new IOException("Cannot create the folder " + folder + ": it is a file", e);
+    } catch (IOException e) {
+      throw new IOException("Cannot create the folder " + folder + ": " + reason(e), e);
     }
     if (!Files.isWritable(folder)) {
-      throw new IOException("Cannot write into the folder %s: permission denied".formatted(folder));
+      throw new IOException("Cannot write into the folder " + folder + ": it is not writable");
     }
   }
 

@@ -10,6 +10,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
+import java.util.Set;
 import java.util.function.BooleanSupplier;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.core.format.AtomicFile;
@@ -72,6 +73,9 @@ final class Reproduction {
       return words;
     }
   }
+
+  private static final Set<String> BESIDES_THE_RECIPE =
+      Set.of("data", "dataSha256", "parent", "parentSha256", "epochs", "maxTokens");
 
   /**
    * What a run came to, so far.
@@ -161,7 +165,7 @@ final class Reproduction {
                   start == null
                       ? LanguageModel.create(settings, vocabulary)
                       : LanguageModel.from(start, settings, vocabulary),
-              settings.distill > 0 ? start : null,
+              null,
               CHECKPOINT_EVERY,
               progress)
           .train(pause);
@@ -196,7 +200,7 @@ final class Reproduction {
   /** Leaves the model of a finished run, and its ledger, in the folder of models. */
   private void keep(PlannedRun plan, Run run) throws IOException {
     run.requireVocabulary(corpus);
-    Files.createDirectories(models);
+    AtomicFile.createFolder(models);
     if (plan.isFullPrecision()) {
       requireWords(plan);
       run.vocabulary().save(wordsFile(plan));
@@ -235,19 +239,41 @@ final class Reproduction {
   }
 
   /**
+   * Refuses what an older plan has left: a table is of one recipe.
+   *
+   * @param place what holds the run: its folder, or the kept model
+   * @throws IOException if a setting differs, but how long, on what text, and from what parent
+   */
+  private static void requireRecipe(
+      PlannedRun plan, List<JsonNode> ledger, Path place, String option) throws IOException {
+    if (ledger.isEmpty()) {
+      return;
+    }
+    Settings trained = Ledger.settings(ledger.get(ledger.size() - 1));
+    Optional<String> difference = trained.difference(plan.settings(), BESIDES_THE_RECIPE);
+    if (difference.isPresent()) {
+      throw new IOException(
+          "%s was not trained by the table's recipe (%s): remove it, or choose another folder by %s"
+              .formatted(place, difference.get(), option));
+    }
+  }
+
+  /**
    * Whether nothing is left to train of a run.
    *
-   * @throws IOException if its kept model is of another text
+   * @throws IOException if its kept model is of another text or recipe
    */
   boolean isFinished(PlannedRun plan) throws IOException {
     if (Files.exists(modelFile(plan)) && Files.exists(ledgerFile(plan))) {
-      for (JsonNode line : Ledger.read(ledgerFile(plan))) {
+      List<JsonNode> ledger = Ledger.read(ledgerFile(plan));
+      for (JsonNode line : ledger) {
         if (!line.path("settings").path("dataSha256").asText().equals(corpus.sha256())) {
           throw new IOException(
               "%s was trained on another text than %s: choose another folder by --models"
                   .formatted(modelFile(plan), corpus.name()));
         }
       }
+      requireRecipe(plan, ledger, modelFile(plan), "--models");
       return true;
     }
     return false;
@@ -266,9 +292,12 @@ final class Reproduction {
   /** A run that has a model already. */
   private Optional<Run> unfinished(PlannedRun plan) throws IOException {
     Path folder = runs.resolve(plan.name());
-    return Run.exists(folder) && !Run.open(folder).ledger().isEmpty()
-        ? Optional.of(Run.open(folder))
-        : Optional.empty();
+    if (!Run.exists(folder)) {
+      return Optional.empty();
+    }
+    Run run = Run.open(folder);
+    requireRecipe(plan, run.ledger(), folder, "--runs");
+    return run.ledger().isEmpty() ? Optional.empty() : Optional.of(run);
   }
 
   /** What a run came to: by its kept model if it is finished, else by its best so far. */

@@ -17,11 +17,10 @@ final class TrainedTable {
   private static final String NOTE =
       "Perplexity of the whole test text in one stream: of the packed file in its runtime, and of"
           + " DL4J's layers. Full precision: of the kept file, in half precision. Quantized runs start"
-          + " from the full-precision run's weights and learn from what it says of the text, with latent"
-          + " weights clipped to +-%s, dropout %s and at most %d epochs (notes.md says why), but where"
-          + " it says scratch: those and full precision are the paper's recipe, at most 80 epochs, a GRU"
-          + " from half its learning rate."
-          + " Learning curves: %s.png.";
+          + " from the full-precision run's weights but where it says scratch, at learning rate %s and"
+          + " with latent weights clipped to +-%s; GRUs otherwise start at %s (notes.md says why). A"
+          + " run is finished after 80 epochs, or when its learning rate is below 0.001. Learning"
+          + " curves: %s.png.";
 
   private final PaperTables.Trained paper;
   private final Reproduction reproduction;
@@ -77,9 +76,9 @@ final class TrainedTable {
         new ArrayList<>(
             List.of(
                 NOTE.formatted(
+                    PlannedRun.WARM_START_RATE,
                     PlannedRun.WARM_START_BOUND,
-                    PlannedRun.WARM_START_DROPOUT,
-                    PlannedRun.WARM_START_EPOCHS,
+                    PlannedRun.GRU_RATE,
                     name)));
     paper.note().ifPresent(notes::add);
     notes.add(provenance);

@@ -103,7 +103,7 @@ class ReproduceTest {
     Path models = folder.resolve("models");
     Path run = folder.resolve("by-preset");
     Outcome.succeed(
-        ("finetune @../presets/warm-start --bits 2/2 --batch 4 --max-tokens 500 --vocab %s --model %s --data %s --out %s"
+        ("finetune @../presets/warm-start --epochs 7 --bits 2/2 --batch 4 --max-tokens 500 --vocab %s --model %s --data %s --out %s"
                 .formatted(
                     models.resolve("tiny-words.txt"),
                     models.resolve(PARENT.name() + ".safetensors"),
@@ -112,13 +112,13 @@ class ReproduceTest {
             .split(" "));
     Settings settings = Run.open(run).settings();
     Settings table = CHILD.settings();
-    assertEquals(500, settings.maxTokens);
+    assertEquals(7, settings.epochs, "an option after the preset's");
+    settings.epochs = table.epochs;
     settings.maxTokens = table.maxTokens;
     settings.data = table.data;
     settings.dataSha256 = table.dataSha256;
     settings.parent = table.parent;
     settings.parentSha256 = table.parentSha256;
-    assertEquals(8, settings.embedding);
     settings.embedding = table.embedding;
     assertEquals(Json.line(table), Json.line(settings));
   }
@@ -134,6 +134,28 @@ class ReproduceTest {
     Reproduction run = new Reproduction(other, runs, folder.resolve("none"), () -> false);
     message = assertThrows(IOException.class, () -> run.train(PARENT)).getMessage();
     assertTrue(message.contains("it was started with dataSha256"), message);
+  }
+
+  /** A kept model and a run of an older plan are no rows of a table of the new one. */
+  @Test
+  void anotherRecipeIsRefused() throws IOException {
+    Path old = Files.createDirectories(folder.resolve("old"));
+    for (Path file : List.of(Path.of(CHILD.name() + ".gguf"), Path.of(CHILD.name() + ".jsonl"))) {
+      Files.copy(folder.resolve("models").resolve(file), old.resolve(file));
+    }
+    Path ledger = old.resolve(CHILD.name() + ".jsonl");
+    String lines = Files.readString(ledger);
+    Files.writeString(
+        ledger,
+        lines.replace(
+            "\"learningRate\":5.0,\"learningRateDecay",
+            "\"learningRate\":4.0,\"learningRateDecay"));
+    Reproduction kept = new Reproduction(corpus, folder.resolve("gone"), old, () -> true);
+    String message = assertThrows(IOException.class, () -> kept.result(CHILD)).getMessage();
+    assertTrue(
+        message.contains("not trained by the table's recipe (learningRate = 4.0, not 5.0)"),
+        message);
+    assertTrue(message.endsWith("by --models"), message);
   }
 
   /** Each method at each width, and by error greedy >= refined >= alternating >= the optimum. */
