@@ -3,13 +3,9 @@ package org.multibit.layers;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
-import static org.multibit.layers.Networks.E;
-import static org.multibit.layers.Networks.H;
-import static org.multibit.layers.Networks.V;
 import static org.multibit.layers.Networks.data;
 import static org.multibit.layers.Networks.network;
 
-import org.deeplearning4j.nn.conf.layers.Layer;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -20,14 +16,7 @@ import org.nd4j.linalg.dataset.DataSet;
 class WeightAverageTest {
   private static MultiLayerNetwork trained() {
     Quantization two = Quantization.alternating(2);
-    return network(
-        b -> b.updater(new ClippedSgd(0.5, 1)),
-        l -> l,
-        new Layer[] {
-          new QuantizedEmbedding.Builder().nIn(V).nOut(E).weights(two).build(),
-          new QuantizedLSTM.Builder().nIn(E).nOut(H).weights(two).recurrentActivations(two).build(),
-          new QuantizedSoftmaxOutput.Builder().nIn(H).nOut(V).weights(two).activations(two).build()
-        });
+    return network(b -> b.updater(new ClippedSgd(0.5, 1)), l -> l, Networks.quantized(two, two));
   }
 
   /** Against the definition: a mean of the first steps, then an exponential average. */

@@ -60,6 +60,8 @@ class ResumeTest {
     assertEquals(
         Run.weightsSha256(Run.open(whole).checkpointNetwork()),
         Run.weightsSha256(Run.open(killed).checkpointNetwork()));
+    assertEquals(
+        Run.weightsSha256(Run.open(whole).model()), Run.weightsSha256(Run.open(killed).model()));
     assertEquals(figures(whole), figures(killed));
   }
 

@@ -4,8 +4,8 @@ import org.multibit.core.Bits;
 import org.multibit.training.Settings;
 
 /**
- * A training run that a table needs, with the paper's recipe (section 5); a fine-tuned one with
- * latent weights in closer bounds.
+ * A training run that a table needs, with the paper's recipe (section 5); a GRU and a fine-tuned
+ * run from a lower learning rate, and the latter with latent weights in closer bounds.
  *
  * @param corpus by the name that {@code --data} takes
  * @param cell lstm or gru

@@ -39,6 +39,10 @@ final class Reproduction {
   private static final Duration CHECKPOINT_EVERY = Duration.ofMinutes(5);
   private static final String TEST = "test";
 
+  /** Settings that say how long, on what text and from what parent. */
+  private static final Set<String> BESIDES_THE_RECIPE =
+      Set.of("data", "dataSha256", "parent", "parentSha256", "epochs", "maxTokens");
+
   private final TextCorpus corpus;
   private final Path runs;
   private final Path models;
@@ -73,9 +77,6 @@ final class Reproduction {
       return words;
     }
   }
-
-  private static final Set<String> BESIDES_THE_RECIPE =
-      Set.of("data", "dataSha256", "parent", "parentSha256", "epochs", "maxTokens");
 
   /**
    * What a run came to, so far.
@@ -242,7 +243,7 @@ final class Reproduction {
    * Refuses what an older plan has left: a table is of one recipe.
    *
    * @param place what holds the run: its folder, or the kept model
-   * @throws IOException if a setting differs, but how long, on what text, and from what parent
+   * @throws IOException naming the first setting that differs
    */
   private static void requireRecipe(
       PlannedRun plan, List<JsonNode> ledger, Path place, String option) throws IOException {
@@ -296,8 +297,9 @@ final class Reproduction {
       return Optional.empty();
     }
     Run run = Run.open(folder);
-    requireRecipe(plan, run.ledger(), folder, "--runs");
-    return run.ledger().isEmpty() ? Optional.empty() : Optional.of(run);
+    List<JsonNode> ledger = run.ledger();
+    requireRecipe(plan, ledger, folder, "--runs");
+    return ledger.isEmpty() ? Optional.empty() : Optional.of(run);
   }
 
   /** What a run came to: by its kept model if it is finished, else by its best so far. */

@@ -10,6 +10,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -88,8 +89,7 @@ class ReproduceTest {
     assertEquals(State.FINISHED, full.state());
     assertEquals(State.FINISHED, quantized.state());
     int epochs = quantized.epochs().getAsInt();
-    assertTrue(
-        epochs == CHILD.settings().epochs || quantized.learningRate().getAsDouble() < 0.0012);
+    assertTrue(epochs == 80 || epochs > 40 && quantized.learningRate().getAsDouble() < 0.0012);
     double perplexity = quantized.perplexity().getAsDouble();
     assertTrue(perplexity < 12, "of 18 words: " + perplexity);
     assertEquals(perplexity, quantized.ofLayers().getAsDouble(), 0.0005 * perplexity);
@@ -111,16 +111,10 @@ class ReproduceTest {
                     run))
             .split(" "));
     Settings settings = Run.open(run).settings();
-    Settings table = CHILD.settings();
     assertEquals(7, settings.epochs, "an option after the preset's");
-    settings.epochs = table.epochs;
-    settings.maxTokens = table.maxTokens;
-    settings.data = table.data;
-    settings.dataSha256 = table.dataSha256;
-    settings.parent = table.parent;
-    settings.parentSha256 = table.parentSha256;
-    settings.embedding = table.embedding;
-    assertEquals(Json.line(table), Json.line(settings));
+    Set<String> besides =
+        Set.of("epochs", "maxTokens", "data", "dataSha256", "parent", "parentSha256", "embedding");
+    assertEquals(Optional.empty(), settings.difference(CHILD.settings(), besides));
   }
 
   @Test
@@ -194,7 +188,7 @@ class ReproduceTest {
   }
 
   private static PaperTables.Trained table(PaperTables.Row... rows) {
-    return new PaperTables.Trained("A table", "tiny", List.of(rows), java.util.Optional.empty());
+    return new PaperTables.Trained("A table", "tiny", List.of(rows), Optional.empty());
   }
 
   @Test
