@@ -21,6 +21,9 @@ import picocli.CommandLine.Option;
     getterVisibility = JsonAutoDetect.Visibility.NONE,
     isGetterVisibility = JsonAutoDetect.Visibility.NONE)
 public class Settings {
+  private static final String PLATEAU = "plateau";
+  private static final String LINEAR = "linear";
+
   @Option(
       names = "--data",
       required = true,
@@ -65,6 +68,13 @@ public class Settings {
       description =
           "learning rate at the start, for the mean loss per token (default ${DEFAULT-VALUE})")
   public double learningRate = 20;
+
+  @Option(
+      names = "--lr-schedule",
+      paramLabel = "plateau|linear",
+      description =
+          "how the rate falls: by --lr-decay when validation is not better, or by the same amount after each of --epochs, to 0 (default ${DEFAULT-VALUE})")
+  public String learningRateSchedule = PLATEAU;
 
   @Option(
       names = "--lr-decay",
@@ -146,6 +156,11 @@ public class Settings {
     return embedding == 0 ? hidden : embedding;
   }
 
+  /** Whether the learning rate falls by the same amount after each epoch. */
+  public boolean isLinear() {
+    return learningRateSchedule.equals(LINEAR);
+  }
+
   public LayerBits layerBits() {
     return LayerBits.parse(bits);
   }
@@ -204,6 +219,14 @@ public class Settings {
         "--lr",
         learningRate,
         "0.001 (training stops below that) to 1000000");
+    require(
+        isLinear() || learningRateSchedule.equals(PLATEAU),
+        "--lr-schedule",
+        learningRateSchedule,
+        PLATEAU + " or " + LINEAR);
+    if (isLinear() && learningRateDecay != new Settings().learningRateDecay) {
+      throw new UsageException("--lr-decay is of --lr-schedule plateau, not linear");
+    }
     require(
         learningRateDecay >= 1 && learningRateDecay < 1e6,
         "--lr-decay",

@@ -22,8 +22,8 @@ import org.nd4j.linalg.factory.Nd4j;
 
 /**
  * The paper's recipe (section 5): SGD with a clipped gradient over contiguous segments; after each
- * epoch the validation text decides whether the learning rate is divided. Goes on from the run's
- * checkpoint, to the bit.
+ * epoch the validation text decides whether the learning rate is divided, or the rate falls by a
+ * schedule. Goes on from the run's checkpoint, to the bit.
  */
 public final class Trainer {
   static final double SMALLEST_LEARNING_RATE = 0.001;
@@ -106,6 +106,9 @@ public final class Trainer {
     } else {
       average = null;
     }
+    if (settings.isLinear()) {
+      setLearningRate(linearRate());
+    }
     restoreHiddenState();
     ledger = new Ledger(run.ledgerFile(), state.tokens);
   }
@@ -169,19 +172,32 @@ public final class Trainer {
   private void finishEpoch() throws IOException {
     double validation = validateAndKeep();
     Map<String, Object> entry = entry(validation);
-    if (validation < state.bestValidation) {
+    boolean better = validation < state.bestValidation;
+    if (better) {
       state.bestValidation = validation;
-    } else {
-      state.learningRate /= settings.learningRateDecay;
-      network.setLearningRate(state.learningRate);
     }
     ledger.append(entry);
     state.epochs++;
+    if (settings.isLinear()) {
+      setLearningRate(linearRate());
+    } else if (!better) {
+      setLearningRate(state.learningRate / settings.learningRateDecay);
+    }
     state.startEpoch();
     restoreHiddenState();
     network.incrementEpochCount();
     saveCheckpoint();
     listener.epochFinished(entry);
+  }
+
+  /** Of the epoch that comes next or goes on; with more epochs a run goes on at a higher rate. */
+  private double linearRate() {
+    return settings.learningRate * (1 - (double) state.epochs / settings.epochs);
+  }
+
+  private void setLearningRate(double rate) {
+    state.learningRate = rate;
+    network.setLearningRate(rate);
   }
 
   /**

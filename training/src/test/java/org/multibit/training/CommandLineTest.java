@@ -170,6 +170,22 @@ class CommandLineTest {
             });
   }
 
+  /** More epochs make the line less steep: the run goes on at a higher rate than it had. */
+  @Test
+  void linearLearningRate() throws IOException {
+    Path run = folder.resolve("linear");
+    String tune =
+        "finetune --batch 4 --unroll 10 --lr 3 --lr-schedule linear --bits 2/2 --model %s --data %s --out %s --epochs "
+            .formatted(parent, text, run);
+    succeed((tune + 2).split(" "));
+    succeed((tune + "6 --resume").split(" "));
+    assertEquals(
+        List.of(3.0, 1.5, 2.0, 1.5, 1.0, 0.5),
+        Run.open(run).ledger().stream()
+            .map(line -> Math.round(line.get("learningRate").asDouble() * 1e9) / 1e9)
+            .toList());
+  }
+
   /** Averages are what a run keeps and validates, not what it trains on from. */
   @Test
   void averagedWeights() throws IOException {
@@ -297,6 +313,8 @@ class CommandLineTest {
             "no quantization method",
             "train --method best --hidden 8 --out " + out + " --data " + data + " --bits 2/2"),
         List.of("2", "--lr", base + data + " --lr -1"),
+        List.of("2", "--lr-schedule cosine .* plateau or linear", tune + " --lr-schedule cosine"),
+        List.of("2", "--lr-decay is of", tune + " --lr-schedule linear --lr-decay 2"),
         List.of("2", "--average -1", tune + " --average -1"),
         List.of("2", "--weight-bound -1", tune + " --weight-bound -1"),
         List.of("2", "scale 0.3 is for .* alternating", tune + " --method greedy --scale 0.3"),

@@ -25,7 +25,7 @@ class ResumeTest {
   @ValueSource(
       strings = {
         "train --hidden 32 --cell lstm",
-        "train --hidden 32 --cell gru --layers 2 --embedding 20 --average 300",
+        "train --hidden 32 --cell gru --layers 2 --embedding 20 --average 300 --lr-schedule linear",
         "finetune --distill 0.5 --distill-temperature 2"
       })
   void killedRunEndsWithTheSameWeights(String command) throws Exception {

@@ -178,7 +178,7 @@ final class Reproduction {
     private final PlannedRun plan;
     private final int epochs;
     private final long begin = System.nanoTime();
-    private int done;
+    private double done; // epochs; the first may have been resumed in its middle
 
     RunProgress(PlannedRun plan, Settings settings) {
       super(settings);
@@ -188,9 +188,15 @@ final class Reproduction {
     }
 
     @Override
+    public void epochStarted(int epoch, long tokens, long total) {
+      super.epochStarted(epoch, tokens, total);
+      done += 1 - (double) tokens / total;
+    }
+
+    @Override
     public void epochFinished(Map<String, Object> entry) {
       super.epochFinished(entry);
-      double minutes = (System.nanoTime() - begin) / 60e9 / ++done;
+      double minutes = (System.nanoTime() - begin) / 60e9 / done;
       int left = epochs - (int) entry.get("epoch");
       System.err.printf(
           "%s: %d of at most %d epochs to go, %.0f minutes%n",

@@ -142,8 +142,8 @@ class ReproduceTest {
     Files.writeString(
         ledger,
         lines.replace(
-            "\"learningRate\":5.0,\"learningRateDecay",
-            "\"learningRate\":4.0,\"learningRateDecay"));
+            "\"learningRate\":5.0,\"learningRateSchedule",
+            "\"learningRate\":4.0,\"learningRateSchedule"));
     Reproduction kept = new Reproduction(corpus, folder.resolve("gone"), old, () -> true);
     String message = assertThrows(IOException.class, () -> kept.result(CHILD)).getMessage();
     assertTrue(
