@@ -1,7 +1,10 @@
 package org.multibit.training;
 
 import java.nio.file.AccessDeniedException;
+import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.Arrays;
 import org.multibit.training.cli.EvaluateCommand;
 import org.multibit.training.cli.ExportCommand;
 import org.multibit.training.cli.FinetuneCommand;
@@ -85,11 +88,18 @@ public final class Main {
     line.setParameterExceptionHandler(
         (e, arguments) -> {
           CommandLine command = e.getCommandLine();
+          // picocli takes an @FILE that is not there for an argument.
+          String message =
+              Arrays.stream(arguments)
+                  .filter(a -> a.startsWith("@") && !Files.exists(Path.of(a.substring(1))))
+                  .findFirst()
+                  .map(preset -> "There is no file of options %s".formatted(preset.substring(1)))
+                  .orElse(e.getMessage());
           command
               .getErr()
               .printf(
                   "multibit: %s (see %s --help)%n",
-                  e.getMessage(), command.getCommandSpec().qualifiedName());
+                  message, command.getCommandSpec().qualifiedName());
           return CommandLine.ExitCode.USAGE;
         });
     if (args.length == 0) {

@@ -275,7 +275,10 @@ public final class Run implements SavedModel {
   }
 
   private static IOException damaged(Path file, Exception e) {
-    return new IOException("%s is damaged: %s".formatted(file, firstLine(e)), e);
+    return new IOException(
+        "%s is damaged (%s): bring back a copy of it; without one the run is to be trained anew, in another folder"
+            .formatted(file, firstLine(e)),
+        e);
   }
 
   private static String firstLine(Exception e) {

@@ -342,6 +342,7 @@ class CommandLineTest {
             "Unknown option.*modle",
             "evaluate --modle x --model " + model + " --data " + data),
         List.of("2", "Unmatched argument", "evluate"),
+        List.of("2", "no file of options presets/absent", tune + " @presets/absent"),
         List.of("1", "does not fit", "evaluate --model " + model + " --data " + other),
         List.of("2", "split", "evaluate --split dev --model " + model + " --data " + data),
         List.of("1", "not a packed model", "info " + foreign),
