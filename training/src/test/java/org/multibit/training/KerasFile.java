@@ -11,6 +11,7 @@ import java.util.Map;
 import org.bytedeco.hdf5.Attribute;
 import org.bytedeco.hdf5.DataSet;
 import org.bytedeco.hdf5.DataSpace;
+import org.bytedeco.hdf5.DataType;
 import org.bytedeco.hdf5.Group;
 import org.bytedeco.hdf5.H5File;
 import org.bytedeco.hdf5.PredType;
@@ -19,7 +20,10 @@ import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.Pointer;
 
-/** A Sequential model as Keras 2 saves it, written by the HDF5 library. */
+/**
+ * A Sequential model as Keras 2 saves it, written by the HDF5 library. That is not made for several
+ * threads: what is not closed here the garbage collector's thread would free beside this one.
+ */
 final class KerasFile {
   private final List<Map<String, Object>> layers = new ArrayList<>();
   private final Map<String, Map<String, float[]>> weights = new LinkedHashMap<>();
@@ -83,14 +87,11 @@ final class KerasFile {
       arrays.forEach(
           (key, values) -> {
             long[] shape = shapes.get(layer).get(key);
-            try (DataSpace space = new DataSpace(shape.length, shape);
-                DataSet set =
-                    inner.createDataSet(
-                        key + ":0",
-                        new org.bytedeco.hdf5.DataType(PredType.NATIVE_FLOAT()),
-                        space);
+            try (DataType type = new DataType(PredType.NATIVE_FLOAT());
+                DataSpace space = new DataSpace(shape.length, shape);
+                DataSet set = inner.createDataSet(key + ":0", type, space);
                 FloatPointer data = new FloatPointer(values)) {
-              set.write(data, new org.bytedeco.hdf5.DataType(PredType.NATIVE_FLOAT()));
+              set.write(data, type);
             }
           });
     }
