@@ -88,18 +88,18 @@ public final class Main {
     line.setParameterExceptionHandler(
         (e, arguments) -> {
           CommandLine command = e.getCommandLine();
-          // picocli takes an @FILE that is not there for an argument.
-          String message =
+          // picocli takes an @FILE that is not there for an argument, or for an option's value.
+          String absent =
               Arrays.stream(arguments)
                   .filter(a -> a.startsWith("@") && !Files.exists(Path.of(a.substring(1))))
+                  .map(a -> "; there is no file of options " + a.substring(1))
                   .findFirst()
-                  .map(preset -> "There is no file of options %s".formatted(preset.substring(1)))
-                  .orElse(e.getMessage());
+                  .orElse("");
           command
               .getErr()
               .printf(
-                  "multibit: %s (see %s --help)%n",
-                  message, command.getCommandSpec().qualifiedName());
+                  "multibit: %s%s (see %s --help)%n",
+                  e.getMessage(), absent, command.getCommandSpec().qualifiedName());
           return CommandLine.ExitCode.USAGE;
         });
     if (args.length == 0) {

@@ -224,9 +224,9 @@ public class Settings {
         "--lr-schedule",
         learningRateSchedule,
         PLATEAU + " or " + LINEAR);
-    if (isLinear() && learningRateDecay != new Settings().learningRateDecay) {
-      throw new UsageException("--lr-decay is of --lr-schedule plateau, not linear");
-    }
+    UsageException.require(
+        !isLinear() || learningRateDecay == new Settings().learningRateDecay,
+        "--lr-decay is of --lr-schedule plateau, not linear");
     require(
         learningRateDecay >= 1 && learningRateDecay < 1e6,
         "--lr-decay",

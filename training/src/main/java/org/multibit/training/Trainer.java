@@ -106,9 +106,7 @@ public final class Trainer {
     } else {
       average = null;
     }
-    if (settings.isLinear()) {
-      setLearningRate(linearRate());
-    }
+    followLine();
     restoreHiddenState();
     ledger = new Ledger(run.ledgerFile(), state.tokens);
   }
@@ -172,17 +170,14 @@ public final class Trainer {
   private void finishEpoch() throws IOException {
     double validation = validateAndKeep();
     Map<String, Object> entry = entry(validation);
-    boolean better = validation < state.bestValidation;
-    if (better) {
+    if (validation < state.bestValidation) {
       state.bestValidation = validation;
+    } else if (!settings.isLinear()) {
+      setLearningRate(state.learningRate / settings.learningRateDecay);
     }
     ledger.append(entry);
     state.epochs++;
-    if (settings.isLinear()) {
-      setLearningRate(linearRate());
-    } else if (!better) {
-      setLearningRate(state.learningRate / settings.learningRateDecay);
-    }
+    followLine();
     state.startEpoch();
     restoreHiddenState();
     network.incrementEpochCount();
@@ -190,9 +185,14 @@ public final class Trainer {
     listener.epochFinished(entry);
   }
 
-  /** Of the epoch that comes next or goes on; with more epochs a run goes on at a higher rate. */
-  private double linearRate() {
-    return settings.learningRate * (1 - (double) state.epochs / settings.epochs);
+  /**
+   * The linear schedule's rate of the epoch that comes next or goes on; with more epochs a run goes
+   * on at a higher rate.
+   */
+  private void followLine() {
+    if (settings.isLinear()) {
+      setLearningRate(settings.learningRate * (1 - (double) state.epochs / settings.epochs));
+    }
   }
 
   private void setLearningRate(double rate) {
