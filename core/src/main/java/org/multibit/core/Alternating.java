@@ -49,6 +49,11 @@ public final class Alternating extends Quantizer {
   }
 
   @Override
+  public boolean projects() {
+    return cycles > 0 && scale == 1;
+  }
+
+  @Override
   protected void quantizeRow(float[] w, int bits, byte[] codes, float[] coefficients) {
     Greedy.start(w, bits, codes, coefficients);
     for (int t = 0; t < cycles && bits > 1; t++) {

@@ -22,6 +22,11 @@ public final class Optimal extends Quantizer {
   }
 
   @Override
+  public boolean projects() {
+    return true;
+  }
+
+  @Override
   protected void quantizeRow(float[] w, int bits, byte[] codes, float[] coefficients) {
     if (bits == 1) {
       Greedy.start(w, 1, codes, coefficients);

@@ -26,6 +26,14 @@ public abstract class Quantizer implements Serializable {
   }
 
   /**
+   * Whether quantizing is a projection: what a row of up to 2 bits was quantized to, quantized
+   * again, is itself. Of more bits that holds where the method finds the same codes again.
+   */
+  public boolean projects() {
+    return false;
+  }
+
+  /**
    * Quantizes one row of finite floats whose largest magnitude is 0 or within [2^-60, 2^60].
    *
    * @param w the row

@@ -13,6 +13,11 @@ public final class RefinedGreedy extends Quantizer {
   }
 
   @Override
+  public boolean projects() {
+    return true;
+  }
+
+  @Override
   protected void quantizeRow(float[] w, int bits, byte[] codes, float[] coefficients) {
     float[] residual = w.clone();
     Arrays.fill(codes, (byte) 0);

@@ -127,6 +127,24 @@ class QuantizersTest {
     }
   }
 
+  /** What is on codes stays there, which is what LatentWeightProjection trains by. */
+  @Property(tries = 300)
+  void projectionsGiveCodesBack(
+      @ForAll("rows") float[] w, @ForAll @IntRange(min = 1, max = 2) int bits) {
+    for (String method : Quantizers.METHODS) {
+      Quantizer quantizer = Quantizers.of(method);
+      if (quantizer.projects()) {
+        float[] once = Row.quantize(quantizer, bits, w).values();
+        float[] twice = Row.quantize(quantizer, bits, once).values();
+        float largest = 0;
+        for (float x : w) {
+          largest = Math.max(largest, Math.abs(x));
+        }
+        assertArrayEquals(once, twice, 1e-5f * largest, method);
+      }
+    }
+  }
+
   @Property(tries = 200)
   void coefficientsOfRefinedAndAlternatingDescend(
       @ForAll("rows") float[] w, @ForAll @IntRange(min = 1, max = 8) int bits) {

@@ -152,6 +152,9 @@ public class Settings {
   /** The temperature of distillation. */
   public double distillTemperature = 1;
 
+  /** Whether weights keep their codes and only coefficients and biases are trained. */
+  public boolean holdCodes;
+
   public int embeddingSize() {
     return embedding == 0 ? hidden : embedding;
   }
@@ -259,6 +262,15 @@ public class Settings {
           "--scale %s is for --method alternating, not %s".formatted(scale, method));
     }
     Quantizer quantizer = weightQuantizer();
+    if (holdCodes && layerBits.isFullPrecision()) {
+      throw new IllegalArgumentException(
+          "--hold-codes needs codes, and --bits %s has none".formatted(bits));
+    }
+    if (holdCodes && !quantizer.projects()) {
+      throw new IllegalArgumentException(
+          "--hold-codes is for --method refined, alternating or optimal with --scale 1, not "
+              + quantizer);
+    }
     for (Bits b : List.of(layerBits.embedding(), layerBits.recurrent(), layerBits.output())) {
       for (int count : new int[] {b.weights(), b.activations()}) {
         if (count > 0) {

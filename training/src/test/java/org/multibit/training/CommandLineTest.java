@@ -11,6 +11,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -18,8 +19,11 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.multibit.core.MultibitMatrix;
+import org.multibit.core.Quantization;
 import org.multibit.datasets.Corpora;
 import org.multibit.datasets.TokenIterator;
+import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.shade.jackson.databind.JsonNode;
 
 /** The commands as a user calls them, on a small text: what they print, write and refuse. */
@@ -170,6 +174,33 @@ class CommandLineTest {
             });
   }
 
+  /** Coefficients learn, and not one code is another. */
+  @Test
+  void heldCodes() throws IOException {
+    Path quantized = folder.resolve("to-hold");
+    Path held = folder.resolve("held");
+    String tune = "finetune --batch 4 --unroll 10 --bits 2/2 --data %s --model ".formatted(text);
+    succeed((tune + parent + " --epochs 1 --lr 2 --out " + quantized).split(" "));
+    succeed((tune + quantized + " --epochs 3 --lr 0.1 --hold-codes --out " + held).split(" "));
+    List<JsonNode> ledger = Run.open(held).ledger();
+    assertTrue(ledger.get(0).get("settings").get("holdCodes").asBoolean());
+    assertTrue(
+        ledger.get(2).get("validPerplexityBatched").asDouble()
+            < Run.open(quantized).ledger().get(0).get("validPerplexityBatched").asDouble());
+    Map<String, INDArray> before = Run.open(quantized).model().paramTable();
+    Map<String, INDArray> after = Run.open(held).model().paramTable();
+    for (String key : List.of("0_W", "1_W", "1_RW", "2_W")) {
+      MultibitMatrix codes = codes(key, before.get(key));
+      MultibitMatrix codesAfter = codes(key, after.get(key));
+      assertEquals(codes.planes(), codesAfter.planes(), key);
+      assertNotEquals(codes.coefficients(), codesAfter.coefficients(), key);
+    }
+  }
+
+  private static MultibitMatrix codes(String key, INDArray param) {
+    return Quantization.alternating(2).quantize(key.equals("0_W") ? param : param.transpose());
+  }
+
   /** More epochs make the line less steep: the run goes on at a higher rate than it had. */
   @Test
   void linearLearningRate() throws IOException {
@@ -315,6 +346,9 @@ class CommandLineTest {
         List.of("2", "--lr", base + data + " --lr -1"),
         List.of("2", "--lr-schedule cosine .* plateau or linear", tune + " --lr-schedule cosine"),
         List.of("2", "--lr-decay is of", tune + " --lr-schedule linear --lr-decay 2"),
+        List.of("2", "--hold-codes is for .* alternating", tune + " --hold-codes --scale 0.3"),
+        List.of("2", "--hold-codes is for", tune + " --hold-codes --method uniform"),
+        List.of("2", "--hold-codes needs codes", tune.replace("2/2", "fp") + " --hold-codes"),
         List.of("2", "--average -1", tune + " --average -1"),
         List.of("2", "--weight-bound -1", tune + " --weight-bound -1"),
         List.of("2", "scale 0.3 is for .* alternating", tune + " --method greedy --scale 0.3"),
