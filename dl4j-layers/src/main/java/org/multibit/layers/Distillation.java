@@ -1,5 +1,6 @@
 package org.multibit.layers;
 
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import org.deeplearning4j.nn.api.Layer;
@@ -17,9 +18,10 @@ import org.nd4j.linalg.factory.Nd4j;
  * section 2): in training, a student learns from the labels and from what a teacher says of the
  * same text. With a weight w and a temperature T its loss is {@code (1-w) cross-entropy + w T^2
  * KL(softmax(teacher/T) || softmax(student/T))}. Without training (evaluation, scores of inference)
- * it is the cross-entropy alone.
+ * it is the cross-entropy alone. Several teachers are one whose logits are the mean of theirs
+ * (section 2: the geometric mean of what they say).
  *
- * <p>It is the pre-processor of the training data: it runs the teacher over each segment, without
+ * <p>It is the pre-processor of the training data: it runs teachers over each segment, without
  * dropout and with its state carried from one segment to the next, up to its softmax, and puts the
  * hidden states below the labels, which grow from [B, 1, T] to [B, 1 + H, T]. From these the
  * student's output layer computes the teacher's logits some rows at a time: soft targets [B, V, T]
@@ -37,21 +39,32 @@ import org.nd4j.linalg.factory.Nd4j;
 public final class Distillation implements DataSetPreProcessor {
   private static final long serialVersionUID = 1;
 
-  private final Layer[] hiddenLayers;
-  private final QuantizedSoftmaxOutputLayer softmax;
+  /** Of each teacher, all layers but its softmax. */
+  private final List<Layer[]> hiddenLayers = new ArrayList<>();
+
   private final double weight;
   private final double temperature;
   private final PanelProduct product = new PanelProduct();
-  private final INDArray bias;
+  private final INDArray weights; // [V, H], H that of all teachers together
+  private final INDArray bias; // [1, V]
+
+  /** As {@link #Distillation(List, double, double)}, from one teacher. */
+  public Distillation(MultiLayerNetwork teacher, double weight, double temperature) {
+    this(List.of(teacher), weight, temperature);
+  }
 
   /**
-   * @param teacher layers that end in a full-precision {@link QuantizedSoftmaxOutput}; recurrent
-   *     ones are {@link QuantizedRecurrent}. It must not change meanwhile.
-   * @param weight of the teacher, w, from 0 to 1
+   * @param teachers of one vocabulary and data type, each of layers that end in a full-precision
+   *     {@link QuantizedSoftmaxOutput}; recurrent ones are {@link QuantizedRecurrent}. They must
+   *     not change meanwhile.
+   * @param weight of the teachers, w, from 0 to 1
    * @param temperature T, above 0
    * @throws IllegalArgumentException if any of that does not hold
    */
-  public Distillation(MultiLayerNetwork teacher, double weight, double temperature) {
+  public Distillation(List<MultiLayerNetwork> teachers, double weight, double temperature) {
+    if (teachers.isEmpty()) {
+      throw new IllegalArgumentException("Distillation needs a teacher");
+    }
     if (!(weight >= 0 && weight <= 1)) {
       throw new IllegalArgumentException(
           "The teacher's weight is from 0 to 1, not %s".formatted(weight));
@@ -60,6 +73,43 @@ public final class Distillation implements DataSetPreProcessor {
       throw new IllegalArgumentException(
           "The temperature of distillation is above 0, not %s".formatted(temperature));
     }
+    this.weight = weight;
+    this.temperature = temperature;
+    List<INDArray> matrices = new ArrayList<>();
+    List<INDArray> biases = new ArrayList<>();
+    for (MultiLayerNetwork teacher : teachers) {
+      QuantizedSoftmaxOutputLayer softmax = softmax(teacher);
+      hiddenLayers.add(Arrays.copyOf(teacher.getLayers(), teacher.getnLayers() - 1));
+      INDArray matrix = softmax.getParam(DefaultParamInitializer.WEIGHT_KEY).transpose();
+      if (!matrices.isEmpty() && matrix.size(0) != matrices.get(0).size(0)) {
+        throw new IllegalArgumentException(
+            "Teachers share a vocabulary, but one has %d words, another %d"
+                .formatted(matrices.get(0).size(0), matrix.size(0)));
+      }
+      if (!matrices.isEmpty() && matrix.dataType() != matrices.get(0).dataType()) {
+        throw new IllegalArgumentException(
+            "Teachers compute in one data type, but one in %s, another in %s"
+                .formatted(matrices.get(0).dataType(), matrix.dataType()));
+      }
+      matrices.add(matrix);
+      biases.add(
+          softmax.hasBias()
+              ? softmax.getParam(DefaultParamInitializer.BIAS_KEY).reshape(1, matrix.size(0))
+              : Nd4j.zeros(matrix.dataType(), 1, matrix.size(0)));
+    }
+    weights = mean(1, matrices);
+    bias = mean(0, biases).sum(true, 0);
+    product.start(weights, true);
+  }
+
+  /** The teachers' shares of the mean, one after the other along a dimension. */
+  private static INDArray mean(int dimension, List<INDArray> ofTeachers) {
+    return Nd4j.concat(dimension, ofTeachers.toArray(INDArray[]::new))
+        .divi(ofTeachers.size())
+        .dup('c');
+  }
+
+  private static QuantizedSoftmaxOutputLayer softmax(MultiLayerNetwork teacher) {
     Layer[] layers = teacher.getLayers();
     for (Layer layer : layers) {
       if (layer instanceof RecurrentLayer && !(layer instanceof QuantizedRecurrentLayer)) {
@@ -75,15 +125,7 @@ public final class Distillation implements DataSetPreProcessor {
           "The teacher ends in %s, not in a full-precision QuantizedSoftmaxOutput"
               .formatted(layers[layers.length - 1].conf().getLayer()));
     }
-    this.weight = weight;
-    this.temperature = temperature;
-    softmax = output;
-    hiddenLayers = Arrays.copyOf(layers, layers.length - 1);
-    product.start(output.getParam(DefaultParamInitializer.WEIGHT_KEY).transpose(), true);
-    bias =
-        output.hasBias()
-            ? output.getParam(DefaultParamInitializer.BIAS_KEY)
-            : Nd4j.zeros(output.getParam(DefaultParamInitializer.WEIGHT_KEY).dataType(), classes());
+    return output;
   }
 
   /**
@@ -108,23 +150,29 @@ public final class Distillation implements DataSetPreProcessor {
     output.setDistillation(this);
   }
 
-  /** Puts the teacher's hidden states of a segment below its labels. */
+  /** Puts the teachers' hidden states of a segment below its labels. */
   @Override
   public void preProcess(DataSet segment) {
-    INDArray hidden = segment.getFeatures();
+    List<INDArray> rows = new ArrayList<>();
+    rows.add(segment.getLabels().castTo(bias.dataType()));
+    hiddenLayers.forEach(layers -> rows.add(hidden(layers, segment.getFeatures())));
+    segment.setLabels(Nd4j.concat(1, rows.toArray(INDArray[]::new)));
+  }
+
+  private static INDArray hidden(Layer[] layers, INDArray features) {
+    INDArray hidden = features;
     LayerWorkspaceMgr none = LayerWorkspaceMgr.noWorkspaces();
-    for (Layer layer : hiddenLayers) {
+    for (Layer layer : layers) {
       hidden =
           layer instanceof QuantizedRecurrentLayer recurrent
               ? recurrent.rnnTimeStep(hidden, none)
               : layer.activate(hidden, false, none);
     }
-    INDArray labels = segment.getLabels().castTo(hidden.dataType());
-    segment.setLabels(Nd4j.concat(1, labels, hidden));
+    return hidden;
   }
 
   /**
-   * What the teacher's next segment starts from: for each of its recurrent layers what {@link
+   * What the teachers' next segment starts from: for each of their recurrent layers what {@link
    * QuantizedRecurrentLayer#getCarriedState} describes.
    */
   public List<INDArray[]> getTeacherState() {
@@ -141,20 +189,21 @@ public final class Distillation implements DataSetPreProcessor {
     }
   }
 
-  /** The teacher's next segment starts from zeros. */
+  /** The teachers' next segment starts from zeros. */
   public void clearTeacherState() {
     recurrentLayers().forEach(layer -> layer.setTimeStepState(null));
   }
 
   private List<QuantizedRecurrentLayer> recurrentLayers() {
-    return Arrays.stream(hiddenLayers)
+    return hiddenLayers.stream()
+        .flatMap(Arrays::stream)
         .filter(QuantizedRecurrentLayer.class::isInstance)
         .map(QuantizedRecurrentLayer.class::cast)
         .toList();
   }
 
   private long classes() {
-    return softmax.layerConf().getNOut();
+    return weights.size(0);
   }
 
   double weight() {
@@ -167,11 +216,11 @@ public final class Distillation implements DataSetPreProcessor {
 
   /** H, the size of the hidden states below the labels. */
   long hiddenSize() {
-    return softmax.layerConf().getNIn();
+    return weights.size(1);
   }
 
   /**
-   * The teacher's logits.
+   * The teachers' logits, their mean.
    *
    * @param hidden [N, H]
    * @param into [N, V]

@@ -65,6 +65,31 @@ class DistillationTest {
     return powers.div(powers.sum(true, 1).broadcast(powers.shape()));
   }
 
+  /** Of another size and cell each: a softmax of the mean of their logits. */
+  @Test
+  void severalTeachersSayTheirGeometricMean() {
+    List<MultiLayerNetwork> teachers =
+        List.of(
+            teacher(DataType.DOUBLE),
+            network(
+                DataType.DOUBLE,
+                5,
+                new QuantizedEmbedding.Builder().nIn(V).nOut(E).build(),
+                new QuantizedLSTM.Builder().nIn(E).nOut(H + 2).build(),
+                new QuantizedSoftmaxOutput.Builder().nIn(H + 2).nOut(V).hasBias(false).build()));
+    MultiLayerNetwork student = network(DataType.DOUBLE, 3, Networks.ours(1));
+    DataSet data = Networks.data(DataType.DOUBLE, 2, B, T);
+    INDArray product = Nd4j.ones(DataType.DOUBLE, B, V, T);
+    teachers.forEach(teacher -> product.muli(teacher.output(data.getFeatures())));
+    INDArray p = tempered(product, 2); // the root of the product
+    INDArray q = student.output(data.getFeatures());
+    double divergence = Transforms.log(p).sub(Transforms.log(q)).mul(p).sumNumber().doubleValue();
+    Distillation distillation = new Distillation(teachers, 1, 1);
+    distillation.applyTo(student);
+    assertEquals(divergence / B, student.score(taught(distillation, data), true), 1e-9);
+    assertEquals(3, distillation.getTeacherState().size());
+  }
+
   /** Kernels against ND4J, with more rows than are computed at a time. */
   @Test
   void floatEqualsDouble() {
@@ -148,6 +173,23 @@ class DistillationTest {
         "NetworkQuantizer",
         () -> new Distillation(network(DataType.FLOAT, 1, Networks.stock(1)), 0.5, 1));
 
+    refused("needs a teacher", () -> new Distillation(List.of(), 0.5, 1));
+    refused(
+        "one in FLOAT, another in DOUBLE",
+        () -> new Distillation(List.of(teacher, teacher(DataType.DOUBLE)), 0.5, 1));
+    refused(
+        "one has 11 words, another 12",
+        () ->
+            new Distillation(
+                List.of(
+                    teacher,
+                    network(
+                        DataType.FLOAT,
+                        1,
+                        new QuantizedEmbedding.Builder().nIn(V).nOut(E).build(),
+                        new QuantizedSoftmaxOutput.Builder().nIn(E).nOut(12).build())),
+                0.5,
+                1));
     Distillation distillation = new Distillation(teacher, 0.5, 1);
     refused(
         "The teacher's vocabulary has 11 words, the student's 12",

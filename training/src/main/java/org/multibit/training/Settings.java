@@ -145,12 +145,18 @@ public class Settings {
   public String parentSha256;
 
   /**
-   * The weight of what a fine-tuned run's parent says in its loss ({@code Distillation}); 0: none.
+   * The weight of what a fine-tuned run's teachers say in its loss ({@code Distillation}); 0: none.
    */
   public double distill;
 
   /** The temperature of distillation. */
   public double distillTemperature = 1;
+
+  /** The models that it learns from, as given; none: its parent. */
+  public List<String> teachers = List.of();
+
+  /** SHA-256 of the weights of each model that it learns from. */
+  public List<String> teachersSha256 = List.of();
 
   /** Whether weights keep their codes and only coefficients and biases are trained. */
   public boolean holdCodes;

@@ -8,7 +8,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.function.BooleanSupplier;
-import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.datasets.TextCorpus;
@@ -68,7 +67,7 @@ public final class Trainer {
 
   /**
    * @param start makes the network to start from if the run has no checkpoint
-   * @param teacher of {@link Settings#distill}: a full-precision network of the same shape; null if
+   * @param teachers of {@link Settings#distill}: full-precision networks of the same words; none if
    *     that is 0
    * @param checkpointEvery besides the checkpoint after each epoch
    */
@@ -77,7 +76,7 @@ public final class Trainer {
       Settings settings,
       TextCorpus corpus,
       Start start,
-      MultiLayerNetwork teacher,
+      List<MultiLayerNetwork> teachers,
       Duration checkpointEvery,
       Listener listener)
       throws IOException {
@@ -94,7 +93,7 @@ public final class Trainer {
       state = new TrainingState(settings.learningRate);
     }
     if (settings.distill > 0) {
-      distillation = new Distillation(teacher, settings.distill, settings.distillTemperature);
+      distillation = new Distillation(teachers, settings.distill, settings.distillTemperature);
       distillation.applyTo(network);
     } else {
       distillation = null;
@@ -341,8 +340,7 @@ public final class Trainer {
     state.hidden = floats(states, 0);
     state.cell = floats(states, 1);
     if (distillation != null) {
-      state.teacherHidden = floats(distillation.getTeacherState(), 0);
-      state.teacherCell = floats(distillation.getTeacherState(), 1);
+      state.teachers = floats(distillation.getTeacherState());
     }
   }
 
@@ -355,7 +353,19 @@ public final class Trainer {
     return Nd4j.concat(0, all).dup('c').data().asFloat();
   }
 
-  /** Makes the layers, and the teacher's, go on from where the run stands. */
+  /** All states of each layer; null if there are none. */
+  private static float[][][] floats(List<INDArray[]> ofLayers) {
+    if (ofLayers.stream().anyMatch(Objects::isNull)) {
+      return null;
+    }
+    return ofLayers.stream()
+        .map(
+            states ->
+                Arrays.stream(states).map(s -> s.dup('c').data().asFloat()).toArray(float[][]::new))
+        .toArray(float[][][]::new);
+  }
+
+  /** Makes the layers, and the teachers', go on from where the run stands. */
   private void restoreHiddenState() {
     List<QuantizedRecurrentLayer> layers = recurrentLayers();
     for (int l = 0; l < layers.size(); l++) {
@@ -369,10 +379,10 @@ public final class Trainer {
       return;
     }
     distillation.clearTeacherState();
-    if (state.teacherHidden != null) {
+    if (state.teachers != null) {
       distillation.setTeacherState(
-          IntStream.range(0, layers.size())
-              .mapToObj(l -> states(state.teacherHidden, state.teacherCell, l))
+          Arrays.stream(state.teachers)
+              .map(states -> Arrays.stream(states).map(this::array).toArray(INDArray[]::new))
               .toList());
     }
   }
@@ -387,7 +397,11 @@ public final class Trainer {
 
   private INDArray array(float[] ofAllLayers, int layer) {
     int length = settings.batch * settings.hidden;
-    float[] values = Arrays.copyOfRange(ofAllLayers, layer * length, (layer + 1) * length);
-    return Nd4j.create(values, new long[] {settings.batch, settings.hidden}, 'c');
+    return array(Arrays.copyOfRange(ofAllLayers, layer * length, (layer + 1) * length));
+  }
+
+  /** [B, H] */
+  private INDArray array(float[] values) {
+    return Nd4j.create(values, new long[] {settings.batch, values.length / settings.batch}, 'c');
   }
 }

@@ -44,10 +44,11 @@ final class TrainingState implements Serializable {
 
   float[] cell;
 
-  /** The same of the teacher that the run distils from; null if there is none. */
-  float[] teacherHidden;
-
-  float[] teacherCell;
+  /**
+   * h and, of LSTMs, c of each recurrent layer of the teachers that the run distils from, [B, H]
+   * row-major; null at the start of an epoch, or if there are no teachers.
+   */
+  float[][][] teachers;
 
   /** The average of the weights, and the steps that are in it; null if none is kept. */
   float[] average;
@@ -72,7 +73,6 @@ final class TrainingState implements Serializable {
     epochSeconds = 0;
     hidden = null;
     cell = null;
-    teacherHidden = null;
-    teacherCell = null;
+    teachers = null;
   }
 }

@@ -259,6 +259,41 @@ class CommandLineTest {
         .failed(2, "full-precision model, and .*distilled is 2/2");
   }
 
+  /**
+   * A quantized model goes on by what two others say, of another shape and from another library.
+   */
+  @Test
+  void distilledFromOtherTeachers() throws IOException {
+    Path gru = folder.resolve("gru-teacher");
+    Path start = folder.resolve("to-teach");
+    Path run = folder.resolve("taught");
+    succeed(train("fp", gru, "--cell", "gru", "--embedding", "16"));
+    String tune = "finetune --epochs 1 --batch 4 --unroll 10 --lr 2 --bits 2/2 --data " + text;
+    succeed((tune + " --model " + parent + " --out " + start).split(" "));
+    Path file = parent.resolve("parent.safetensors");
+    succeed("export", "--model", parent.toString(), "--out", file.toString());
+    tune += " --model " + start;
+    String taught = tune + " --out " + run + " --distill 1 --teacher " + gru;
+    succeed((taught + " --teacher " + file).split(" "));
+    JsonNode entry = Run.open(run).ledger().get(0);
+    assertEquals(2, entry.get("settings").get("teachersSha256").size());
+    assertEquals(file.toString(), entry.get("settings").get("teachers").get(1).asText());
+    Outcome.of((taught + " --resume").split(" ")).failed(1, "started with teachers = ");
+    tune += " --out " + folder.resolve("never") + " --teacher ";
+    Outcome.of((tune + gru).split(" ")).failed(2, "--teacher .* give its weight");
+    tune = tune.replace("--teacher", "--distill 1 --teacher");
+    Outcome.of((tune + start).split(" ")).failed(2, "full-precision model, and .*to-teach is 2/2");
+    Outcome.of((tune + folder.resolve("none")).split(" ")).failed(1, "no run .*none");
+    Path others = TinyText.write(folder.resolve("others"), 200);
+    Files.writeString(others.resolve("train.txt"), "some other words\n".repeat(200));
+    Path stranger = folder.resolve("stranger");
+    succeed(
+        "train --hidden 8 --bits fp --epochs 1 --batch 2 --unroll 5 --data %s --out %s"
+            .formatted(others, stranger)
+            .split(" "));
+    Outcome.of((tune + stranger).split(" ")).failed(1, "vocabulary .* does not fit .*stranger");
+  }
+
   private static double perplexity(Path model) throws IOException {
     return succeed("evaluate", "--json", "--model", model.toString(), "--data", text.toString())
         .json()
@@ -412,7 +447,7 @@ class CommandLineTest {
             tune + " --distill 0.5 --distill-temperature Infinity"),
         List.of(
             "2",
-            "--distill-temperature is for .* --distill 0.5",
+            "--distill-temperature are for .* --distill 0.5",
             tune + " --distill-temperature 2"),
         List.of("2", "nothing to quantize", "quantize --bits fp --model " + model));
   }

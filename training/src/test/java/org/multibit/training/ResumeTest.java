@@ -26,14 +26,17 @@ class ResumeTest {
       strings = {
         "train --hidden 32 --cell lstm",
         "train --hidden 32 --cell gru --layers 2 --embedding 20 --average 300 --lr-schedule linear",
-        "finetune --distill 0.5 --distill-temperature 2"
+        "finetune --distill 0.5 --distill-temperature 2 --teacher PARENT --teacher OTHER"
       })
   void killedRunEndsWithTheSameWeights(String command) throws Exception {
     Path text = TinyText.write(folder.resolve("text"), 3000);
     if (command.startsWith("finetune")) {
       Path parent = folder.resolve("parent");
-      String train = "train --bits fp --layers 2 --hidden 32 --max-tokens 2000 --batch 5 --data ";
-      Outcome.succeed((train + text + " --out " + parent).split(" "));
+      Path other = folder.resolve("other");
+      String train = "train --bits fp --max-tokens 2000 --batch 5 --data " + text + " --out ";
+      Outcome.succeed((train + parent + " --layers 2 --hidden 32").split(" "));
+      Outcome.succeed((train + other + " --cell gru --hidden 20").split(" "));
+      command = command.replace("PARENT", parent.toString()).replace("OTHER", other.toString());
       command += " --model " + parent;
     }
     Path whole = folder.resolve("whole");

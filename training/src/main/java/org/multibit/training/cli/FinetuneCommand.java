@@ -1,14 +1,20 @@
 package org.multibit.training.cli;
 
 import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.Callable;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
+import org.multibit.core.LayerBits;
 import org.multibit.datasets.TextCorpus;
 import org.multibit.training.LanguageModel;
 import org.multibit.training.Run;
 import org.multibit.training.SavedModel;
 import org.multibit.training.Settings;
 import org.multibit.training.UsageException;
+import org.multibit.training.importing.ImportedModel;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -31,6 +37,13 @@ public final class FinetuneCommand implements Callable<Integer> {
   double distill;
 
   @Option(
+      names = "--teacher",
+      paramLabel = "RUN|FILE",
+      description =
+          "learn by --distill from this full-precision model in place of --model, of any shape; several: from the mean of their logits. Of a file the words are those of --model")
+  List<Path> teachers = List.of();
+
+  @Option(
       names = "--distill-temperature",
       paramLabel = "T",
       description = "what logits are divided by for that (default ${DEFAULT-VALUE})")
@@ -51,15 +64,11 @@ public final class FinetuneCommand implements Callable<Integer> {
     settings.holdCodes = holdCodes;
     settings.check();
     UsageException.require(
-        distill > 0 || distillTemperature == 1,
-        "--distill-temperature is for distillation: give its weight too, for example --distill 0.5");
+        distill > 0 || distillTemperature == 1 && teachers.isEmpty(),
+        "--teacher and --distill-temperature are for distillation: give its weight too, for example --distill 0.5");
     CommonOptions.start(runOptions.threads);
     SavedModel parent = model.open();
     Settings shape = parent.settings();
-    UsageException.require(
-        distill == 0 || shape.layerBits().isFullPrecision(),
-        "--distill learns from a full-precision model, and %s is %s"
-            .formatted(model.model, shape.bits));
     MultiLayerNetwork network = parent.model();
     settings.cell = shape.cell;
     settings.hidden = shape.hidden;
@@ -69,13 +78,44 @@ public final class FinetuneCommand implements Callable<Integer> {
     settings.parentSha256 = Run.weightsSha256(network);
     TextCorpus corpus = parent.text(settings.data);
     settings.dataSha256 = corpus.sha256();
+    List<MultiLayerNetwork> teaching = teachers(parent, network, corpus);
     common.print(
         runOptions.train(
             settings,
             corpus,
             () -> LanguageModel.from(network, settings, corpus.vocabulary().size()),
-            settings.distill > 0 ? network : null,
+            teaching,
             common));
     return 0;
+  }
+
+  /** The models to learn from: those that are given, or the parent. */
+  private List<MultiLayerNetwork> teachers(
+      SavedModel parent, MultiLayerNetwork network, TextCorpus corpus) throws IOException {
+    List<MultiLayerNetwork> networks = new ArrayList<>();
+    if (distill > 0 && teachers.isEmpty()) {
+      requireFullPrecision(parent);
+      networks.add(network);
+    }
+    for (Path path : teachers) {
+      SavedModel teacher =
+          Files.isRegularFile(path)
+              ? ImportedModel.open(path, corpus.vocabulary())
+              : Run.open(path);
+      requireFullPrecision(teacher);
+      Run.requireSameWords(teacher.vocabulary().words(), corpus, path);
+      networks.add(teacher.model());
+    }
+    settings.teachers = teachers.stream().map(Path::toString).toList();
+    settings.teachersSha256 = networks.stream().map(Run::weightsSha256).toList();
+    return networks;
+  }
+
+  private static void requireFullPrecision(SavedModel teacher) throws IOException {
+    String bits = teacher.settings().bits;
+    UsageException.require(
+        LayerBits.parse(bits).isFullPrecision(),
+        "--distill learns from a full-precision model, and %s is %s"
+            .formatted(teacher.path(), bits));
   }
 }

@@ -146,7 +146,7 @@ public final class QuickstartCommand implements Callable<Integer> {
       throws IOException {
     Run run = Run.create(out.resolve(name), settings, corpus.vocabulary());
     try (TrainingProgress progress = new TrainingProgress(settings)) {
-      new Trainer(run, settings, corpus, start, null, Duration.ofMinutes(5), progress).train();
+      new Trainer(run, settings, corpus, start, List.of(), Duration.ofMinutes(5), progress).train();
     }
     return run;
   }

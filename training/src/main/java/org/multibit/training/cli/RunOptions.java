@@ -5,6 +5,7 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.datasets.TextCorpus;
@@ -44,13 +45,13 @@ final class RunOptions {
   /**
    * Trains to the end of the settings and returns the result line.
    *
-   * @param teacher see {@link Trainer}
+   * @param teachers see {@link Trainer}
    */
   Map<String, Object> train(
       Settings settings,
       TextCorpus corpus,
       Trainer.Start start,
-      MultiLayerNetwork teacher,
+      List<MultiLayerNetwork> teachers,
       CommonOptions common)
       throws IOException {
     if (!(checkpointMinutes >= 0) || checkpointMinutes > 1e6) {
@@ -70,7 +71,7 @@ final class RunOptions {
               settings,
               corpus,
               start,
-              teacher,
+              teachers,
               Duration.ofNanos((long) (checkpointMinutes * 60e9)),
               progress);
       if (trainer.tokens() > 0) {

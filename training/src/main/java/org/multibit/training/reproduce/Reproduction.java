@@ -166,7 +166,7 @@ final class Reproduction {
                   start == null
                       ? LanguageModel.create(settings, vocabulary)
                       : LanguageModel.from(start, settings, vocabulary),
-              null,
+              List.of(),
               CHECKPOINT_EVERY,
               progress)
           .train(pause);
