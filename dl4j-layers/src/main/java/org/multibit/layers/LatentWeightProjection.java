@@ -1,10 +1,15 @@
 package org.multibit.layers;
 
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Map;
 import org.deeplearning4j.nn.api.Layer;
+import org.deeplearning4j.nn.api.layers.LayerConstraint;
 import org.deeplearning4j.nn.conf.constraint.BaseConstraint;
+import org.deeplearning4j.nn.conf.layers.BaseLayer;
+import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.core.FloatRows;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantization;
@@ -18,10 +23,10 @@ import org.nd4j.shade.jackson.annotation.JsonProperty;
  * coefficients alone. For a trained model, whose coefficients the quantizer has fitted to latent
  * weights and not to the loss.
  *
- * <p>Give it to a layer that quantizes its weights, by {@code constrainWeights(new
- * LatentWeightProjection(quantization))}, with the same quantization. Rows are those that the layer
- * quantizes: of an embedding [nIn, nOut] the words', of other layers the units', columns of [nIn,
- * nOut].
+ * <p>{@link #applyTo} gives it to a trained network; a layer that quantizes its weights can have it
+ * from the start, by {@code constrainWeights(new LatentWeightProjection(quantization))}. Rows are
+ * those that the layer quantizes: of an embedding [nIn, nOut] the words', of other layers the
+ * units', columns of [nIn, nOut].
  */
 public final class LatentWeightProjection extends BaseConstraint {
   private Quantization quantization;
@@ -46,6 +51,53 @@ public final class LatentWeightProjection extends BaseConstraint {
 
   public Quantization getQuantization() {
     return quantization;
+  }
+
+  /**
+   * From now on the weights of all layers that quantize theirs stay on their codes, and are put on
+   * them at once. Does nothing to a layer that has a projection already.
+   *
+   * @throws IllegalArgumentException if a layer's quantizer does not give codes back as they are
+   */
+  public static void applyTo(MultiLayerNetwork network) {
+    boolean changed = false;
+    for (Layer layer : network.getLayers()) {
+      if (layer.conf().getLayer() instanceof BaseLayer conf
+          && conf instanceof QuantizesWeights q
+          && q.getWeightQuantization() != null
+          && others(conf).size() == constraints(conf).size()) {
+        LatentWeightProjection projection = new LatentWeightProjection(q.getWeightQuantization());
+        projection.setParams(new HashSet<>(conf.initializer().weightKeys(conf)));
+        List<LayerConstraint> all = others(conf);
+        all.add(projection);
+        conf.setConstraints(all);
+        changed = true;
+      }
+    }
+    if (changed) {
+      network.applyConstraints(network.getIterationCount(), network.getEpochCount());
+    }
+  }
+
+  /** Lets weights leave their codes again. */
+  public static void removeFrom(MultiLayerNetwork network) {
+    for (Layer layer : network.getLayers()) {
+      if (layer.conf().getLayer() instanceof BaseLayer conf) {
+        List<LayerConstraint> others = others(conf);
+        conf.setConstraints(others.isEmpty() ? null : others);
+      }
+    }
+  }
+
+  private static List<LayerConstraint> constraints(BaseLayer conf) {
+    return conf.getConstraints() == null ? List.of() : conf.getConstraints();
+  }
+
+  /** Constraints but projections. */
+  private static List<LayerConstraint> others(BaseLayer conf) {
+    List<LayerConstraint> others = new ArrayList<>(constraints(conf));
+    others.removeIf(LatentWeightProjection.class::isInstance);
+    return others;
   }
 
   /** Once for each parameter; DL4J's own implementation applies a constraint twice. */

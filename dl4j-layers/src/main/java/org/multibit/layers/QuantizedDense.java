@@ -24,7 +24,7 @@ import org.nd4j.linalg.api.ndarray.INDArray;
  * quantizations it is DL4J's {@link org.deeplearning4j.nn.conf.layers.DenseLayer} without layer
  * normalization; as there, DL4J puts the steps of a sequence side by side as examples.
  */
-public class QuantizedDense extends FeedForwardLayer {
+public class QuantizedDense extends FeedForwardLayer implements QuantizesWeights {
   private static final String NAME = "QuantizedDense";
 
   private Quantization weightQuantization;
@@ -45,6 +45,7 @@ public class QuantizedDense extends FeedForwardLayer {
   }
 
   /** How W is quantized, each column (one unit's weights) by itself; null = full precision. */
+  @Override
   public Quantization getWeightQuantization() {
     return weightQuantization;
   }

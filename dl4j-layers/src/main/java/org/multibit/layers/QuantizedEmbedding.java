@@ -27,7 +27,7 @@ import org.nd4j.linalg.api.ndarray.INDArray;
  * <p>Without quantization it is DL4J's {@link
  * org.deeplearning4j.nn.conf.layers.EmbeddingSequenceLayer}, with rows contiguous.
  */
-public class QuantizedEmbedding extends FeedForwardLayer {
+public class QuantizedEmbedding extends FeedForwardLayer implements QuantizesWeights {
   private static final String NAME = "QuantizedEmbedding";
 
   private Quantization weightQuantization;
@@ -55,6 +55,7 @@ public class QuantizedEmbedding extends FeedForwardLayer {
   }
 
   /** How each word's row is quantized; null = full precision. */
+  @Override
   public Quantization getWeightQuantization() {
     return weightQuantization;
   }

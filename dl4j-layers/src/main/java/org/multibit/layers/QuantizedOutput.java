@@ -24,7 +24,7 @@ import org.nd4j.linalg.lossfunctions.LossFunctions.LossFunction;
  * <p>The input is quantized here, each example by itself, and then dropped out. Without
  * quantizations it is DL4J's {@link org.deeplearning4j.nn.conf.layers.OutputLayer}.
  */
-public class QuantizedOutput extends BaseOutputLayer {
+public class QuantizedOutput extends BaseOutputLayer implements QuantizesWeights {
   private static final String NAME = "QuantizedOutput";
 
   private Quantization weightQuantization;
@@ -43,6 +43,7 @@ public class QuantizedOutput extends BaseOutputLayer {
   }
 
   /** How W is quantized, each column (one output's weights) by itself; null = full precision. */
+  @Override
   public Quantization getWeightQuantization() {
     return weightQuantization;
   }

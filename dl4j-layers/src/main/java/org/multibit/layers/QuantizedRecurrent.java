@@ -32,7 +32,7 @@ import org.nd4j.linalg.api.ndarray.INDArray;
  * sigmoids, candidate and output tanh. As in DL4J's LSTM, masked time steps are left to the loss;
  * inside LastTimeStep or Bidirectional a mask may be of padding at the end.
  */
-public abstract class QuantizedRecurrent extends BaseRecurrentLayer {
+public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements QuantizesWeights {
   private Quantization weightQuantization;
   private Quantization inputActivationQuantization;
   private Quantization recurrentActivationQuantization;
@@ -100,6 +100,7 @@ public abstract class QuantizedRecurrent extends BaseRecurrentLayer {
   /**
    * How W and RW are quantized, each column (one unit's weights) by itself; null = full precision.
    */
+  @Override
   public Quantization getWeightQuantization() {
     return weightQuantization;
   }

@@ -29,7 +29,7 @@ import org.nd4j.linalg.lossfunctions.impl.LossSparseMCXENT;
  * org.deeplearning4j.nn.conf.layers.RnnOutputLayer} with {@link LossSparseMCXENT}. A label mask [B,
  * T] weighs the loss of time steps; where it is 0 the label may be anything.
  */
-public class QuantizedSoftmaxOutput extends BaseOutputLayer {
+public class QuantizedSoftmaxOutput extends BaseOutputLayer implements QuantizesWeights {
   private static final String NAME = "QuantizedSoftmaxOutput";
 
   private Quantization weightQuantization;
@@ -61,6 +61,7 @@ public class QuantizedSoftmaxOutput extends BaseOutputLayer {
   }
 
   /** How W is quantized, each column (one class's weights) by itself; null = full precision. */
+  @Override
   public Quantization getWeightQuantization() {
     return weightQuantization;
   }

@@ -146,6 +146,30 @@ class LatentWeightProjectionTest {
     assertIdentical(network.params(), restored.params());
   }
 
+  /** At once and from then on, beside other constraints, until it is taken away. */
+  @Test
+  void aTrainedNetworkGetsIt() {
+    MultiLayerNetwork network = network(Networks.quantized(Q2, Q2));
+    network.fit(data(1));
+    LatentWeightProjection.applyTo(network);
+    INDArray once = network.params().dup();
+    assertClose(Q2.quantized(network.getParam("0_W")), network.getParam("0_W"), 1e-6, "words");
+    LatentWeightProjection.applyTo(network);
+    assertIdentical(once, network.params());
+    network.fit(data(2));
+    INDArray units = network.getParam("2_W").transpose();
+    assertClose(Q2.quantized(units), units, 1e-6, "units");
+    for (int l = 0; l < 3; l++) {
+      assertEquals(2, network.getLayer(l).conf().getLayer().getConstraints().size());
+    }
+    LatentWeightProjection.removeFrom(network);
+    network.fit(data(3));
+    assertTrue(Q2.quantize(units).relativeSquaredError(units) > 1e-4);
+    for (int l = 0; l < 3; l++) {
+      assertEquals(1, network.getLayer(l).conf().getLayer().getConstraints().size());
+    }
+  }
+
   /** Also where rows lie apart in memory. */
   @Test
   void projectsUnitsOfAnyLayer() {

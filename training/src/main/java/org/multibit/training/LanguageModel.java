@@ -2,7 +2,6 @@ package org.multibit.training;
 
 import java.util.ArrayList;
 import java.util.List;
-import org.deeplearning4j.nn.api.layers.LayerConstraint;
 import org.deeplearning4j.nn.conf.MultiLayerConfiguration;
 import org.deeplearning4j.nn.conf.NeuralNetConfiguration;
 import org.deeplearning4j.nn.conf.distribution.UniformDistribution;
@@ -14,7 +13,6 @@ import org.multibit.core.Quantization;
 import org.multibit.core.Quantizer;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.layers.ClippedSgd;
-import org.multibit.layers.LatentWeightProjection;
 import org.multibit.layers.QuantizedEmbedding;
 import org.multibit.layers.QuantizedGRU;
 import org.multibit.layers.QuantizedLSTM;
@@ -68,9 +66,6 @@ public final class LanguageModel {
               }
               network.getParam(key).assign(values);
             });
-    if (settings.holdCodes) {
-      network.applyConstraints(0, 0); // else the first step could still change codes
-    }
     return network;
   }
 
@@ -174,9 +169,6 @@ public final class LanguageModel {
     int hidden = settings.hidden;
     double range = 1 / Math.sqrt(hidden);
     double retain = 1 - settings.dropout;
-    LayerConstraint[] ofEmbedding = held(settings, quantizations.embedding);
-    LayerConstraint[] ofRecurrent = held(settings, quantizations.recurrent);
-    LayerConstraint[] ofSoftmax = held(settings, quantizations.softmax);
     NeuralNetConfiguration.ListBuilder network =
         new NeuralNetConfiguration.Builder()
             .seed(settings.seed)
@@ -190,7 +182,6 @@ public final class LanguageModel {
                     .nOut(settings.embeddingSize())
                     .weights(quantizations.embedding)
                     .latentWeightBound(latentWeightBound)
-                    .constrainWeights(ofEmbedding)
                     .dist(new UniformDistribution(-0.1, 0.1))
                     .build());
     for (int l = 0; l < settings.layers; l++) {
@@ -202,7 +193,6 @@ public final class LanguageModel {
               .inputActivations(quantizations.activations.get(l).input)
               .recurrentActivations(quantizations.activations.get(l).recurrent)
               .latentWeightBound(latentWeightBound)
-              .constrainWeights(ofRecurrent)
               .stateful(true)
               .dropOut(retain)
               .dist(new UniformDistribution(-range, range))
@@ -216,7 +206,6 @@ public final class LanguageModel {
                 .weights(quantizations.softmax)
                 .activations(quantizations.softmaxActivations)
                 .latentWeightBound(latentWeightBound)
-                .constrainWeights(ofSoftmax)
                 .averageOverTime(true)
                 .averageOverBatch(true)
                 .dropOut(retain)
@@ -224,13 +213,6 @@ public final class LanguageModel {
                 .build())
         .setInputType(InputType.recurrent(vocabulary, settings.unroll))
         .build();
-  }
-
-  /** What keeps a layer's weights on their codes, if the settings want that. */
-  private static LayerConstraint[] held(Settings settings, Quantization weights) {
-    return settings.holdCodes && weights != null
-        ? new LayerConstraint[] {new LatentWeightProjection(weights)}
-        : new LayerConstraint[0];
   }
 
   private static QuantizedRecurrent.Builder<?> cell(String cell) {

@@ -121,6 +121,13 @@ public class Settings {
   public int epochs = 80;
 
   @Option(
+      names = "--hold-codes",
+      paramLabel = "EPOCHS",
+      description =
+          "in the last ones of --epochs weights keep their codes: only coefficients and biases are trained (default: 0)")
+  public int holdCodes;
+
+  @Option(
       names = "--max-tokens",
       paramLabel = "N",
       description = "stop after so many training tokens")
@@ -157,9 +164,6 @@ public class Settings {
 
   /** SHA-256 of the weights of each model that it learns from. */
   public List<String> teachersSha256 = List.of();
-
-  /** Whether weights keep their codes and only coefficients and biases are trained. */
-  public boolean holdCodes;
 
   public int embeddingSize() {
     return embedding == 0 ? hidden : embedding;
@@ -222,6 +226,11 @@ public class Settings {
     require(batch >= 1 && batch <= 1 << 16, "--batch", batch, "1 to 65536");
     require(unroll >= 1 && unroll <= 1 << 16, "--unroll", unroll, "1 to 65536");
     require(epochs >= 1, "--epochs", epochs, "at least 1");
+    require(
+        holdCodes >= 0 && holdCodes <= epochs,
+        "--hold-codes",
+        holdCodes,
+        "0 to --epochs, " + epochs);
     require(maxTokens >= 1, "--max-tokens", maxTokens, "at least 1");
     require(
         learningRate >= Trainer.SMALLEST_LEARNING_RATE && learningRate <= 1e6,
@@ -268,11 +277,11 @@ public class Settings {
           "--scale %s is for --method alternating, not %s".formatted(scale, method));
     }
     Quantizer quantizer = weightQuantizer();
-    if (holdCodes && layerBits.isFullPrecision()) {
+    if (holdCodes > 0 && layerBits.isFullPrecision()) {
       throw new IllegalArgumentException(
           "--hold-codes needs codes, and --bits %s has none".formatted(bits));
     }
-    if (holdCodes && !quantizer.projects()) {
+    if (holdCodes > 0 && !quantizer.projects()) {
       throw new IllegalArgumentException(
           "--hold-codes is for --method refined, alternating or optimal with --scale 1, not "
               + quantizer);

@@ -13,6 +13,7 @@ import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.datasets.TextCorpus;
 import org.multibit.datasets.TokenIterator;
 import org.multibit.layers.Distillation;
+import org.multibit.layers.LatentWeightProjection;
 import org.multibit.layers.QuantizedRecurrentLayer;
 import org.multibit.layers.WeightAverage;
 import org.nd4j.linalg.api.ndarray.INDArray;
@@ -106,6 +107,7 @@ public final class Trainer {
       average = null;
     }
     followLine();
+    holdCodes();
     restoreHiddenState();
     ledger = new Ledger(run.ledgerFile(), state.tokens);
   }
@@ -177,6 +179,7 @@ public final class Trainer {
     ledger.append(entry);
     state.epochs++;
     followLine();
+    holdCodes();
     state.startEpoch();
     restoreHiddenState();
     network.incrementEpochCount();
@@ -191,6 +194,15 @@ public final class Trainer {
   private void followLine() {
     if (settings.isLinear()) {
       setLearningRate(settings.learningRate * (1 - (double) state.epochs / settings.epochs));
+    }
+  }
+
+  /** In the last epochs weights keep their codes; with more epochs they may leave them again. */
+  private void holdCodes() {
+    if (settings.holdCodes > 0 && state.epochs >= settings.epochs - settings.holdCodes) {
+      LatentWeightProjection.applyTo(network);
+    } else {
+      LatentWeightProjection.removeFrom(network);
     }
   }
 

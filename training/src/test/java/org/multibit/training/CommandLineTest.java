@@ -174,22 +174,24 @@ class CommandLineTest {
             });
   }
 
-  /** Coefficients learn, and not one code is another. */
+  /** Codes settle, and then coefficients learn and not one code is another. */
   @Test
   void heldCodes() throws IOException {
-    Path quantized = folder.resolve("to-hold");
-    Path held = folder.resolve("held");
-    String tune = "finetune --batch 4 --unroll 10 --bits 2/2 --data %s --model ".formatted(text);
-    succeed((tune + parent + " --epochs 1 --lr 2 --out " + quantized).split(" "));
-    succeed((tune + quantized + " --epochs 3 --lr 0.1 --hold-codes --out " + held).split(" "));
-    List<JsonNode> ledger = Run.open(held).ledger();
-    assertTrue(ledger.get(0).get("settings").get("holdCodes").asBoolean());
-    assertTrue(
-        ledger.get(2).get("validPerplexityBatched").asDouble()
-            < Run.open(quantized).ledger().get(0).get("validPerplexityBatched").asDouble());
-    Map<String, INDArray> before = Run.open(quantized).model().paramTable();
-    Map<String, INDArray> after = Run.open(held).model().paramTable();
+    Path run = folder.resolve("held");
+    String tune =
+        "finetune --batch 4 --unroll 10 --bits 2/2 --lr 0.1 --hold-codes 2 --epochs %s --data %s --model %s --out "
+            + run;
+    succeed(tune.formatted("3 --max-tokens 1400", text, parent).split(" "));
+    Map<String, INDArray> within = Run.open(run).checkpointNetwork().paramTable();
+    succeed((tune.formatted("3", text, parent) + " --resume").split(" "));
+    Map<String, INDArray> before = Run.open(run).checkpointNetwork().paramTable();
+    succeed((tune.formatted("4", text, parent) + " --resume").split(" "));
+    Map<String, INDArray> after = Run.open(run).checkpointNetwork().paramTable();
+    assertEquals(2, Run.open(run).ledger().get(3).get("settings").get("holdCodes").asInt());
     for (String key : List.of("0_W", "1_W", "1_RW", "2_W")) {
+      assertNotEquals(codes(key, within.get(key)).dequantize(), rows(key, within.get(key)), key);
+      assertTrue(
+          codes(key, before.get(key)).relativeSquaredError(rows(key, before.get(key))) < 1e-9);
       MultibitMatrix codes = codes(key, before.get(key));
       MultibitMatrix codesAfter = codes(key, after.get(key));
       assertEquals(codes.planes(), codesAfter.planes(), key);
@@ -197,8 +199,12 @@ class CommandLineTest {
     }
   }
 
+  private static INDArray rows(String key, INDArray param) {
+    return key.equals("0_W") ? param : param.transpose();
+  }
+
   private static MultibitMatrix codes(String key, INDArray param) {
-    return Quantization.alternating(2).quantize(key.equals("0_W") ? param : param.transpose());
+    return Quantization.alternating(2).quantize(rows(key, param));
   }
 
   /** More epochs make the line less steep: the run goes on at a higher rate than it had. */
@@ -381,9 +387,10 @@ class CommandLineTest {
         List.of("2", "--lr", base + data + " --lr -1"),
         List.of("2", "--lr-schedule cosine .* plateau or linear", tune + " --lr-schedule cosine"),
         List.of("2", "--lr-decay is of", tune + " --lr-schedule linear --lr-decay 2"),
-        List.of("2", "--hold-codes is for .* alternating", tune + " --hold-codes --scale 0.3"),
-        List.of("2", "--hold-codes is for", tune + " --hold-codes --method uniform"),
-        List.of("2", "--hold-codes needs codes", tune.replace("2/2", "fp") + " --hold-codes"),
+        List.of("2", "--hold-codes is for .* alternating", tune + " --hold-codes 1 --scale 0.3"),
+        List.of("2", "--hold-codes is for", tune + " --hold-codes 1 --method uniform"),
+        List.of("2", "--hold-codes 81 .* 0 to --epochs, 80", tune + " --hold-codes 81"),
+        List.of("2", "--hold-codes needs codes", tune.replace("2/2", "fp") + " --hold-codes 1"),
         List.of("2", "--average -1", tune + " --average -1"),
         List.of("2", "--weight-bound -1", tune + " --weight-bound -1"),
         List.of("2", "scale 0.3 is for .* alternating", tune + " --method greedy --scale 0.3"),

@@ -24,7 +24,7 @@ class ResumeTest {
   @ParameterizedTest
   @ValueSource(
       strings = {
-        "train --hidden 32 --cell lstm",
+        "train --hidden 32 --cell lstm --hold-codes 10",
         "train --hidden 32 --cell gru --layers 2 --embedding 20 --average 300 --lr-schedule linear",
         "finetune --distill 0.5 --distill-temperature 2 --teacher PARENT --teacher OTHER"
       })

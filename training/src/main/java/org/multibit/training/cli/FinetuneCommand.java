@@ -49,19 +49,12 @@ public final class FinetuneCommand implements Callable<Integer> {
       description = "what logits are divided by for that (default ${DEFAULT-VALUE})")
   double distillTemperature = 1;
 
-  @Option(
-      names = "--hold-codes",
-      description =
-          "train coefficients and biases alone: latent weights start from what they are quantized to, and each step keeps their codes. For a model that is quantized already")
-  boolean holdCodes;
-
   @Mixin CommonOptions common;
 
   @Override
   public Integer call() throws IOException {
     settings.distill = distill;
     settings.distillTemperature = distillTemperature;
-    settings.holdCodes = holdCodes;
     settings.check();
     UsageException.require(
         distill > 0 || distillTemperature == 1 && teachers.isEmpty(),
