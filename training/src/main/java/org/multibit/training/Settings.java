@@ -22,7 +22,7 @@ import picocli.CommandLine.Option;
     isGetterVisibility = JsonAutoDetect.Visibility.NONE)
 public class Settings {
   private static final String PLATEAU = "plateau";
-  private static final String LINEAR = "linear";
+  public static final String LINEAR = "linear";
 
   @Option(
       names = "--data",

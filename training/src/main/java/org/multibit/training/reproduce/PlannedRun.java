@@ -4,8 +4,9 @@ import org.multibit.core.Bits;
 import org.multibit.training.Settings;
 
 /**
- * A training run that a table needs, with the paper's recipe (section 5); a GRU and a fine-tuned
- * run from a lower learning rate, and the latter with latent weights in closer bounds.
+ * A training run that a table needs, with the paper's recipe (section 5), a GRU's from a lower
+ * learning rate. A fine-tuned run has one of its own: the rate falls on a line, latent weights are
+ * in closer bounds, and in its last epochs coefficients are trained alone.
  *
  * @param corpus by the name that {@code --data} takes
  * @param cell lstm or gru
@@ -31,6 +32,8 @@ record PlannedRun(
   // stays where it is: docs/results/notes.md.
   static final double WARM_START_RATE = 5;
   static final double WARM_START_BOUND = 0.4;
+  static final int WARM_START_EPOCHS = 40;
+  static final int WARM_START_HELD_EPOCHS = 5;
 
   static PlannedRun fullPrecision(String corpus, String cell, int hidden, int batch) {
     return new PlannedRun(corpus, cell, hidden, batch, null, Bits.FULL_PRECISION.toString(), false);
@@ -67,7 +70,10 @@ record PlannedRun(
     }
     if (parent() != null) {
       settings.learningRate = WARM_START_RATE;
+      settings.learningRateSchedule = Settings.LINEAR;
       settings.weightBound = WARM_START_BOUND;
+      settings.epochs = WARM_START_EPOCHS;
+      settings.holdCodes = settings.weightQuantizer().projects() ? WARM_START_HELD_EPOCHS : 0;
     }
     return settings;
   }

@@ -39,9 +39,9 @@ final class Reproduction {
   private static final Duration CHECKPOINT_EVERY = Duration.ofMinutes(5);
   private static final String TEST = "test";
 
-  /** Settings that say how long, on what text and from what parent. */
+  /** Settings that say on what text and from what parent. */
   private static final Set<String> BESIDES_THE_RECIPE =
-      Set.of("data", "dataSha256", "parent", "parentSha256", "epochs", "maxTokens");
+      Set.of("data", "dataSha256", "parent", "parentSha256", "maxTokens");
 
   private final TextCorpus corpus;
   private final Path runs;

@@ -17,10 +17,11 @@ final class TrainedTable {
   private static final String NOTE =
       "Perplexity of the whole test text in one stream: of the packed file in its runtime, and of"
           + " DL4J's layers. Full precision: of the kept file, in half precision. Quantized runs start"
-          + " from the full-precision run's weights but where it says scratch, at learning rate %s and"
-          + " with latent weights clipped to +-%s; GRUs otherwise start at %s (notes.md says why). A"
-          + " run is finished after 80 epochs, or when its learning rate is below 0.001. Learning"
-          + " curves: %s.png.";
+          + " from the full-precision run's weights but where it says scratch: for %d epochs, the"
+          + " learning rate on a line from %s to 0, latent weights clipped to +-%s, in the last %d epochs"
+          + " coefficients alone (but not uniform's and balanced's). Other runs are finished after 80"
+          + " epochs, or when their learning rate is below 0.001; GRUs' starts at %s (notes.md says"
+          + " why). Learning curves: %s.png.";
 
   private final PaperTables.Trained paper;
   private final Reproduction reproduction;
@@ -76,8 +77,10 @@ final class TrainedTable {
         new ArrayList<>(
             List.of(
                 NOTE.formatted(
+                    PlannedRun.WARM_START_EPOCHS,
                     PlannedRun.WARM_START_RATE,
                     PlannedRun.WARM_START_BOUND,
+                    PlannedRun.WARM_START_HELD_EPOCHS,
                     PlannedRun.GRU_RATE,
                     name)));
     paper.note().ifPresent(notes::add);

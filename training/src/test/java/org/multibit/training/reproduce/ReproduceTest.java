@@ -19,6 +19,8 @@ import javax.imageio.ImageIO;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.multibit.datasets.Corpora;
 import org.multibit.datasets.TextCorpus;
 import org.multibit.training.Json;
@@ -88,8 +90,8 @@ class ReproduceTest {
     Result quantized = ofKeptModels().result(CHILD);
     assertEquals(State.FINISHED, full.state());
     assertEquals(State.FINISHED, quantized.state());
-    int epochs = quantized.epochs().getAsInt();
-    assertTrue(epochs == 80 || epochs > 40 && quantized.learningRate().getAsDouble() < 0.0012);
+    assertEquals(40, quantized.epochs().getAsInt());
+    assertEquals(5.0 / 40, quantized.learningRate().getAsDouble(), 1e-12);
     double perplexity = quantized.perplexity().getAsDouble();
     assertTrue(perplexity < 12, "of 18 words: " + perplexity);
     assertEquals(perplexity, quantized.ofLayers().getAsDouble(), 0.0005 * perplexity);
@@ -115,6 +117,14 @@ class ReproduceTest {
     Set<String> besides =
         Set.of("epochs", "maxTokens", "data", "dataSha256", "parent", "parentSha256", "embedding");
     assertEquals(Optional.empty(), settings.difference(CHILD.settings(), besides));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"uniform", "balanced", "refined", "alternating"})
+  void plansAreRunsThatCanBe(String method) {
+    Settings settings = new PlannedRun("tiny", "gru", 8, 4, method, "2/3", false).settings();
+    settings.check();
+    assertEquals(method.equals("refined") || method.equals("alternating"), settings.holdCodes > 0);
   }
 
   @Test
