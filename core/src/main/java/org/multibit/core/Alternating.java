@@ -49,8 +49,8 @@ public final class Alternating extends Quantizer {
   }
 
   @Override
-  public boolean projects() {
-    return cycles > 0 && scale == 1;
+  public boolean projects(int bits) {
+    return cycles > 0 && scale == 1 && bits <= 3;
   }
 
   @Override

@@ -22,7 +22,7 @@ public final class Optimal extends Quantizer {
   }
 
   @Override
-  public boolean projects() {
+  public boolean projects(int bits) {
     return true;
   }
 

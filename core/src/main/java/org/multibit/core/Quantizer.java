@@ -26,10 +26,11 @@ public abstract class Quantizer implements Serializable {
   }
 
   /**
-   * Whether quantizing is a projection: what a row of up to 2 bits was quantized to, quantized
-   * again, is itself. Of more bits that holds where the method finds the same codes again.
+   * Whether quantizing is a projection: what a row was quantized to, quantized again, is itself. Of
+   * up to 2 bits it is at once. Of 3 bits rows of heavy tails settle within ten repetitions, at a
+   * tenth of their error more; of more bits they do not.
    */
-  public boolean projects() {
+  public boolean projects(int bits) {
     return false;
   }
 

@@ -13,8 +13,8 @@ public final class RefinedGreedy extends Quantizer {
   }
 
   @Override
-  public boolean projects() {
-    return true;
+  public boolean projects(int bits) {
+    return bits <= 3;
   }
 
   @Override

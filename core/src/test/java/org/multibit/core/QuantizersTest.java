@@ -127,20 +127,23 @@ class QuantizersTest {
     }
   }
 
-  /** What is on codes stays there, which is what LatentWeightProjection trains by. */
-  @Property(tries = 300)
+  /** What is on codes stays there however often, which is what LatentWeightProjection trains by. */
+  @Property(tries = 200)
   void projectionsGiveCodesBack(
       @ForAll("rows") float[] w, @ForAll @IntRange(min = 1, max = 2) int bits) {
     for (String method : Quantizers.METHODS) {
       Quantizer quantizer = Quantizers.of(method);
-      if (quantizer.projects()) {
+      if (quantizer.projects(bits)) {
         float[] once = Row.quantize(quantizer, bits, w).values();
-        float[] twice = Row.quantize(quantizer, bits, once).values();
+        Row again = Row.quantize(quantizer, bits, once);
+        for (int i = 0; i < 20; i++) {
+          again = Row.quantize(quantizer, bits, again.values());
+        }
         float largest = 0;
         for (float x : w) {
           largest = Math.max(largest, Math.abs(x));
         }
-        assertArrayEquals(once, twice, 1e-5f * largest, method);
+        assertArrayEquals(once, again.values(), 2e-6f * largest, method);
       }
     }
   }

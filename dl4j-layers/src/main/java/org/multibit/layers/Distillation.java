@@ -19,7 +19,7 @@ import org.nd4j.linalg.factory.Nd4j;
  * same text. With a weight w and a temperature T its loss is {@code (1-w) cross-entropy + w T^2
  * KL(softmax(teacher/T) || softmax(student/T))}. Without training (evaluation, scores of inference)
  * it is the cross-entropy alone. Several teachers are one whose logits are the mean of theirs
- * (section 2: the geometric mean of what they say).
+ * (section 1: the geometric mean of what they say).
  *
  * <p>It is the pre-processor of the training data: it runs teachers over each segment, without
  * dropout and with its state carried from one segment to the next, up to its softmax, and puts the
@@ -104,6 +104,9 @@ public final class Distillation implements DataSetPreProcessor {
 
   /** The teachers' shares of the mean, one after the other along a dimension. */
   private static INDArray mean(int dimension, List<INDArray> ofTeachers) {
+    if (ofTeachers.size() == 1) {
+      return ofTeachers.get(0);
+    }
     return Nd4j.concat(dimension, ofTeachers.toArray(INDArray[]::new))
         .divi(ofTeachers.size())
         .dup('c');

@@ -3,6 +3,7 @@ package org.multibit.layers;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.deeplearning4j.nn.api.Layer;
@@ -19,9 +20,9 @@ import org.nd4j.shade.jackson.annotation.JsonProperty;
 
 /**
  * After each step latent weights become what they are quantized to (projected gradient descent). Of
- * a step only the part remains that codes can express: a step too small to reach other codes moves
- * coefficients alone. For a trained model, whose coefficients the quantizer has fitted to latent
- * weights and not to the loss.
+ * a step only the part remains that codes can express: a step of less than half the gap between two
+ * levels moves coefficients alone. For a trained model, whose coefficients the quantizer has fitted
+ * to latent weights and not to the loss.
  *
  * <p>{@link #applyTo} gives it to a trained network; a layer that quantizes its weights can have it
  * from the start, by {@code constrainWeights(new LatentWeightProjection(quantization))}. Rows are
@@ -41,10 +42,10 @@ public final class LatentWeightProjection extends BaseConstraint {
    * @throws IllegalArgumentException if the quantizer does not give codes back as they are
    */
   public LatentWeightProjection(@JsonProperty("quantization") Quantization quantization) {
-    if (!quantization.quantizer().projects()) {
+    if (!quantization.quantizer().projects(quantization.bits())) {
       throw new IllegalArgumentException(
           "Weights cannot be held at what they are quantized to by %s: quantized again it is something else"
-              .formatted(quantization.quantizer()));
+              .formatted(quantization));
     }
     this.quantization = quantization;
   }
@@ -55,12 +56,14 @@ public final class LatentWeightProjection extends BaseConstraint {
 
   /**
    * From now on the weights of all layers that quantize theirs stay on their codes, and are put on
-   * them at once. Does nothing to a layer that has a projection already.
+   * them at once; but not of layers within Bidirectional, nor of those that have a projection
+   * already. It is a part of the network's configuration from now on, and saved with it.
    *
-   * @throws IllegalArgumentException if a layer's quantizer does not give codes back as they are
+   * @throws IllegalArgumentException if a layer's quantizer does not give codes back as they are;
+   *     the network is as it was then
    */
   public static void applyTo(MultiLayerNetwork network) {
-    boolean changed = false;
+    Map<Layer, LatentWeightProjection> projections = new LinkedHashMap<>();
     for (Layer layer : network.getLayers()) {
       if (layer.conf().getLayer() instanceof BaseLayer conf
           && conf instanceof QuantizesWeights q
@@ -68,18 +71,20 @@ public final class LatentWeightProjection extends BaseConstraint {
           && others(conf).size() == constraints(conf).size()) {
         LatentWeightProjection projection = new LatentWeightProjection(q.getWeightQuantization());
         projection.setParams(new HashSet<>(conf.initializer().weightKeys(conf)));
-        List<LayerConstraint> all = others(conf);
-        all.add(projection);
-        conf.setConstraints(all);
-        changed = true;
+        projections.put(layer, projection);
       }
     }
-    if (changed) {
-      network.applyConstraints(network.getIterationCount(), network.getEpochCount());
-    }
+    projections.forEach(
+        (layer, projection) -> {
+          BaseLayer conf = (BaseLayer) layer.conf().getLayer();
+          List<LayerConstraint> all = others(conf);
+          all.add(projection);
+          conf.setConstraints(all);
+          projection.applyConstraint(layer, network.getIterationCount(), network.getEpochCount());
+        });
   }
 
-  /** Lets weights leave their codes again. */
+  /** Lets the weights of {@link #applyTo} leave their codes again. */
   public static void removeFrom(MultiLayerNetwork network) {
     for (Layer layer : network.getLayers()) {
       if (layer.conf().getLayer() instanceof BaseLayer conf) {

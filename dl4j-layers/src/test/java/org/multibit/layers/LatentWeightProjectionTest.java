@@ -197,6 +197,9 @@ class LatentWeightProjectionTest {
           IllegalArgumentException.class,
           () -> new LatentWeightProjection(new Quantization(quantizer, 2)));
     }
+    assertThrows(
+        IllegalArgumentException.class,
+        () -> new LatentWeightProjection(Quantization.alternating(4)));
     for (Quantizer quantizer :
         new Quantizer[] {new RefinedGreedy(), new Alternating(), new Optimal()}) {
       assertEquals(

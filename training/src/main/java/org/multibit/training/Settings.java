@@ -124,7 +124,7 @@ public class Settings {
       names = "--hold-codes",
       paramLabel = "EPOCHS",
       description =
-          "in the last ones of --epochs weights keep their codes: only coefficients and biases are trained (default: 0)")
+          "in the last ones of --epochs quantized weights stay on their codes: steps move their coefficients alone, and what is not quantized (default: 0)")
   public int holdCodes;
 
   @Option(
@@ -162,7 +162,7 @@ public class Settings {
   /** The models that it learns from, as given; none: its parent. */
   public List<String> teachers = List.of();
 
-  /** SHA-256 of the weights of each model that it learns from. */
+  /** SHA-256 of the weights of each of them. */
   public List<String> teachersSha256 = List.of();
 
   public int embeddingSize() {
@@ -257,6 +257,9 @@ public class Settings {
         weightBound,
         "above 0, or 0 for the default");
     require(average >= 0, "--average", average, "0 or more");
+    UsageException.require(
+        average == 0 || holdCodes == 0,
+        "--average and --hold-codes exclude each other: averages are not on codes");
     require(dropout >= 0 && dropout < 1, "--dropout", dropout, "0 to below 1");
     require(distill >= 0 && distill <= 1, "--distill", distill, "0 to 1");
     require(
@@ -279,18 +282,18 @@ public class Settings {
     Quantizer quantizer = weightQuantizer();
     if (holdCodes > 0 && layerBits.isFullPrecision()) {
       throw new IllegalArgumentException(
-          "--hold-codes needs codes, and --bits %s has none".formatted(bits));
-    }
-    if (holdCodes > 0 && !quantizer.projects()) {
-      throw new IllegalArgumentException(
-          "--hold-codes is for --method refined, alternating or optimal with --scale 1, not "
-              + quantizer);
+          "--hold-codes needs codes, and --bits %s has none: give --hold-codes 0".formatted(bits));
     }
     for (Bits b : List.of(layerBits.embedding(), layerBits.recurrent(), layerBits.output())) {
       for (int count : new int[] {b.weights(), b.activations()}) {
         if (count > 0) {
           quantizer.checkBits(count);
         }
+      }
+      if (holdCodes > 0 && b.weights() > 0 && !quantizer.projects(b.weights())) {
+        throw new IllegalArgumentException(
+            "--hold-codes %d is for weights of up to 3 bits by refined, alternating (with --scale 1) or optimal, not of %d by %s: give --hold-codes 0"
+                .formatted(holdCodes, b.weights(), quantizer));
       }
     }
   }

@@ -89,6 +89,11 @@ public final class Trainer {
     if (run.hasCheckpoint()) {
       network = run.checkpointNetwork();
       state = run.checkpointState();
+      if (settings.distill > 0 && state.hidden != null && state.teachers == null) {
+        throw new IOException(
+            "%s was stopped within an epoch by an older version, without its teacher's state: start it anew in another folder"
+                .formatted(run.path()));
+      }
     } else {
       network = start.network();
       state = new TrainingState(settings.learningRate);
@@ -197,9 +202,14 @@ public final class Trainer {
     }
   }
 
-  /** In the last epochs weights keep their codes; with more epochs they may leave them again. */
+  /**
+   * In the last epochs weights stay on their codes. With more epochs a run goes on from there, and
+   * weights leave them again.
+   */
   private void holdCodes() {
-    if (settings.holdCodes > 0 && state.epochs >= settings.epochs - settings.holdCodes) {
+    if (settings.holdCodes > 0
+        && !state.isOver(settings)
+        && state.epochs >= settings.epochs - settings.holdCodes) {
       LatentWeightProjection.applyTo(network);
     } else {
       LatentWeightProjection.removeFrom(network);

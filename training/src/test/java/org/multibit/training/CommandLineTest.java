@@ -191,12 +191,17 @@ class CommandLineTest {
     for (String key : List.of("0_W", "1_W", "1_RW", "2_W")) {
       assertNotEquals(codes(key, within.get(key)).dequantize(), rows(key, within.get(key)), key);
       assertTrue(
-          codes(key, before.get(key)).relativeSquaredError(rows(key, before.get(key))) < 1e-9);
+          codes(key, before.get(key)).relativeSquaredError(rows(key, before.get(key))) < 1e-12);
       MultibitMatrix codes = codes(key, before.get(key));
       MultibitMatrix codesAfter = codes(key, after.get(key));
       assertEquals(codes.planes(), codesAfter.planes(), key);
       assertNotEquals(codes.coefficients(), codesAfter.coefficients(), key);
     }
+    // With more epochs the next one is none of the last two.
+    long tokens = Run.open(run).ledger().get(3).get("tokens").asLong() + 400;
+    succeed((tune.formatted("9 --max-tokens " + tokens, text, parent) + " --resume").split(" "));
+    INDArray freed = Run.open(run).checkpointNetwork().getParam("0_W");
+    assertTrue(codes("0_W", freed).relativeSquaredError(freed) > 1e-9);
   }
 
   private static INDArray rows(String key, INDArray param) {
@@ -387,8 +392,13 @@ class CommandLineTest {
         List.of("2", "--lr", base + data + " --lr -1"),
         List.of("2", "--lr-schedule cosine .* plateau or linear", tune + " --lr-schedule cosine"),
         List.of("2", "--lr-decay is of", tune + " --lr-schedule linear --lr-decay 2"),
-        List.of("2", "--hold-codes is for .* alternating", tune + " --hold-codes 1 --scale 0.3"),
-        List.of("2", "--hold-codes is for", tune + " --hold-codes 1 --method uniform"),
+        List.of(
+            "2",
+            "alternating .with --scale 1.*give --hold-codes 0",
+            tune + " --hold-codes 1 --scale 0.3"),
+        List.of("2", "up to 3 bits .*not of 4", tune.replace("2/2", "4/4") + " --hold-codes 1"),
+        List.of("2", "exclude each other", tune + " --hold-codes 1 --average 9"),
+        List.of("2", "--hold-codes 1 is for", tune + " --hold-codes 1 --method uniform"),
         List.of("2", "--hold-codes 81 .* 0 to --epochs, 80", tune + " --hold-codes 81"),
         List.of("2", "--hold-codes needs codes", tune.replace("2/2", "fp") + " --hold-codes 1"),
         List.of("2", "--average -1", tune + " --average -1"),

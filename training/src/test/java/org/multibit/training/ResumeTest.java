@@ -2,6 +2,7 @@ package org.multibit.training;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -13,6 +14,8 @@ import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.multibit.core.Quantization;
+import org.nd4j.linalg.api.ndarray.INDArray;
 
 /**
  * A run that is killed outright, again and again, ends with the same weights as one that was left
@@ -24,7 +27,7 @@ class ResumeTest {
   @ParameterizedTest
   @ValueSource(
       strings = {
-        "train --hidden 32 --cell lstm --hold-codes 10",
+        "train --hidden 32 --cell lstm --hold-codes 19",
         "train --hidden 32 --cell gru --layers 2 --embedding 20 --average 300 --lr-schedule linear",
         "finetune --distill 0.5 --distill-temperature 2 --teacher PARENT --teacher OTHER"
       })
@@ -66,6 +69,10 @@ class ResumeTest {
     assertEquals(
         Run.weightsSha256(Run.open(whole).model()), Run.weightsSha256(Run.open(killed).model()));
     assertEquals(figures(whole), figures(killed));
+    if (command.contains("--hold-codes")) {
+      INDArray words = Run.open(killed).checkpointNetwork().getParam("0_W");
+      assertTrue(Quantization.alternating(2).quantize(words).relativeSquaredError(words) < 1e-9);
+    }
   }
 
   /** What the ledger says, without times. */

@@ -33,7 +33,7 @@ public final class FinetuneCommand implements Callable<Integer> {
       names = "--distill",
       paramLabel = "WEIGHT",
       description =
-          "learn from what the full-precision --model says of the text too, by this weight, 0 to 1 (default: 0, from the text alone)")
+          "learn from what the full-precision --model, or each --teacher, says of the text too, by this weight, 0 to 1 (default: 0, from the text alone)")
   double distill;
 
   @Option(
@@ -62,6 +62,9 @@ public final class FinetuneCommand implements Callable<Integer> {
     CommonOptions.start(runOptions.threads);
     SavedModel parent = model.open();
     Settings shape = parent.settings();
+    if (distill > 0 && teachers.isEmpty()) {
+      requireFullPrecision(parent);
+    }
     MultiLayerNetwork network = parent.model();
     settings.cell = shape.cell;
     settings.hidden = shape.hidden;
@@ -71,7 +74,7 @@ public final class FinetuneCommand implements Callable<Integer> {
     settings.parentSha256 = Run.weightsSha256(network);
     TextCorpus corpus = parent.text(settings.data);
     settings.dataSha256 = corpus.sha256();
-    List<MultiLayerNetwork> teaching = teachers(parent, network, corpus);
+    List<MultiLayerNetwork> teaching = teachers(network, corpus);
     common.print(
         runOptions.train(
             settings,
@@ -83,13 +86,12 @@ public final class FinetuneCommand implements Callable<Integer> {
   }
 
   /** The models to learn from: those that are given, or the parent. */
-  private List<MultiLayerNetwork> teachers(
-      SavedModel parent, MultiLayerNetwork network, TextCorpus corpus) throws IOException {
-    List<MultiLayerNetwork> networks = new ArrayList<>();
-    if (distill > 0 && teachers.isEmpty()) {
-      requireFullPrecision(parent);
-      networks.add(network);
+  private List<MultiLayerNetwork> teachers(MultiLayerNetwork network, TextCorpus corpus)
+      throws IOException {
+    if (teachers.isEmpty()) {
+      return distill > 0 ? List.of(network) : List.of();
     }
+    List<MultiLayerNetwork> networks = new ArrayList<>();
     for (Path path : teachers) {
       SavedModel teacher =
           Files.isRegularFile(path)
@@ -108,7 +110,7 @@ public final class FinetuneCommand implements Callable<Integer> {
     String bits = teacher.settings().bits;
     UsageException.require(
         LayerBits.parse(bits).isFullPrecision(),
-        "--distill learns from a full-precision model, and %s is %s"
+        "--distill learns from a full-precision model, and %s is %s: give another by --teacher"
             .formatted(teacher.path(), bits));
   }
 }

@@ -73,7 +73,8 @@ record PlannedRun(
       settings.learningRateSchedule = Settings.LINEAR;
       settings.weightBound = WARM_START_BOUND;
       settings.epochs = WARM_START_EPOCHS;
-      settings.holdCodes = settings.weightQuantizer().projects() ? WARM_START_HELD_EPOCHS : 0;
+      boolean projects = settings.weightQuantizer().projects(Bits.parse(bits).weights());
+      settings.holdCodes = projects ? WARM_START_HELD_EPOCHS : 0;
     }
     return settings;
   }

@@ -17,11 +17,11 @@ final class TrainedTable {
   private static final String NOTE =
       "Perplexity of the whole test text in one stream: of the packed file in its runtime, and of"
           + " DL4J's layers. Full precision: of the kept file, in half precision. Quantized runs start"
-          + " from the full-precision run's weights but where it says scratch: for %d epochs, the"
+          + " from the full-precision run's weights (but where it says scratch) and take %d epochs: the"
           + " learning rate on a line from %s to 0, latent weights clipped to +-%s, in the last %d epochs"
-          + " coefficients alone (but not uniform's and balanced's). Other runs are finished after 80"
-          + " epochs, or when their learning rate is below 0.001; GRUs' starts at %s (notes.md says"
-          + " why). Learning curves: %s.png.";
+          + " coefficients alone where the method has any of its own. Runs from scratch are finished"
+          + " after 80 epochs, or when their learning rate is below 0.001; GRUs' starts at %s (notes.md"
+          + " says why). Learning curves: %s.png.";
 
   private final PaperTables.Trained paper;
   private final Reproduction reproduction;
