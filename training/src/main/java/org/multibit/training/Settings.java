@@ -109,6 +109,13 @@ public class Settings {
       description = "probability to drop a unit (default ${DEFAULT-VALUE})")
   public double dropout = 0.5;
 
+  @Option(
+      names = "--noise",
+      paramLabel = "P",
+      description =
+          "replace words of the training text at random, other ones in each epoch, with at most this probability: bigram Kneser-Ney noise (default: 0)")
+  public double noise;
+
   @Option(names = "--batch", description = "streams side by side (default ${DEFAULT-VALUE})")
   public int batch = 20;
 
@@ -261,6 +268,7 @@ public class Settings {
         average == 0 || holdCodes == 0,
         "--average and --hold-codes exclude each other: averages are not on codes");
     require(dropout >= 0 && dropout < 1, "--dropout", dropout, "0 to below 1");
+    require(noise >= 0 && noise <= 1, "--noise", noise, "0 to 1");
     require(distill >= 0 && distill <= 1, "--distill", distill, "0 to 1");
     require(
         distillTemperature >= 0.01 && distillTemperature <= 100,

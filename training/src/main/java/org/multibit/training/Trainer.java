@@ -10,6 +10,7 @@ import java.util.Objects;
 import java.util.function.BooleanSupplier;
 import java.util.stream.Stream;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
+import org.multibit.datasets.KneserNeyNoise;
 import org.multibit.datasets.TextCorpus;
 import org.multibit.datasets.TokenIterator;
 import org.multibit.layers.Distillation;
@@ -62,6 +63,7 @@ public final class Trainer {
   private final Ledger ledger;
   private final MultiLayerNetwork network;
   private final Distillation distillation; // null = none
+  private final KneserNeyNoise noise; // null = none
   private final WeightAverage average; // null = none
   private final TrainingState state;
   private long savedAt = System.nanoTime();
@@ -104,6 +106,10 @@ public final class Trainer {
     } else {
       distillation = null;
     }
+    noise =
+        settings.noise == 0
+            ? null
+            : new KneserNeyNoise(corpus.train(), corpus.vocabulary().size(), settings.noise);
     if (settings.average > 0) {
       average = new WeightAverage(settings.average);
       restoreAverage();
@@ -130,11 +136,9 @@ public final class Trainer {
    * leaves a checkpoint and nothing else: the run's model is what it would be without it.
    */
   public MultiLayerNetwork train(BooleanSupplier pause) throws IOException {
-    TokenIterator segments = new TokenIterator(corpus.train(), settings.batch, settings.unroll);
-    segments.setPreProcessor(distillation);
     BooleanSupplier enough = () -> state.tokens >= settings.maxTokens || pause.getAsBoolean();
     while (!state.isOver(settings) && !enough.getAsBoolean()) {
-      if (trainEpoch(segments, enough)) {
+      if (trainEpoch(segments(), enough)) {
         finishEpoch();
       }
     }
@@ -144,6 +148,14 @@ public final class Trainer {
       saveCheckpointWithinEpoch();
     }
     return network;
+  }
+
+  /** The training text of the epoch that comes next or goes on. */
+  private TokenIterator segments() {
+    int[] text = noise == null ? corpus.train() : noise.text(31 * settings.seed + state.epochs);
+    TokenIterator segments = new TokenIterator(text, settings.batch, settings.unroll);
+    segments.setPreProcessor(distillation);
+    return segments;
   }
 
   private boolean trainEpoch(TokenIterator segments, BooleanSupplier enough) throws IOException {

@@ -28,7 +28,7 @@ class ResumeTest {
   @ValueSource(
       strings = {
         "train --hidden 32 --cell lstm --hold-codes 19",
-        "train --hidden 32 --cell gru --layers 2 --embedding 20 --average 300 --lr-schedule linear",
+        "train --hidden 32 --cell gru --layers 2 --embedding 20 --average 300 --noise 0.2 --lr-schedule linear",
         "finetune --distill 0.5 --distill-temperature 2 --teacher PARENT --teacher OTHER"
       })
   void killedRunEndsWithTheSameWeights(String command) throws Exception {

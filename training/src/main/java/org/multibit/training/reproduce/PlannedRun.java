@@ -6,7 +6,8 @@ import org.multibit.training.Settings;
 /**
  * A training run that a table needs, with the paper's recipe (section 5), a GRU's from a lower
  * learning rate. A fine-tuned run has one of its own: the rate falls on a line, latent weights are
- * in closer bounds, and in its last epochs coefficients are trained alone.
+ * in closer bounds, there is noise in the text, and in the last epochs coefficients are trained
+ * alone.
  *
  * @param corpus by the name that {@code --data} takes
  * @param cell lstm or gru
@@ -32,6 +33,7 @@ record PlannedRun(
   // stays where it is: docs/results/notes.md.
   static final double WARM_START_RATE = 5;
   static final double WARM_START_BOUND = 0.4;
+  static final double WARM_START_NOISE = 0.2;
   static final int WARM_START_EPOCHS = 40;
   static final int WARM_START_HELD_EPOCHS = 5;
 
@@ -72,6 +74,7 @@ record PlannedRun(
       settings.learningRate = WARM_START_RATE;
       settings.learningRateSchedule = Settings.LINEAR;
       settings.weightBound = WARM_START_BOUND;
+      settings.noise = WARM_START_NOISE;
       settings.epochs = WARM_START_EPOCHS;
       boolean projects = settings.weightQuantizer().projects(Bits.parse(bits).weights());
       settings.holdCodes = projects ? WARM_START_HELD_EPOCHS : 0;
