@@ -152,7 +152,8 @@ public final class Trainer {
 
   /** The training text of the epoch that comes next or goes on. */
   private TokenIterator segments() {
-    int[] text = noise == null ? corpus.train() : noise.text(31 * settings.seed + state.epochs);
+    int[] text =
+        noise == null ? corpus.train() : noise.text(settings.seed * 1_000_003 + state.epochs);
     TokenIterator segments = new TokenIterator(text, settings.batch, settings.unroll);
     segments.setPreProcessor(distillation);
     return segments;

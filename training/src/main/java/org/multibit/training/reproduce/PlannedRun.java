@@ -6,8 +6,8 @@ import org.multibit.training.Settings;
 /**
  * A training run that a table needs, with the paper's recipe (section 5), a GRU's from a lower
  * learning rate. A fine-tuned run has one of its own: the rate falls on a line, latent weights are
- * in closer bounds, there is noise in the text, and in the last epochs coefficients are trained
- * alone.
+ * in closer bounds, noise in the text takes the place of some dropout, and in the last epochs the
+ * codes of methods that allow it are held.
  *
  * @param corpus by the name that {@code --data} takes
  * @param cell lstm or gru
@@ -34,8 +34,9 @@ record PlannedRun(
   static final double WARM_START_RATE = 5;
   static final double WARM_START_BOUND = 0.4;
   static final double WARM_START_NOISE = 0.2;
-  static final int WARM_START_EPOCHS = 40;
-  static final int WARM_START_HELD_EPOCHS = 5;
+  static final double WARM_START_DROPOUT = 0.3;
+  static final int WARM_START_EPOCHS = 30;
+  static final int WARM_START_HELD_EPOCHS = 4;
 
   static PlannedRun fullPrecision(String corpus, String cell, int hidden, int batch) {
     return new PlannedRun(corpus, cell, hidden, batch, null, Bits.FULL_PRECISION.toString(), false);
@@ -75,6 +76,7 @@ record PlannedRun(
       settings.learningRateSchedule = Settings.LINEAR;
       settings.weightBound = WARM_START_BOUND;
       settings.noise = WARM_START_NOISE;
+      settings.dropout = WARM_START_DROPOUT;
       settings.epochs = WARM_START_EPOCHS;
       boolean projects = settings.weightQuantizer().projects(Bits.parse(bits).weights());
       settings.holdCodes = projects ? WARM_START_HELD_EPOCHS : 0;

@@ -18,11 +18,10 @@ final class TrainedTable {
       "Perplexity of the whole test text in one stream: of the packed file in its runtime, and of"
           + " DL4J's layers. Full precision: of the kept file, in half precision. Quantized runs start"
           + " from the full-precision run's weights (but where it says scratch) and take %d epochs: the"
-          + " learning rate on a line from %s to 0, latent weights clipped to +-%s, noise of %s in the"
-          + " training text, in the last %d epochs coefficients alone where the method has any of its"
-          + " own. Runs from scratch are finished"
-          + " after 80 epochs, or when their learning rate is below 0.001; GRUs' starts at %s (notes.md"
-          + " says why). Learning curves: %s.png.";
+          + " learning rate on a line from %s to 0, latent weights clipped to +-%s, Kneser-Ney noise of %s"
+          + " in the training text, dropout %s, in the last %d epochs codes held (refined and"
+          + " alternating). Other runs are finished after 80 epochs, or when their learning rate is below"
+          + " 0.001; GRUs' starts at %s (notes.md says why). Learning curves: %s.png.";
 
   private final PaperTables.Trained paper;
   private final Reproduction reproduction;
@@ -82,6 +81,7 @@ final class TrainedTable {
                     PlannedRun.WARM_START_RATE,
                     PlannedRun.WARM_START_BOUND,
                     PlannedRun.WARM_START_NOISE,
+                    PlannedRun.WARM_START_DROPOUT,
                     PlannedRun.WARM_START_HELD_EPOCHS,
                     PlannedRun.GRU_RATE,
                     name)));

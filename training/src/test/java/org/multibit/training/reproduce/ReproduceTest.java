@@ -90,8 +90,8 @@ class ReproduceTest {
     Result quantized = ofKeptModels().result(CHILD);
     assertEquals(State.FINISHED, full.state());
     assertEquals(State.FINISHED, quantized.state());
-    assertEquals(40, quantized.epochs().getAsInt());
-    assertEquals(5.0 / 40, quantized.learningRate().getAsDouble(), 1e-12);
+    assertEquals(30, quantized.epochs().getAsInt());
+    assertEquals(5.0 / 30, quantized.learningRate().getAsDouble(), 1e-12);
     double perplexity = quantized.perplexity().getAsDouble();
     assertTrue(perplexity < 12, "of 18 words: " + perplexity);
     assertEquals(perplexity, quantized.ofLayers().getAsDouble(), 0.0005 * perplexity);
