@@ -50,7 +50,7 @@ public final class Alternating extends Quantizer {
 
   @Override
   public boolean projects(int bits) {
-    return cycles > 0 && scale == 1 && bits <= 3;
+    return cycles > 0 && scale == 1 && bits <= 2;
   }
 
   @Override

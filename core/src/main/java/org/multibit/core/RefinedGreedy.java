@@ -14,7 +14,7 @@ public final class RefinedGreedy extends Quantizer {
 
   @Override
   public boolean projects(int bits) {
-    return bits <= 3;
+    return bits <= 2;
   }
 
   @Override

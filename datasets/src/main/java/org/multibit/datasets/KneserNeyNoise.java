@@ -4,15 +4,18 @@ import java.util.Arrays;
 import java.util.Random;
 
 /**
- * A training text in which some words are others, drawn anew for each epoch: the bigram Kneser-Ney
- * noise of Xie et al. 2017, "Data Noising as Smoothing in Neural Network Language Models" (section
- * 3.3, table 1). It keeps a model from learning its training text by heart.
+ * A training text in which some words are others, drawn anew for each epoch, so that a model does
+ * not learn it by heart: data noising after Xie et al. 2017, "Data Noising as Smoothing in Neural
+ * Network Language Models", whose bigram Kneser-Ney scheme says how often and by what.
  *
- * <p>A word w is replaced with the probability gamma N(w, .) / c(w), where c(w) counts it in the
- * text and N(w, .) the different words that follow it; so words that are followed by one word alone
- * stay. What replaces it is x with a probability proportional to N(., x), the number of different
- * words that x follows. Since it is the stream that changes, a replaced word is so where it is to
- * be predicted too.
+ * <p>A word w is replaced with the probability gamma N(w, .) / c(w), where c(w) counts its bigrams
+ * and N(w, .) the different words that follow it: a rare word nearly with gamma, a frequent one
+ * seldom. What replaces it is x with a probability proportional to N(., x), the number of different
+ * words that x follows.
+ *
+ * <p>It is the stream that changes, where a word is read and where it is to be predicted. There, a
+ * replaced word has another one drawn for the word after it, as its target alone; both gain as much
+ * (docs/results/notes.md).
  */
 public final class KneserNeyNoise {
   private final int[] tokens;
@@ -23,7 +26,7 @@ public final class KneserNeyNoise {
    * @param tokens the text, not copied
    * @param vocabulary size; token ids are below it
    * @param gamma the largest probability to replace a word, 0 to 1
-   * @throws IllegalArgumentException if gamma is not, or the text is empty
+   * @throws IllegalArgumentException if gamma is not, or the text has no two words
    */
   public KneserNeyNoise(int[] tokens, int vocabulary, double gamma) {
     if (!(gamma >= 0 && gamma <= 1)) {

@@ -52,7 +52,7 @@ public final class LatentWeightClip extends BaseConstraint {
         layer.getConstraints() == null
             ? new ArrayList<>()
             : new ArrayList<>(layer.getConstraints());
-    constraints.add(0, clip);
+    constraints.add(0, clip); // what the user wants holds after it
     layer.setConstraints(constraints);
   }
 

@@ -14,6 +14,7 @@ import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.core.FloatRows;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantization;
+import org.multibit.core.Quantizer;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.shade.jackson.annotation.JsonProperty;
@@ -39,7 +40,8 @@ public final class LatentWeightProjection extends BaseConstraint {
   LatentWeightProjection() {}
 
   /**
-   * @throws IllegalArgumentException if the quantizer does not give codes back as they are
+   * @throws IllegalArgumentException if the quantizer does not give codes back as they are ({@link
+   *     Quantizer#projects})
    */
   public LatentWeightProjection(@JsonProperty("quantization") Quantization quantization) {
     if (!quantization.quantizer().projects(quantization.bits())) {
@@ -84,7 +86,7 @@ public final class LatentWeightProjection extends BaseConstraint {
         });
   }
 
-  /** Lets the weights of {@link #applyTo} leave their codes again. */
+  /** Takes all projections from a network: weights may leave their codes again. */
   public static void removeFrom(MultiLayerNetwork network) {
     for (Layer layer : network.getLayers()) {
       if (layer.conf().getLayer() instanceof BaseLayer conf) {

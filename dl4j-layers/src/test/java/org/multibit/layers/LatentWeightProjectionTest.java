@@ -199,7 +199,7 @@ class LatentWeightProjectionTest {
     }
     assertThrows(
         IllegalArgumentException.class,
-        () -> new LatentWeightProjection(Quantization.alternating(4)));
+        () -> new LatentWeightProjection(Quantization.alternating(3)));
     for (Quantizer quantizer :
         new Quantizer[] {new RefinedGreedy(), new Alternating(), new Optimal()}) {
       assertEquals(

@@ -59,7 +59,7 @@ public class Settings {
 
   @Option(
       names = "--seed",
-      description = "of initialization and dropout (default ${DEFAULT-VALUE})")
+      description = "of initialization, dropout and noise (default ${DEFAULT-VALUE})")
   public long seed = 1;
 
   @Option(
@@ -113,7 +113,7 @@ public class Settings {
       names = "--noise",
       paramLabel = "P",
       description =
-          "replace words of the training text at random, other ones in each epoch, with at most this probability: bigram Kneser-Ney noise (default: 0)")
+          "replace words of the training text at random, other ones in each epoch, each with at most this probability: Kneser-Ney noise (default: 0)")
   public double noise;
 
   @Option(names = "--batch", description = "streams side by side (default ${DEFAULT-VALUE})")
@@ -266,7 +266,7 @@ public class Settings {
     require(average >= 0, "--average", average, "0 or more");
     UsageException.require(
         average == 0 || holdCodes == 0,
-        "--average and --hold-codes exclude each other: averages are not on codes");
+        "--average and --hold-codes exclude each other, since averages are not on codes: give --hold-codes 0");
     require(dropout >= 0 && dropout < 1, "--dropout", dropout, "0 to below 1");
     require(noise >= 0 && noise <= 1, "--noise", noise, "0 to 1");
     require(distill >= 0 && distill <= 1, "--distill", distill, "0 to 1");
@@ -300,7 +300,7 @@ public class Settings {
       }
       if (holdCodes > 0 && b.weights() > 0 && !quantizer.projects(b.weights())) {
         throw new IllegalArgumentException(
-            "--hold-codes %d is for weights of up to 3 bits by refined, alternating (with --scale 1) or optimal, not of %d by %s: give --hold-codes 0"
+            "--hold-codes %d is for weights of up to 2 bits by refined, alternating (with cycles, and a scale of 1) or optimal, not of %d by %s: give --hold-codes 0"
                 .formatted(holdCodes, b.weights(), quantizer));
       }
     }

@@ -229,6 +229,32 @@ class CommandLineTest {
             .toList());
   }
 
+  /**
+   * Noise is in what a run trains on, other noise in each epoch, and not in what it is validated
+   * on.
+   */
+  @Test
+  void noiseInTheTrainingText() throws IOException {
+    String tune =
+        "finetune --epochs 2 --batch 4 --unroll 10 --lr 0.001 --bits fp --dropout 0 --model %s --data %s --out "
+            .formatted(parent, text);
+    Path plain = folder.resolve("without-noise");
+    Path noised = folder.resolve("with-noise");
+    succeed((tune + plain).split(" "));
+    succeed((tune + noised + " --noise 1").split(" "));
+    List<JsonNode> without = Run.open(plain).ledger();
+    List<JsonNode> with = Run.open(noised).ledger();
+    double first = with.get(0).get("trainPerplexity").asDouble();
+    double second = with.get(1).get("trainPerplexity").asDouble();
+    assertTrue(first > 1.01 * without.get(0).get("trainPerplexity").asDouble(), "" + first);
+    assertEquals(first, second, 0.05 * first);
+    assertNotEquals(first, second, 1e-6 * first);
+    assertEquals(
+        without.get(1).get("validPerplexityBatched").asDouble(),
+        with.get(1).get("validPerplexityBatched").asDouble(),
+        1e-3);
+  }
+
   /** Averages are what a run keeps and validates, not what it trains on from. */
   @Test
   void averagedWeights() throws IOException {
@@ -395,9 +421,9 @@ class CommandLineTest {
         List.of("2", "--lr-decay is of", tune + " --lr-schedule linear --lr-decay 2"),
         List.of(
             "2",
-            "alternating .with --scale 1.*give --hold-codes 0",
+            "a scale of 1.*give --hold-codes 0",
             tune + " --hold-codes 1 --scale 0.3"),
-        List.of("2", "up to 3 bits .*not of 4", tune.replace("2/2", "4/4") + " --hold-codes 1"),
+        List.of("2", "up to 2 bits .*not of 3", tune.replace("2/2", "3/3") + " --hold-codes 1"),
         List.of("2", "exclude each other", tune + " --hold-codes 1 --average 9"),
         List.of("2", "--hold-codes 1 is for", tune + " --hold-codes 1 --method uniform"),
         List.of("2", "--hold-codes 81 .* 0 to --epochs, 80", tune + " --hold-codes 81"),

@@ -19,7 +19,7 @@ final class TrainedTable {
           + " DL4J's layers. Full precision: of the kept file, in half precision. Quantized runs start"
           + " from the full-precision run's weights (but where it says scratch) and take %d epochs: the"
           + " learning rate on a line from %s to 0, latent weights clipped to +-%s, Kneser-Ney noise of %s"
-          + " in the training text, dropout %s, in the last %d epochs codes held (refined and"
+          + " in the training text, dropout %s, in the last %d epochs codes held (2 bits, refined and"
           + " alternating). Other runs are finished after 80 epochs, or when their learning rate is below"
           + " 0.001; GRUs' starts at %s (notes.md says why). Learning curves: %s.png.";
 
