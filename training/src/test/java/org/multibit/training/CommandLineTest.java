@@ -419,10 +419,7 @@ class CommandLineTest {
         List.of("2", "--lr", base + data + " --lr -1"),
         List.of("2", "--lr-schedule cosine .* plateau or linear", tune + " --lr-schedule cosine"),
         List.of("2", "--lr-decay is of", tune + " --lr-schedule linear --lr-decay 2"),
-        List.of(
-            "2",
-            "a scale of 1.*give --hold-codes 0",
-            tune + " --hold-codes 1 --scale 0.3"),
+        List.of("2", "a scale of 1.*give --hold-codes 0", tune + " --hold-codes 1 --scale 0.3"),
         List.of("2", "up to 2 bits .*not of 3", tune.replace("2/2", "3/3") + " --hold-codes 1"),
         List.of("2", "exclude each other", tune + " --hold-codes 1 --average 9"),
         List.of("2", "--hold-codes 1 is for", tune + " --hold-codes 1 --method uniform"),
