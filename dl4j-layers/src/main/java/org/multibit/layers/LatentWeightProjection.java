@@ -70,7 +70,7 @@ public final class LatentWeightProjection extends BaseConstraint {
       if (layer.conf().getLayer() instanceof BaseLayer conf
           && conf instanceof QuantizesWeights q
           && q.getWeightQuantization() != null
-          && others(conf).size() == constraints(conf).size()) {
+          && constraints(conf).stream().noneMatch(LatentWeightProjection.class::isInstance)) {
         LatentWeightProjection projection = new LatentWeightProjection(q.getWeightQuantization());
         projection.setParams(new HashSet<>(conf.initializer().weightKeys(conf)));
         projections.put(layer, projection);
