@@ -32,7 +32,16 @@ public interface SavedModel {
         vocabulary != null,
         path
             + " is no run's folder: to import a model of DL4J, Keras or PyTorch, give its words by --vocab FILE, one a line");
-    return ImportedModel.open(path, Vocabulary.load(vocabulary));
+    return open(path, Vocabulary.load(vocabulary));
+  }
+
+  /**
+   * @param path a run's folder, or a file of another library
+   * @param words those of another library's model; a run has its own
+   * @throws IOException if there is no such model, with what is wrong with it
+   */
+  static SavedModel open(Path path, Vocabulary words) throws IOException {
+    return Files.isRegularFile(path) ? ImportedModel.open(path, words) : Run.open(path);
   }
 
   /** Where it is, as given. */

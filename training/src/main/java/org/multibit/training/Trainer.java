@@ -8,7 +8,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.function.BooleanSupplier;
-import java.util.stream.Stream;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.datasets.KneserNeyNoise;
 import org.multibit.datasets.TextCorpus;
@@ -91,9 +90,10 @@ public final class Trainer {
     if (run.hasCheckpoint()) {
       network = run.checkpointNetwork();
       state = run.checkpointState();
-      if (settings.distill > 0 && state.hidden != null && state.teachers == null) {
+      if (state.segments > 0
+          && (state.model == null || settings.distill > 0 && state.teachers == null)) {
         throw new IOException(
-            "%s was stopped within an epoch by an older version, without its teacher's state: start it anew in another folder"
+            "%s was stopped within an epoch by an older version, without its hidden states: start it anew in another folder"
                 .formatted(run.path()));
       }
     } else {
@@ -117,8 +117,7 @@ public final class Trainer {
     } else {
       average = null;
     }
-    followLine();
-    holdCodes();
+    followSchedule();
     restoreHiddenState();
     ledger = new Ledger(run.ledgerFile(), state.tokens);
   }
@@ -196,8 +195,7 @@ public final class Trainer {
     }
     ledger.append(entry);
     state.epochs++;
-    followLine();
-    holdCodes();
+    followSchedule();
     state.startEpoch();
     restoreHiddenState();
     network.incrementEpochCount();
@@ -206,20 +204,14 @@ public final class Trainer {
   }
 
   /**
-   * The linear schedule's rate of the epoch that comes next or goes on; with more epochs a run goes
-   * on at a higher rate.
+   * What is set by the number of the epoch that comes next or goes on: the linear schedule's rate,
+   * and that in the last epochs weights stay on their codes. With more epochs a run goes on at a
+   * higher rate, and weights leave their codes again.
    */
-  private void followLine() {
+  private void followSchedule() {
     if (settings.isLinear()) {
       setLearningRate(settings.learningRate * (1 - (double) state.epochs / settings.epochs));
     }
-  }
-
-  /**
-   * In the last epochs weights stay on their codes. With more epochs a run goes on from there, and
-   * weights leave them again.
-   */
-  private void holdCodes() {
     if (settings.holdCodes > 0
         && !state.isOver(settings)
         && state.epochs >= settings.epochs - settings.holdCodes) {
@@ -370,25 +362,33 @@ public final class Trainer {
   }
 
   private void recordHiddenState() {
-    List<INDArray[]> states =
-        recurrentLayers().stream().map(QuantizedRecurrentLayer::getCarriedState).toList();
-    state.hidden = floats(states, 0);
-    state.cell = floats(states, 1);
+    state.model =
+        floats(recurrentLayers().stream().map(QuantizedRecurrentLayer::getCarriedState).toList());
     if (distillation != null) {
       state.teachers = floats(distillation.getTeacherState());
     }
   }
 
-  /** One state of all layers; null if there is none. */
-  private static float[] floats(List<INDArray[]> states, int which) {
-    if (states.get(0) == null || states.get(0).length <= which) {
-      return null;
+  /** Makes the layers, and the teachers', go on from where the run stands. */
+  private void restoreHiddenState() {
+    List<QuantizedRecurrentLayer> layers = recurrentLayers();
+    layers.forEach(QuantizedRecurrentLayer::clearCarriedState);
+    if (state.model != null) {
+      List<INDArray[]> states = arrays(state.model);
+      for (int l = 0; l < layers.size(); l++) {
+        layers.get(l).setCarriedState(states.get(l));
+      }
     }
-    INDArray[] all = states.stream().map(s -> s[which]).toArray(INDArray[]::new);
-    return Nd4j.concat(0, all).dup('c').data().asFloat();
+    if (distillation == null) {
+      return;
+    }
+    distillation.clearTeacherState();
+    if (state.teachers != null) {
+      distillation.setTeacherState(arrays(state.teachers));
+    }
   }
 
-  /** All states of each layer; null if there are none. */
+  /** The states of each layer; null if there are none. */
   private static float[][][] floats(List<INDArray[]> ofLayers) {
     if (ofLayers.stream().anyMatch(Objects::isNull)) {
       return null;
@@ -400,39 +400,11 @@ public final class Trainer {
         .toArray(float[][][]::new);
   }
 
-  /** Makes the layers, and the teachers', go on from where the run stands. */
-  private void restoreHiddenState() {
-    List<QuantizedRecurrentLayer> layers = recurrentLayers();
-    for (int l = 0; l < layers.size(); l++) {
-      if (state.hidden == null) {
-        layers.get(l).clearCarriedState();
-      } else {
-        layers.get(l).setCarriedState(states(state.hidden, state.cell, l));
-      }
-    }
-    if (distillation == null) {
-      return;
-    }
-    distillation.clearTeacherState();
-    if (state.teachers != null) {
-      distillation.setTeacherState(
-          Arrays.stream(state.teachers)
-              .map(states -> Arrays.stream(states).map(this::array).toArray(INDArray[]::new))
-              .toList());
-    }
-  }
-
-  /** The states of one layer, each [B, H], out of those of all. */
-  private INDArray[] states(float[] hidden, float[] cell, int layer) {
-    return Stream.of(hidden, cell)
-        .filter(Objects::nonNull)
-        .map(ofAllLayers -> array(ofAllLayers, layer))
-        .toArray(INDArray[]::new);
-  }
-
-  private INDArray array(float[] ofAllLayers, int layer) {
-    int length = settings.batch * settings.hidden;
-    return array(Arrays.copyOfRange(ofAllLayers, layer * length, (layer + 1) * length));
+  /** The states of each layer, [B, H]. */
+  private List<INDArray[]> arrays(float[][][] ofLayers) {
+    return Arrays.stream(ofLayers)
+        .map(states -> Arrays.stream(states).map(this::array).toArray(INDArray[]::new))
+        .toList();
   }
 
   /** [B, H] */

@@ -37,17 +37,12 @@ final class TrainingState implements Serializable {
   double savedValidation = Double.POSITIVE_INFINITY;
 
   /**
-   * h and, of LSTMs, c after the last segment, [layers, B, H] row-major; null at the start of an
-   * epoch.
+   * h and, of LSTMs, c of each recurrent layer after the last segment, [B, H] row-major; null at
+   * the start of an epoch.
    */
-  float[] hidden;
+  float[][][] model;
 
-  float[] cell;
-
-  /**
-   * h and, of LSTMs, c of each recurrent layer of the teachers that the run distils from, [B, H]
-   * row-major; null at the start of an epoch, or if there are no teachers.
-   */
+  /** The same of the teachers that the run distils from; null too if there are none. */
   float[][][] teachers;
 
   /** The average of the weights, and the steps that are in it; null if none is kept. */
@@ -71,8 +66,7 @@ final class TrainingState implements Serializable {
     epochTokens = 0;
     epochLoss = 0;
     epochSeconds = 0;
-    hidden = null;
-    cell = null;
+    model = null;
     teachers = null;
   }
 }

@@ -1,7 +1,6 @@
 package org.multibit.training.cli;
 
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -14,7 +13,6 @@ import org.multibit.training.Run;
 import org.multibit.training.SavedModel;
 import org.multibit.training.Settings;
 import org.multibit.training.UsageException;
-import org.multibit.training.importing.ImportedModel;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -93,10 +91,7 @@ public final class FinetuneCommand implements Callable<Integer> {
     }
     List<MultiLayerNetwork> networks = new ArrayList<>();
     for (Path path : teachers) {
-      SavedModel teacher =
-          Files.isRegularFile(path)
-              ? ImportedModel.open(path, corpus.vocabulary())
-              : Run.open(path);
+      SavedModel teacher = SavedModel.open(path, corpus.vocabulary());
       requireFullPrecision(teacher);
       Run.requireSameWords(teacher.vocabulary().words(), corpus, path);
       networks.add(teacher.model());
