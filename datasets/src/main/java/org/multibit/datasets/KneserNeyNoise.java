@@ -13,9 +13,9 @@ import java.util.Random;
  * seldom. What replaces it is x with a probability proportional to N(., x), the number of different
  * words that x follows.
  *
- * <p>It is the stream that changes, where a word is read and where it is to be predicted. There, a
- * replaced word has another one drawn for the word after it, as its target alone; both gain as much
- * (docs/results/notes.md).
+ * <p>It is the stream that changes, where a word is read and where it is to be predicted. In Xie et
+ * al. a replaced word has another one drawn for the word after it, as its target alone; both gain
+ * as much (docs/results/notes.md).
  */
 public final class KneserNeyNoise {
   private final int[] tokens;

@@ -24,7 +24,8 @@ public interface SavedModel {
   static SavedModel open(Path path, Path vocabulary) throws IOException {
     if (!Files.isRegularFile(path)) {
       UsageException.require(
-          vocabulary == null, "--vocab is for models of other libraries: a run has its own words");
+          vocabulary == null || !Files.isDirectory(path),
+          "--vocab is for models of other libraries: a run has its own words");
       return Run.open(path);
     }
     ImportedModel.refusePacked(path);

@@ -93,7 +93,7 @@ public final class Trainer {
       if (state.segments > 0
           && (state.model == null || settings.distill > 0 && state.teachers == null)) {
         throw new IOException(
-            "%s was stopped within an epoch by an older version, without its hidden states: start it anew in another folder"
+            "%s was stopped within an epoch by an older version, without its hidden states: remove it, or choose another folder"
                 .formatted(run.path()));
       }
     } else {

@@ -55,10 +55,12 @@ final class TrainingState implements Serializable {
   }
 
   /**
-   * Whether nothing is left to train: the epochs are used up, or the learning rate is too small.
+   * Whether nothing is left to train: the epochs are used up, or the learning rate has been divided
+   * until it is too small.
    */
   boolean isOver(Settings settings) {
-    return epochs >= settings.epochs || learningRate < Trainer.SMALLEST_LEARNING_RATE;
+    return epochs >= settings.epochs
+        || !settings.isLinear() && learningRate < Trainer.SMALLEST_LEARNING_RATE;
   }
 
   void startEpoch() {

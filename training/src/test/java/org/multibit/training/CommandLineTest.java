@@ -213,17 +213,20 @@ class CommandLineTest {
     return Quantization.alternating(2).quantize(rows(key, param));
   }
 
-  /** More epochs make the line less steep: the run goes on at a higher rate than it had. */
+  /**
+   * More epochs make the line less steep: the run goes on at a higher rate than it had. However low
+   * it is, it is not too small.
+   */
   @Test
   void linearLearningRate() throws IOException {
     Path run = folder.resolve("linear");
     String tune =
-        "finetune --batch 4 --unroll 10 --lr 3 --lr-schedule linear --bits 2/2 --model %s --data %s --out %s --epochs "
+        "finetune --batch 4 --unroll 10 --lr 0.003 --lr-schedule linear --bits 2/2 --model %s --data %s --out %s --epochs "
             .formatted(parent, text, run);
     succeed((tune + 2).split(" "));
     succeed((tune + "6 --resume").split(" "));
     assertEquals(
-        List.of(3.0, 1.5, 2.0, 1.5, 1.0, 0.5),
+        List.of(0.003, 0.0015, 0.002, 0.0015, 0.001, 0.0005),
         Run.open(run).ledger().stream()
             .map(line -> Math.round(line.get("learningRate").asDouble() * 1e9) / 1e9)
             .toList());
@@ -433,6 +436,8 @@ class CommandLineTest {
             "2",
             "scale 0.3 is for",
             "quantize --bits 2/2 --method refined --scale 0.3 --model " + model),
+        List.of("2", "a run has its own words", "quantize --bits 2/2 --model " + model + imported),
+        List.of("1", "no run .*mistyped", "quantize --bits 2/2 --model mistyped.h5" + imported),
         List.of("2", "--cell rnn .* lstm or gru", base + data + " --cell rnn"),
         List.of("2", "--layers 5 .* 1 to 4", base + data + " --layers 5"),
         List.of("2", "--embedding -1", base + data + " --embedding -1"),

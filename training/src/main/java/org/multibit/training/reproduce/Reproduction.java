@@ -196,11 +196,12 @@ final class Reproduction {
     @Override
     public void epochFinished(Map<String, Object> entry) {
       super.epochFinished(entry);
-      double minutes = (System.nanoTime() - begin) / 60e9 / done;
       int left = epochs - (int) entry.get("epoch");
-      System.err.printf(
-          "%s: %d of at most %d epochs to go, %.0f minutes%n",
-          plan.name(), left, epochs, left * minutes);
+      System.err.printf("%s: %d of at most %d epochs to go", plan.name(), left, epochs);
+      if (done > 0) {
+        System.err.printf(", %.0f minutes", left * (System.nanoTime() - begin) / 60e9 / done);
+      }
+      System.err.println();
     }
   }
 

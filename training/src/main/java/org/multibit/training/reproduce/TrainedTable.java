@@ -16,7 +16,8 @@ import org.multibit.training.reproduce.Reproduction.Result;
 final class TrainedTable {
   private static final String NOTE =
       "Perplexity of the whole test text in one stream: of the packed file in its runtime, and of"
-          + " DL4J's layers. Full precision: of the kept file, in half precision. Quantized runs start"
+          + " DL4J's layers. Full precision: of the kept file, in half precision. Validation, batched, is"
+          + " of the epoch that was best by it, whose model is kept. Quantized runs start"
           + " from the full-precision run's weights (but where it says scratch) and take %d epochs: the"
           + " learning rate on a line from %s to 0, latent weights clipped to +-%s, Kneser-Ney noise of %s"
           + " in the training text, dropout %s, in the last %d epochs codes held (2 bits, refined and"
@@ -54,7 +55,9 @@ final class TrainedTable {
     TableReport report = write(provenance);
     for (PaperTables.Row row : paper.rows()) {
       Result before = results.get(row.run());
-      if (before.state() == Reproduction.State.FINISHED || !wanted.contains(row.run())) {
+      if (before.state() == Reproduction.State.FINISHED
+          || !wanted.contains(row.run())
+          || diverged.contains(row.run().parent())) {
         continue;
       }
       try {
