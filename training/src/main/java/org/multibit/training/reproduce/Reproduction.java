@@ -5,6 +5,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -47,6 +48,9 @@ final class Reproduction {
   private final Path runs;
   private final Path models;
   private final BooleanSupplier pause;
+
+  /** Of the weights of kept full-precision models. */
+  private final Map<PlannedRun, String> keptSha256 = new HashMap<>();
 
   /**
    * @param runs where runs have their folders
@@ -269,7 +273,7 @@ final class Reproduction {
   /**
    * Whether nothing is left to train of a run.
    *
-   * @throws IOException if its kept model is of another text or recipe
+   * @throws IOException if its kept model is of another text, recipe or parent
    */
   boolean isFinished(PlannedRun plan) throws IOException {
     if (Files.exists(modelFile(plan)) && Files.exists(ledgerFile(plan))) {
@@ -282,9 +286,32 @@ final class Reproduction {
         }
       }
       requireRecipe(plan, ledger, modelFile(plan), "--models");
+      requireParent(plan, ledger);
       return true;
     }
     return false;
+  }
+
+  /**
+   * Refuses what was made from a parent that has been trained anew since.
+   *
+   * @throws IOException if the kept parent has other weights
+   */
+  private void requireParent(PlannedRun plan, List<JsonNode> ledger) throws IOException {
+    PlannedRun parent = plan.parent();
+    if (parent == null || !isFinished(parent)) {
+      return;
+    }
+    if (!keptSha256.containsKey(parent)) {
+      keptSha256.put(parent, Run.weightsSha256(kept(parent).model()));
+    }
+    for (JsonNode line : ledger) {
+      if (!keptSha256.get(parent).equals(Ledger.settings(line).parentSha256)) {
+        throw new IOException(
+            "%s was made from another model than %s: remove it, or choose another folder by --models"
+                .formatted(modelFile(plan), modelFile(parent)));
+      }
+    }
   }
 
   /** A kept full-precision model. */

@@ -143,23 +143,41 @@ class ReproduceTest {
   /** A kept model and a run of an older plan are no rows of a table of the new one. */
   @Test
   void anotherRecipeIsRefused() throws IOException {
-    Path old = Files.createDirectories(folder.resolve("old"));
-    for (Path file : List.of(Path.of(CHILD.name() + ".gguf"), Path.of(CHILD.name() + ".jsonl"))) {
-      Files.copy(folder.resolve("models").resolve(file), old.resolve(file));
-    }
-    Path ledger = old.resolve(CHILD.name() + ".jsonl");
-    String lines = Files.readString(ledger);
-    Files.writeString(
-        ledger,
-        lines.replace(
+    String message =
+        refusalOfChild(
+            "old",
             "\"learningRate\":5.0,\"learningRateSchedule",
-            "\"learningRate\":4.0,\"learningRateSchedule"));
-    Reproduction kept = new Reproduction(corpus, folder.resolve("gone"), old, () -> true);
-    String message = assertThrows(IOException.class, () -> kept.result(CHILD)).getMessage();
+            "\"learningRate\":4.0,\"learningRateSchedule");
     assertTrue(
         message.contains("not trained by the table's recipe (learningRate = 4.0, not 5.0)"),
         message);
     assertTrue(message.endsWith("by --models"), message);
+  }
+
+  /** The parent was trained anew: what was made from the one before is no row beside it. */
+  @Test
+  void anotherParentIsRefused() throws IOException {
+    String message = refusalOfChild("orphan", "\"parentSha256\":\"", "\"parentSha256\":\"0");
+    assertTrue(message.contains("-2-2.gguf was made from another model than "), message);
+  }
+
+  /** What is said of the kept models if the child's ledger had something else in it. */
+  private static String refusalOfChild(String name, String trained, String other)
+      throws IOException {
+    Path models = Files.createDirectories(folder.resolve(name));
+    for (String file :
+        List.of(
+            "tiny-words.txt",
+            PARENT.name() + ".safetensors",
+            PARENT.name() + ".jsonl",
+            CHILD.name() + ".gguf",
+            CHILD.name() + ".jsonl")) {
+      Files.copy(folder.resolve("models").resolve(file), models.resolve(file));
+    }
+    Path ledger = models.resolve(CHILD.name() + ".jsonl");
+    Files.writeString(ledger, Files.readString(ledger).replace(trained, other));
+    Reproduction kept = new Reproduction(corpus, folder.resolve("gone"), models, () -> true);
+    return assertThrows(IOException.class, () -> kept.result(CHILD)).getMessage();
   }
 
   /** Each method at each width, and by error greedy >= refined >= alternating >= the optimum. */
