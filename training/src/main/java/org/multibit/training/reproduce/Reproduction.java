@@ -306,7 +306,8 @@ final class Reproduction {
       keptSha256.put(parent, Run.weightsSha256(kept(parent).model()));
     }
     for (JsonNode line : ledger) {
-      if (!keptSha256.get(parent).equals(Ledger.settings(line).parentSha256)) {
+      String madeFrom = line.path("settings").path("parentSha256").asText();
+      if (!madeFrom.equals(keptSha256.get(parent))) {
         throw new IOException(
             "%s was made from another model than %s: remove it, or choose another folder by --models"
                 .formatted(modelFile(plan), modelFile(parent)));
