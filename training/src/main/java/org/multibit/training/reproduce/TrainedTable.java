@@ -19,9 +19,9 @@ final class TrainedTable {
           + " DL4J's layers. Full precision: of the kept file, in half precision. Validation, batched, is"
           + " of the epoch that was best by it, whose model is kept. Quantized runs start"
           + " from the full-precision run's weights (but where it says scratch) and take %d epochs: the"
-          + " learning rate on a line from %s to 0, latent weights clipped to +-%s, Kneser-Ney noise of %s"
-          + " in the training text, dropout %s, in the last %d epochs codes held (2 bits, refined and"
-          + " alternating). Other runs are finished after 80 epochs, or when their learning rate is below"
+          + " learning rate on a line from %s to 0 and latent weights clipped to +-%s (GRUs: %s and +-%s),"
+          + " Kneser-Ney noise of %s in the training text, dropout %s, in the last %d epochs codes held"
+          + " (2 bits, refined and alternating). Other runs are finished after 80 epochs, or when their learning rate is below"
           + " 0.001; GRUs' starts at %s (notes.md says why). Learning curves: %s.png.";
 
   private final PaperTables.Trained paper;
@@ -83,6 +83,8 @@ final class TrainedTable {
                     PlannedRun.WARM_START_EPOCHS,
                     PlannedRun.WARM_START_RATE,
                     PlannedRun.WARM_START_BOUND,
+                    PlannedRun.GRU_WARM_START_RATE,
+                    PlannedRun.GRU_WARM_START_BOUND,
                     PlannedRun.WARM_START_NOISE,
                     PlannedRun.WARM_START_DROPOUT,
                     PlannedRun.WARM_START_HELD_EPOCHS,
