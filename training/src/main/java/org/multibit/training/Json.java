@@ -6,6 +6,7 @@ import org.nd4j.shade.jackson.databind.DeserializationFeature;
 import org.nd4j.shade.jackson.databind.JsonNode;
 import org.nd4j.shade.jackson.databind.ObjectMapper;
 import org.nd4j.shade.jackson.databind.SerializationFeature;
+import org.nd4j.shade.jackson.databind.node.ObjectNode;
 
 /** JSON by the Jackson that ND4J ships. */
 public final class Json {
@@ -39,8 +40,8 @@ public final class Json {
     return MAPPER.readTree(text);
   }
 
-  static JsonNode tree(Object value) {
-    return MAPPER.valueToTree(value);
+  static ObjectNode tree(Object settings) {
+    return MAPPER.valueToTree(settings);
   }
 
   static <T> T parse(String text, Class<T> type) throws IOException {

@@ -10,6 +10,7 @@ import org.multibit.core.Quantizer;
 import org.multibit.core.Quantizers;
 import org.nd4j.shade.jackson.annotation.JsonAutoDetect;
 import org.nd4j.shade.jackson.databind.JsonNode;
+import org.nd4j.shade.jackson.databind.node.ObjectNode;
 import picocli.CommandLine.Option;
 
 /**
@@ -202,8 +203,8 @@ public class Settings {
    * @param ignored names of settings that may differ
    */
   public Optional<String> difference(Settings other, Set<String> ignored) {
-    JsonNode ours = Json.tree(this);
-    JsonNode theirs = Json.tree(other);
+    JsonNode ours = withSizes();
+    JsonNode theirs = other.withSizes();
     for (Iterator<String> names = ours.fieldNames(); names.hasNext(); ) {
       String name = names.next();
       if (!ignored.contains(name) && !ours.get(name).equals(theirs.get(name))) {
@@ -211,6 +212,12 @@ public class Settings {
       }
     }
     return Optional.empty();
+  }
+
+  /** The settings with an embedding's size that says it, also where it is that of the layers. */
+  private JsonNode withSizes() {
+    ObjectNode settings = Json.tree(this);
+    return settings.put("embedding", embeddingSize());
   }
 
   /**
