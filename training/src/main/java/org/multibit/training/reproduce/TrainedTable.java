@@ -21,8 +21,8 @@ final class TrainedTable {
           + " from the full-precision run's weights (but where it says scratch) and take %d epochs: the"
           + " learning rate on a line from %s to 0 and latent weights clipped to +-%s (GRUs: %s and +-%s),"
           + " Kneser-Ney noise of %s in the training text, dropout %s, in the last %d epochs codes held"
-          + " (2 bits, refined and alternating). Other runs are finished after 80 epochs, or when their learning rate is below"
-          + " 0.001; GRUs' starts at %s (notes.md says why). Learning curves: %s.png.";
+          + " (2 bits, refined and alternating). Other runs are finished after 80 epochs, or when their"
+          + " learning rate is below 0.001; GRUs' starts at %s (notes.md says why). Learning curves: %s.png.";
 
   private final PaperTables.Trained paper;
   private final Reproduction reproduction;
