@@ -44,7 +44,8 @@ public final class Json {
     return MAPPER.valueToTree(settings);
   }
 
-  static <T> T parse(String text, Class<T> type) throws IOException {
+  /** What a JSON text says, as an object of the type. */
+  public static <T> T parse(String text, Class<T> type) throws IOException {
     return MAPPER.readValue(text, type);
   }
 }

@@ -9,6 +9,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Collectors;
 import org.multibit.core.format.AtomicFile;
 import org.nd4j.shade.jackson.core.JsonProcessingException;
 import org.nd4j.shade.jackson.databind.JsonNode;
@@ -19,7 +20,7 @@ import org.nd4j.shade.jackson.databind.JsonNode;
  */
 public final class Ledger {
   private final Path file;
-  private final List<String> lines = new ArrayList<>();
+  private final List<JsonNode> lines = new ArrayList<>();
 
   /**
    * @param tokens trained on at the checkpoint that the run goes on from; lines of more tokens are
@@ -27,11 +28,9 @@ public final class Ledger {
    */
   Ledger(Path file, long tokens) throws IOException {
     this.file = file;
-    if (Files.exists(file)) {
-      for (String line : Files.readAllLines(file)) {
-        if (Json.parse(line).path("tokens").asLong() <= tokens) {
-          lines.add(line);
-        }
+    for (JsonNode line : read(file)) {
+      if (line.path("tokens").asLong() <= tokens) {
+        lines.add(line);
       }
     }
   }
@@ -51,7 +50,7 @@ public final class Ledger {
         } catch (JsonProcessingException e) {
           line = null;
         }
-        if (line == null || !line.path("validPerplexityBatched").isNumber()) {
+        if (line == null || !isLine(line)) {
           throw new IOException(
               "%s is damaged: line %d is no line of a ledger".formatted(file, lines.size() + 1));
         }
@@ -61,6 +60,13 @@ public final class Ledger {
     return lines;
   }
 
+  private static boolean isLine(JsonNode line) {
+    return line.path("epoch").isInt()
+        && line.path("tokens").isIntegralNumber()
+        && line.path("validPerplexityBatched").isNumber()
+        && line.path("settings").isObject();
+  }
+
   /** The line of the model that a run keeps: the best on the validation text; empty if none. */
   public static Optional<JsonNode> best(List<JsonNode> lines) {
     return lines.stream()
@@ -68,27 +74,36 @@ public final class Ledger {
   }
 
   /**
-   * The settings that a line was trained with.
+   * The settings that a run ended with.
    *
-   * @throws IOException if it has none
+   * @throws IOException if the ledger has no line, or one of a version with other settings, with
+   *     the file's name
    */
-  public static Settings settings(JsonNode line) throws IOException {
-    return Json.parse(line.path("settings").toString(), Settings.class);
+  public static Settings settings(Path file) throws IOException {
+    List<JsonNode> lines = read(file);
+    if (lines.isEmpty()) {
+      throw new IOException("%s is damaged: it has no line".formatted(file));
+    }
+    JsonNode settings = lines.get(lines.size() - 1).path("settings");
+    try {
+      return Json.parse(settings.toString(), Settings.class);
+    } catch (JsonProcessingException e) {
+      throw new IOException(
+          "%s has settings that this version does not know: %s"
+              .formatted(file, e.getOriginalMessage()),
+          e);
+    }
   }
 
   void append(Map<String, ?> entry) throws IOException {
-    String line = Json.line(entry);
-    JsonNode added = Json.parse(line);
+    JsonNode added = Json.parse(Json.line(entry));
     // What was validated again at the same place takes the place of its line.
-    for (String old : List.copyOf(lines)) {
-      JsonNode before = Json.parse(old);
-      if (before.path("tokens").equals(added.path("tokens"))
-          && before.path("epoch").equals(added.path("epoch"))) {
-        lines.remove(old);
-      }
-    }
-    lines.add(line);
-    String text = String.join("\n", lines) + "\n";
+    lines.removeIf(
+        line ->
+            line.path("tokens").equals(added.path("tokens"))
+                && line.path("epoch").equals(added.path("epoch")));
+    lines.add(added);
+    String text = lines.stream().map(line -> Json.line(line) + "\n").collect(Collectors.joining());
     AtomicFile.write(file, path -> Files.writeString(path, text, StandardCharsets.UTF_8));
   }
 }

@@ -284,6 +284,18 @@ public class Settings {
         "0.01 to 100");
   }
 
+  /**
+   * For a run that starts from weights without codes.
+   *
+   * @throws UsageException if codes were held before any epoch could change them
+   */
+  public void requireEpochsForCodes() {
+    UsageException.require(
+        holdCodes < epochs,
+        "--hold-codes %d of --epochs %d leaves none to learn codes in: give more epochs, or --hold-codes 0"
+            .formatted(holdCodes, epochs));
+  }
+
   private void checkBits() {
     LayerBits layerBits = layerBits();
     if (bits.contains("dense") && layerBits.dense().weights() > 0) {
@@ -293,6 +305,15 @@ public class Settings {
     if (scale != 1 && !method.equals("alternating")) {
       throw new IllegalArgumentException(
           "--scale %s is for --method alternating, not %s".formatted(scale, method));
+    }
+    if (cycles != new Settings().cycles && !method.equals("alternating")) {
+      throw new IllegalArgumentException(
+          "--cycles %d is for --method alternating, not %s".formatted(cycles, method));
+    }
+    if (weightBound != 0 && layerBits.isFullPrecision()) {
+      throw new IllegalArgumentException(
+          "--weight-bound %s is for quantized layers, and --bits %s has none"
+              .formatted(weightBound, bits));
     }
     Quantizer quantizer = weightQuantizer();
     if (holdCodes > 0 && layerBits.isFullPrecision()) {

@@ -428,6 +428,12 @@ class CommandLineTest {
         List.of("2", "--hold-codes 1 is for", tune + " --hold-codes 1 --method uniform"),
         List.of("2", "--hold-codes 81 .* 0 to --epochs, 80", tune + " --hold-codes 81"),
         List.of("2", "--hold-codes needs codes", tune.replace("2/2", "fp") + " --hold-codes 1"),
+        List.of("2", "leaves none to learn codes in", tune + " --epochs 4 --hold-codes 4"),
+        List.of("2", "--cycles 4 is for .* alternating", tune + " --method refined --cycles 4"),
+        List.of(
+            "2",
+            "--weight-bound 0.4 is for quantized",
+            tune.replace("2/2", "fp") + " --weight-bound 0.4"),
         List.of("2", "--noise 1.5 .* 0 to 1", tune + " --noise 1.5"),
         List.of("2", "--average -1", tune + " --average -1"),
         List.of("2", "--weight-bound -1", tune + " --weight-bound -1"),

@@ -63,6 +63,9 @@ public final class FinetuneCommand implements Callable<Integer> {
     if (distill > 0 && teachers.isEmpty()) {
       requireFullPrecision(parent);
     }
+    if (LayerBits.parse(shape.bits).isFullPrecision()) {
+      settings.requireEpochsForCodes();
+    }
     MultiLayerNetwork network = parent.model();
     settings.cell = shape.cell;
     settings.hidden = shape.hidden;

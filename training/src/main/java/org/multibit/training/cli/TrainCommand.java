@@ -52,6 +52,7 @@ public final class TrainCommand implements Callable<Integer> {
     settings.layers = layers;
     settings.embedding = embedding;
     settings.check();
+    settings.requireEpochsForCodes();
     CommonOptions.start(runOptions.threads);
     TextCorpus corpus = Corpora.open(settings.data);
     settings.dataSha256 = corpus.sha256();

@@ -22,15 +22,14 @@ final class LearningCurves {
   LearningCurves(String title) {
     chart =
         new XYChartBuilder()
-            .width(1000)
-            .height(600)
+            .width(1200)
+            .height(800)
             .title(title)
             .xAxisTitle("epoch")
             .yAxisTitle("validation perplexity (batched)")
             .theme(Styler.ChartTheme.XChart)
             .build();
     chart.getStyler().setLegendPosition(Styler.LegendPosition.InsideNE);
-    chart.getStyler().setYAxisLogarithmic(true);
     chart.getStyler().setDefaultSeriesRenderStyle(XYSeries.XYSeriesRenderStyle.Line);
   }
 
@@ -56,6 +55,10 @@ final class LearningCurves {
     if (chart.getSeriesMap().isEmpty()) {
       return;
     }
+    // The first epochs, of perplexities up to some hundreds, would press all else together.
+    double best =
+        chart.getSeriesMap().values().stream().mapToDouble(XYSeries::getYMin).min().getAsDouble();
+    chart.getStyler().setYAxisMin(Math.floor(0.97 * best)).setYAxisMax(Math.ceil(1.5 * best));
     byte[] png = BitmapEncoder.getBitmapBytes(chart, BitmapEncoder.BitmapFormat.PNG);
     AtomicFile.write(file, path -> Files.write(path, png));
   }

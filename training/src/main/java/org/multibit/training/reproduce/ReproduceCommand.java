@@ -7,6 +7,7 @@ import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import org.multibit.core.format.AtomicFile;
@@ -78,6 +79,7 @@ public final class ReproduceCommand implements Callable<Integer> {
   @Mixin CommonOptions common;
 
   private final long begin = System.nanoTime();
+  private boolean paused;
 
   /** The source tree, named by the launcher. */
   private static Path home() {
@@ -107,7 +109,7 @@ public final class ReproduceCommand implements Callable<Integer> {
         postTraining ? postTraining(paper.postTraining(table)) : trained(paper.trained(table));
     report.markdown().forEach(line -> common.say("%s", line));
     common.say("%s", results.resolve(table + ".md"));
-    if (isTimeUp()) {
+    if (paused) {
       common.say("The %s minutes are up: the same command goes on.", (float) budgetMinutes);
     }
     Map<String, Object> result = new LinkedHashMap<>();
@@ -135,7 +137,7 @@ public final class ReproduceCommand implements Callable<Integer> {
           "--only %s: the runs of %s are %s"
               .formatted(name, table, String.join(", ", named.keySet())));
       wanted.add(named.get(name));
-      wanted.add(named.get(name).parent());
+      Optional.ofNullable(named.get(name).parent()).ifPresent(wanted::add);
     }
     TextCorpus corpus = corpus(paper.corpus());
     return new TrainedTable(paper, reproduction(corpus), results, table)
@@ -146,12 +148,14 @@ public final class ReproduceCommand implements Callable<Integer> {
     return Corpora.open(data == null ? name : data);
   }
 
-  private boolean isTimeUp() {
-    return (System.nanoTime() - begin) * 1e-9 >= 60 * budgetMinutes;
+  /** Whether training is to pause: asked where there is something left to train. */
+  private boolean pause() {
+    paused |= (System.nanoTime() - begin) * 1e-9 >= 60 * budgetMinutes;
+    return paused;
   }
 
   private Reproduction reproduction(TextCorpus corpus) {
-    return new Reproduction(corpus, runs, models, this::isTimeUp);
+    return new Reproduction(corpus, runs, models, this::pause);
   }
 
   private String provenance(TextCorpus corpus) {

@@ -4,6 +4,7 @@ import java.io.Closeable;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.time.Duration;
 import java.util.HashMap;
 import java.util.List;
@@ -18,6 +19,7 @@ import org.multibit.core.format.AtomicFile;
 import org.multibit.core.format.GgufReader;
 import org.multibit.datasets.TextCorpus;
 import org.multibit.datasets.Vocabulary;
+import org.multibit.training.Json;
 import org.multibit.training.LanguageModel;
 import org.multibit.training.Ledger;
 import org.multibit.training.PyTorchExport;
@@ -114,9 +116,9 @@ final class Reproduction {
           .findFirst();
     }
 
-    /** What trained the model. */
-    String commit() {
-      return Ledger.best(ledger).map(line -> line.path("commit").asText()).orElse("");
+    /** What trained it, in order; a run that was interrupted may have gone on with another. */
+    List<String> commits() {
+      return ledger.stream().map(line -> line.path("commit").asText()).distinct().toList();
     }
   }
 
@@ -225,7 +227,9 @@ final class Reproduction {
       run.pack(Map.of("test_perplexity", perplexity)).write(modelFile(plan));
     }
     // The ledger comes last: a model with a ledger is finished.
-    AtomicFile.write(ledgerFile(plan), path -> Files.copy(run.ledgerFile(), path));
+    AtomicFile.write(
+        ledgerFile(plan),
+        path -> Files.copy(run.ledgerFile(), path, StandardCopyOption.REPLACE_EXISTING));
   }
 
   private Path modelFile(PlannedRun plan) {
@@ -256,12 +260,8 @@ final class Reproduction {
    * @param place what holds the run: its folder, or the kept model
    * @throws IOException naming the first setting that differs
    */
-  private static void requireRecipe(
-      PlannedRun plan, List<JsonNode> ledger, Path place, String option) throws IOException {
-    if (ledger.isEmpty()) {
-      return;
-    }
-    Settings trained = Ledger.settings(ledger.get(ledger.size() - 1));
+  private static void requireRecipe(PlannedRun plan, Settings trained, Path place, String option)
+      throws IOException {
     Optional<String> difference = trained.difference(plan.settings(), BESIDES_THE_RECIPE);
     if (difference.isPresent()) {
       throw new IOException(
@@ -278,6 +278,7 @@ final class Reproduction {
   boolean isFinished(PlannedRun plan) throws IOException {
     if (Files.exists(modelFile(plan)) && Files.exists(ledgerFile(plan))) {
       List<JsonNode> ledger = Ledger.read(ledgerFile(plan));
+      Settings trained = Ledger.settings(ledgerFile(plan));
       for (JsonNode line : ledger) {
         if (!line.path("settings").path("dataSha256").asText().equals(corpus.sha256())) {
           throw new IOException(
@@ -285,11 +286,38 @@ final class Reproduction {
                   .formatted(modelFile(plan), corpus.name()));
         }
       }
-      requireRecipe(plan, ledger, modelFile(plan), "--models");
+      requireRecipe(plan, trained, modelFile(plan), "--models");
       requireParent(plan, ledger);
+      requireOneRun(plan, trained);
       return true;
     }
     return false;
+  }
+
+  /**
+   * Refuses a packed model that is not of the run beside it, for example another one copied there.
+   *
+   * @param trained by the ledger
+   * @throws IOException if the file's provenance has other settings, or none
+   */
+  private void requireOneRun(PlannedRun plan, Settings trained) throws IOException {
+    if (plan.isFullPrecision()) {
+      return;
+    }
+    Object settings = provenance(plan, "settings");
+    if (settings == null
+        || trained
+            .difference(Json.parse(settings.toString(), Settings.class), Set.of())
+            .isPresent()) {
+      throw new IOException(
+          "%s and %s are not of one run: remove both, or choose another folder by --models"
+              .formatted(modelFile(plan), ledgerFile(plan)));
+    }
+  }
+
+  /** What a kept packed model says of itself; null if it does not. */
+  private Object provenance(PlannedRun plan, String key) throws IOException {
+    return new GgufReader(modelFile(plan)).metadata().get("multibit.provenance." + key);
   }
 
   /**
@@ -333,8 +361,11 @@ final class Reproduction {
     }
     Run run = Run.open(folder);
     List<JsonNode> ledger = run.ledger();
-    requireRecipe(plan, ledger, folder, "--runs");
-    return ledger.isEmpty() ? Optional.empty() : Optional.of(run);
+    if (ledger.isEmpty()) {
+      return Optional.empty();
+    }
+    requireRecipe(plan, run.settings(), folder, "--runs");
+    return Optional.of(run);
   }
 
   /** What a run came to: by its kept model if it is finished, else by its best so far. */
@@ -347,8 +378,7 @@ final class Reproduction {
       }
       double perplexity =
           (double) EvaluateCommand.evaluate(modelFile(plan), corpus, TEST).get("perplexity");
-      Object ofLayers =
-          new GgufReader(modelFile(plan)).metadata().get("multibit.provenance.test_perplexity");
+      Object ofLayers = provenance(plan, "test_perplexity");
       return new Result(
           State.FINISHED,
           OptionalDouble.of(perplexity),

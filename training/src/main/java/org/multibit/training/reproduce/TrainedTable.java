@@ -10,6 +10,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.Set;
+import java.util.stream.Collectors;
 import org.multibit.training.reproduce.Reproduction.Result;
 
 /** Tables 3 to 5: models trained at few bits, one run after the other. */
@@ -105,7 +106,7 @@ final class TrainedTable {
             .column("epochs", "%d")
             .column("learning rate at the end", "%.4g")
             .column("state", "%s")
-            .column("commit", "%s");
+            .column("commits", "%s");
     LearningCurves curves = new LearningCurves(paper.title());
     for (PaperTables.Row row : paper.rows()) {
       PlannedRun run = row.run();
@@ -125,14 +126,19 @@ final class TrainedTable {
           result.epochs(),
           result.learningRate(),
           diverged.contains(run) ? "diverged" : result.state(),
-          shortened(result.commit()));
+          shortened(result.commits()));
     }
     report.write(folder, name);
     curves.write(folder.resolve(name + ".png"));
     return report;
   }
 
-  private static String shortened(String commit) {
-    return commit.isEmpty() ? null : commit.replaceAll("^([0-9a-f]{10})[0-9a-f]*", "$1");
+  /** Ten digits of each; what was not committed stays marked. Null if there is none. */
+  private static String shortened(List<String> commits) {
+    return commits.isEmpty()
+        ? null
+        : commits.stream()
+            .map(commit -> commit.replaceAll("^([0-9a-f]{10})[0-9a-f]*", "$1"))
+            .collect(Collectors.joining(" "));
   }
 }

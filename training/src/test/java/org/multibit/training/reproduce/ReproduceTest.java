@@ -55,6 +55,9 @@ class ReproduceTest {
     assertTrue(half.epochs().getAsInt() < 80);
     assertEquals(State.NOT_RUN, interrupted.result(CHILD).state());
     assertFalse(Files.exists(folder.resolve("models")));
+    // A process that was killed while it kept a model has left this.
+    Path models = Files.createDirectory(folder.resolve("models"));
+    Files.writeString(models.resolve("." + PARENT.name() + ".jsonl.tmp"), "half");
     reproduction("runs", () -> false).train(CHILD);
   }
 
@@ -164,6 +167,21 @@ class ReproduceTest {
   void anotherParentIsRefused() throws IOException {
     String message = refusalOfChild("orphan", "\"parentSha256\":\"", "\"parentSha256\":\"0");
     assertTrue(message.contains("-2-2.gguf was made from another model than "), message);
+  }
+
+  @Test
+  void anotherModelBesideTheLedgerIsRefused() throws IOException {
+    String message = refusalOfChild("swapped", "\"seed\":1,", "\"seed\":2,");
+    assertTrue(message.contains("not trained by the table's recipe (seed = 2, not 1)"), message);
+    message = refusalOfChild("elsewhere", "\"parent\":\"", "\"parent\":\"another ");
+    assertTrue(message.contains("are not of one run"), message);
+  }
+
+  @Test
+  void anEmptyLedgerIsRefused() throws IOException {
+    String whole = Files.readString(folder.resolve("models").resolve(CHILD.name() + ".jsonl"));
+    String message = refusalOfChild("truncated", whole, "");
+    assertTrue(message.contains(".jsonl is damaged: it has no line"), message);
   }
 
   /** What is said of the kept models if the child's ledger had something else in it. */
