@@ -44,8 +44,7 @@ public final class Json {
     return MAPPER.valueToTree(settings);
   }
 
-  /** What a JSON text says, as an object of the type. */
-  public static <T> T parse(String text, Class<T> type) throws IOException {
+  static <T> T parse(String text, Class<T> type) throws IOException {
     return MAPPER.readValue(text, type);
   }
 }

@@ -76,23 +76,14 @@ public final class Ledger {
   /**
    * The settings that a run ended with.
    *
-   * @throws IOException if the ledger has no line, or one of a version with other settings, with
-   *     the file's name
+   * @param file whose lines they are, for messages
+   * @throws IOException if there is no line, or its settings are not of this version
    */
-  public static Settings settings(Path file) throws IOException {
-    List<JsonNode> lines = read(file);
+  public static Settings settings(List<JsonNode> lines, Path file) throws IOException {
     if (lines.isEmpty()) {
       throw new IOException("%s is damaged: it has no line".formatted(file));
     }
-    JsonNode settings = lines.get(lines.size() - 1).path("settings");
-    try {
-      return Json.parse(settings.toString(), Settings.class);
-    } catch (JsonProcessingException e) {
-      throw new IOException(
-          "%s has settings that this version does not know: %s"
-              .formatted(file, e.getOriginalMessage()),
-          e);
-    }
+    return Settings.parse(lines.get(lines.size() - 1).path("settings").toString(), file);
   }
 
   void append(Map<String, ?> entry) throws IOException {

@@ -1,5 +1,7 @@
 package org.multibit.training;
 
+import java.io.IOException;
+import java.nio.file.Path;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Optional;
@@ -9,6 +11,7 @@ import org.multibit.core.LayerBits;
 import org.multibit.core.Quantizer;
 import org.multibit.core.Quantizers;
 import org.nd4j.shade.jackson.annotation.JsonAutoDetect;
+import org.nd4j.shade.jackson.core.JsonProcessingException;
 import org.nd4j.shade.jackson.databind.JsonNode;
 import org.nd4j.shade.jackson.databind.node.ObjectNode;
 import picocli.CommandLine.Option;
@@ -184,6 +187,23 @@ public class Settings {
 
   public LayerBits layerBits() {
     return LayerBits.parse(bits);
+  }
+
+  /**
+   * Settings as a ledger or a packed file has them.
+   *
+   * @param file where they are, for messages
+   * @throws IOException if they are not of this version
+   */
+  public static Settings parse(String json, Path file) throws IOException {
+    try {
+      return Json.parse(json, Settings.class);
+    } catch (JsonProcessingException e) {
+      throw new IOException(
+          "%s has settings that this version does not know: %s"
+              .formatted(file, e.getOriginalMessage()),
+          e);
+    }
   }
 
   /** The quantizer of weights. */

@@ -19,7 +19,6 @@ import org.multibit.core.format.AtomicFile;
 import org.multibit.core.format.GgufReader;
 import org.multibit.datasets.TextCorpus;
 import org.multibit.datasets.Vocabulary;
-import org.multibit.training.Json;
 import org.multibit.training.LanguageModel;
 import org.multibit.training.Ledger;
 import org.multibit.training.PyTorchExport;
@@ -278,7 +277,7 @@ final class Reproduction {
   boolean isFinished(PlannedRun plan) throws IOException {
     if (Files.exists(modelFile(plan)) && Files.exists(ledgerFile(plan))) {
       List<JsonNode> ledger = Ledger.read(ledgerFile(plan));
-      Settings trained = Ledger.settings(ledgerFile(plan));
+      Settings trained = Ledger.settings(ledger, ledgerFile(plan));
       for (JsonNode line : ledger) {
         if (!line.path("settings").path("dataSha256").asText().equals(corpus.sha256())) {
           throw new IOException(
@@ -307,7 +306,7 @@ final class Reproduction {
     Object settings = provenance(plan, "settings");
     if (settings == null
         || trained
-            .difference(Json.parse(settings.toString(), Settings.class), Set.of())
+            .difference(Settings.parse(settings.toString(), modelFile(plan)), Set.of())
             .isPresent()) {
       throw new IOException(
           "%s and %s are not of one run: remove both, or choose another folder by --models"
