@@ -73,17 +73,32 @@ public final class Ledger {
         .min(Comparator.comparingDouble(line -> line.path("validPerplexityBatched").asDouble()));
   }
 
+  /** Whether a run of these settings had nothing left to train after the last line. */
+  public static boolean isOver(List<JsonNode> lines, Settings settings) {
+    JsonNode last = lines.get(lines.size() - 1);
+    double rate = last.path("learningRate").asDouble();
+    if (best(lines).orElseThrow() != last) {
+      rate /= settings.learningRateDecay;
+    }
+    return last.path("epoch").asInt() >= settings.epochs
+        || !settings.isLinear() && rate < Trainer.SMALLEST_LEARNING_RATE;
+  }
+
   /**
-   * The settings that a run ended with.
+   * The settings of each epoch of a run.
    *
    * @param file whose lines they are, for messages
    * @throws IOException if there is no line, or its settings are not of this version
    */
-  public static Settings settings(List<JsonNode> lines, Path file) throws IOException {
+  public static List<Settings> settings(List<JsonNode> lines, Path file) throws IOException {
     if (lines.isEmpty()) {
       throw new IOException("%s is damaged: it has no line".formatted(file));
     }
-    return Settings.parse(lines.get(lines.size() - 1).path("settings").toString(), file);
+    List<Settings> settings = new ArrayList<>();
+    for (JsonNode line : lines) {
+      settings.add(Settings.parse(line.path("settings").toString(), file));
+    }
+    return settings;
   }
 
   void append(Map<String, ?> entry) throws IOException {

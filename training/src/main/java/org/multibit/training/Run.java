@@ -7,6 +7,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.channels.FileChannel;
+import java.nio.channels.OverlappingFileLockException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -34,8 +35,12 @@ import org.nd4j.shade.jackson.databind.JsonNode;
  * DL4J zip) and {@code ledger.jsonl}.
  */
 public final class Run implements SavedModel {
-  /** Settings that may change when a run goes on: they say how long, not what. */
-  private static final Set<String> MAY_CHANGE = Set.of("epochs", "maxTokens");
+  /**
+   * Settings that may change when a run goes on: how long it takes, and where the text and the
+   * models are that it is made from, which their SHA-256 tells from others.
+   */
+  private static final Set<String> MAY_CHANGE =
+      Set.of("epochs", "maxTokens", "data", "parent", "teachers");
 
   private static final String STATE = "multibit-training-state";
 
@@ -63,8 +68,7 @@ public final class Run implements SavedModel {
     Run run = new Run(folder);
     vocabulary.save(run.vocabularyFile());
     // The settings come last: a folder with settings is a run.
-    AtomicFile.write(
-        run.settingsFile(), path -> Files.writeString(path, Json.pretty(settings) + "\n"));
+    run.saveSettings(settings);
     return run;
   }
 
@@ -94,14 +98,13 @@ public final class Run implements SavedModel {
   /**
    * A run to go on with.
    *
-   * @param settings as they are asked for now; only how long to train may differ
+   * @param settings as they are asked for now; only how long to train may differ, and where things
+   *     are
    * @throws IOException if the run was started with other settings, naming the first that differs
    */
   public static Run resume(Path folder, Settings settings) throws IOException {
     Run run = open(folder);
     run.requireSame(settings);
-    AtomicFile.write(
-        run.settingsFile(), path -> Files.writeString(path, Json.pretty(settings) + "\n"));
     return run;
   }
 
@@ -114,12 +117,20 @@ public final class Run implements SavedModel {
     FileChannel channel =
         FileChannel.open(
             folder.resolve(".lock"), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
-    if (channel.tryLock() == null) {
+    if (!isLocked(channel)) {
       channel.close();
       throw new IOException(
           folder + " is being trained by another process: wait for it or stop it");
     }
     return channel;
+  }
+
+  private static boolean isLocked(FileChannel channel) throws IOException {
+    try {
+      return channel.tryLock() != null;
+    } catch (OverlappingFileLockException e) { // This process has the lock already.
+      return false;
+    }
   }
 
   private static boolean isEmptyFolder(Path folder) throws IOException {
@@ -171,6 +182,10 @@ public final class Run implements SavedModel {
     }
   }
 
+  void saveSettings(Settings settings) throws IOException {
+    AtomicFile.write(settingsFile(), path -> Files.writeString(path, Json.pretty(settings) + "\n"));
+  }
+
   @Override
   public Vocabulary vocabulary() throws IOException {
     return Vocabulary.load(vocabularyFile());
@@ -180,7 +195,8 @@ public final class Run implements SavedModel {
     Optional<String> difference = settings().difference(wanted, MAY_CHANGE);
     if (difference.isPresent()) {
       throw new IOException(
-          "Cannot resume %s: it was started with %s".formatted(folder, difference.get()));
+          "Cannot resume %s: it was started with %s; give what it was started with, or another folder"
+              .formatted(folder, difference.get()));
     }
   }
 

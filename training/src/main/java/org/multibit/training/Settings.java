@@ -70,7 +70,7 @@ public class Settings {
       names = "--lr",
       paramLabel = "RATE",
       description =
-          "learning rate at the start, for the mean loss per token (default ${DEFAULT-VALUE})")
+          "learning rate at the start, for the mean loss per token (default ${DEFAULT-VALUE}; GRUs learn better from 10)")
   public double learningRate = 20;
 
   @Option(
@@ -304,8 +304,18 @@ public class Settings {
         "0.01 to 100");
   }
 
+  /** Whether each layer's weights are quantized as another model's, so that they start on codes. */
+  public boolean hasCodesOf(Settings model) {
+    LayerBits ours = layerBits();
+    LayerBits theirs = model.layerBits();
+    return method.equals(model.method)
+        && ours.embedding().weights() == theirs.embedding().weights()
+        && ours.recurrent().weights() == theirs.recurrent().weights()
+        && ours.output().weights() == theirs.output().weights();
+  }
+
   /**
-   * For a run that starts from weights without codes.
+   * For a run that starts from weights that are not on its codes.
    *
    * @throws UsageException if codes were held before any epoch could change them
    */
@@ -330,10 +340,11 @@ public class Settings {
       throw new IllegalArgumentException(
           "--cycles %d is for --method alternating, not %s".formatted(cycles, method));
     }
-    if (weightBound != 0 && layerBits.isFullPrecision()) {
-      throw new IllegalArgumentException(
-          "--weight-bound %s is for quantized layers, and --bits %s has none"
-              .formatted(weightBound, bits));
+    if (layerBits.isFullPrecision()) {
+      requireDefault("--method", method, new Settings().method);
+      requireDefault("--cycles", cycles, new Settings().cycles);
+      requireDefault("--scale", scale, new Settings().scale);
+      requireDefault("--weight-bound", weightBound, new Settings().weightBound);
     }
     Quantizer quantizer = weightQuantizer();
     if (holdCodes > 0 && layerBits.isFullPrecision()) {
@@ -351,6 +362,13 @@ public class Settings {
             "--hold-codes %d is for weights of up to 2 bits by refined, alternating (with cycles, and a scale of 1) or optimal, not of %d by %s: give --hold-codes 0"
                 .formatted(holdCodes, b.weights(), quantizer));
       }
+    }
+  }
+
+  private void requireDefault(String option, Object value, Object byDefault) {
+    if (!value.equals(byDefault)) {
+      throw new IllegalArgumentException(
+          "%s %s is for quantized layers, and --bits %s has none".formatted(option, value, bits));
     }
   }
 

@@ -68,6 +68,8 @@ public final class Trainer {
   private long savedAt = System.nanoTime();
 
   /**
+   * For a run that no other process trains ({@link Run#lock}); from now on it has these settings.
+   *
    * @param start makes the network to start from if the run has no checkpoint
    * @param teachers of {@link Settings#distill}: full-precision networks of the same words; none if
    *     that is 0
@@ -87,6 +89,7 @@ public final class Trainer {
     this.corpus = corpus;
     this.checkpointEvery = checkpointEvery;
     this.listener = listener;
+    run.saveSettings(settings);
     if (run.hasCheckpoint()) {
       network = run.checkpointNetwork();
       state = run.checkpointState();

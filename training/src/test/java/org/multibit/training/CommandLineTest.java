@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.multibit.training.Outcome.succeed;
 
+import java.io.Closeable;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -203,6 +204,24 @@ class CommandLineTest {
     succeed((tune.formatted("9 --max-tokens " + tokens, text, parent) + " --resume").split(" "));
     INDArray freed = Run.open(run).checkpointNetwork().getParam("0_W");
     assertTrue(codes("0_W", freed).relativeSquaredError(freed) > 1e-9);
+    // Its options are not those of what is made from it.
+    succeed("quantize", "--bits", "3/3", "--model", run.toString());
+    String again =
+        "finetune --batch 4 --unroll 10 --epochs 1 --hold-codes 1 --bits 2/2 --data %s --model %s --out "
+            .formatted(text, run);
+    succeed((again + folder.resolve("held-again")).split(" "));
+    Outcome.of((again + folder.resolve("never") + " --method refined").split(" "))
+        .failed(2, "leaves none to learn codes in");
+  }
+
+  @Test
+  void aRunThatIsBeingTrainedIsLeftAlone() throws IOException {
+    String before = Files.readString(parent.resolve("settings.json"));
+    try (Closeable lock = Run.open(parent).lock()) {
+      Outcome.of(train("fp", parent, "--resume", "--epochs", "9"))
+          .failed(1, "is being trained by another process");
+    }
+    assertEquals(before, Files.readString(parent.resolve("settings.json")));
   }
 
   private static INDArray rows(String key, INDArray param) {
@@ -295,7 +314,8 @@ class CommandLineTest {
     assertEquals(0.5, entry.get("settings").get("distill").asDouble());
     assertEquals(2, entry.get("settings").get("distillTemperature").asDouble());
     Outcome.of((distill.formatted("0.4") + " --resume").split(" "))
-        .failed(1, "started with distill = 0.5, not 0.4");
+        .failed(1, "started with distill = 0.5, not 0.4; give what it was started with");
+    succeed((distill.formatted("0.5") + "/../parent --resume").split(" "));
     Outcome.of((tune + folder.resolve("never") + " --distill 0.5 --model " + run).split(" "))
         .failed(2, "full-precision model, and .*distilled is 2/2");
   }
@@ -319,7 +339,7 @@ class CommandLineTest {
     JsonNode entry = Run.open(run).ledger().get(0);
     assertEquals(2, entry.get("settings").get("teachersSha256").size());
     assertEquals(file.toString(), entry.get("settings").get("teachers").get(1).asText());
-    Outcome.of((taught + " --resume").split(" ")).failed(1, "started with teachers = ");
+    Outcome.of((taught + " --resume").split(" ")).failed(1, "started with teachersSha256 = ");
     tune += " --out " + folder.resolve("never") + " --teacher ";
     Outcome.of((tune + gru).split(" ")).failed(2, "--teacher .* give its weight");
     tune = tune.replace("--teacher", "--distill 1 --teacher");
@@ -434,6 +454,10 @@ class CommandLineTest {
             "2",
             "--weight-bound 0.4 is for quantized",
             tune.replace("2/2", "fp") + " --weight-bound 0.4"),
+        List.of("2", "--method refined is for quantized", base + data + " --method refined"),
+        List.of("2", "--cycles 4 is for quantized", base + data + " --cycles 4"),
+        List.of("2", "--scale 0.3 is for quantized", base + data + " --scale 0.3"),
+        List.of("2", "--checkpoint-minutes 2000000.0 .* 0 to", tune + " --checkpoint-minutes 2e6"),
         List.of("2", "--noise 1.5 .* 0 to 1", tune + " --noise 1.5"),
         List.of("2", "--average -1", tune + " --average -1"),
         List.of("2", "--weight-bound -1", tune + " --weight-bound -1"),

@@ -63,7 +63,7 @@ public final class FinetuneCommand implements Callable<Integer> {
     if (distill > 0 && teachers.isEmpty()) {
       requireFullPrecision(parent);
     }
-    if (LayerBits.parse(shape.bits).isFullPrecision()) {
+    if (!settings.hasCodesOf(shape)) {
       settings.requireEpochsForCodes();
     }
     MultiLayerNetwork network = parent.model();

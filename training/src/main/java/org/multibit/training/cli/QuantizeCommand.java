@@ -85,6 +85,9 @@ public final class QuantizeCommand implements Callable<Integer> {
     settings.method = method;
     settings.cycles = cycles;
     settings.scale = scale;
+    // How the model's weights were trained does not hold for what is made of them.
+    settings.holdCodes = 0;
+    settings.weightBound = 0;
     settings.check();
     if (settings.layerBits().isFullPrecision()) {
       throw new UsageException("--bits fp leaves nothing to quantize: write W/A (2/2) or W/fp");

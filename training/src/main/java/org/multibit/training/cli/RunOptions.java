@@ -54,9 +54,10 @@ final class RunOptions {
       List<MultiLayerNetwork> teachers,
       CommonOptions common)
       throws IOException {
-    if (!(checkpointMinutes >= 0) || checkpointMinutes > 1e6) {
-      throw new UsageException("--checkpoint-minutes must be 0 or more");
-    }
+    UsageException.require(
+        checkpointMinutes >= 0 && checkpointMinutes <= 1e6,
+        "--checkpoint-minutes %s is out of range: it takes 0 to 1000000"
+            .formatted(checkpointMinutes));
     Trainer.requireEnough(corpus, settings);
     Run run =
         resume && Run.exists(out)

@@ -4,7 +4,9 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import org.multibit.core.Bits;
@@ -43,8 +45,9 @@ final class PaperTables {
 
   /**
    * @param perplexity the paper's; empty if it has no such run
+   * @param fullPrecision that of the paper's model in full precision that the run is compared with
    */
-  record Row(PlannedRun run, OptionalDouble perplexity) {}
+  record Row(PlannedRun run, OptionalDouble perplexity, OptionalDouble fullPrecision) {}
 
   private final JsonNode tables;
 
@@ -69,20 +72,29 @@ final class PaperTables {
   Trained trained(String name) {
     JsonNode table = tables.get(name);
     List<Row> rows = new ArrayList<>();
+    Map<PlannedRun, OptionalDouble> perplexities = new HashMap<>();
     for (JsonNode row : table.get("rows")) {
       JsonNode method = row.get("method");
+      PlannedRun run =
+          run(table, row, row.get("bits").asText(), method == null ? null : method.asText());
+      perplexities.put(run, number(row, "paper"));
       rows.add(
           new Row(
-              run(table, row, row.get("bits").asText(), method == null ? null : method.asText()),
-              row.has("paper")
-                  ? OptionalDouble.of(row.get("paper").asDouble())
-                  : OptionalDouble.empty()));
+              run,
+              perplexities.get(run),
+              row.has("fullPrecision")
+                  ? number(row, "fullPrecision")
+                  : perplexities.get(run.inFullPrecision())));
     }
     return new Trained(
         table.get("title").asText(),
         table.get("corpus").asText(),
         rows,
         Optional.ofNullable(table.get("note")).map(JsonNode::asText));
+  }
+
+  private static OptionalDouble number(JsonNode row, String name) {
+    return row.has(name) ? OptionalDouble.of(row.get(name).asDouble()) : OptionalDouble.empty();
   }
 
   private static PlannedRun run(JsonNode table, JsonNode row, String bits, String method) {

@@ -49,9 +49,14 @@ record PlannedRun(
     return method == null;
   }
 
+  /** The run of the same shape in full precision. */
+  PlannedRun inFullPrecision() {
+    return fullPrecision(corpus, cell, hidden, batch);
+  }
+
   /** The run whose weights this one starts from; null if it starts from new ones. */
   PlannedRun parent() {
-    return isFullPrecision() || scratch ? null : fullPrecision(corpus, cell, hidden, batch);
+    return isFullPrecision() || scratch ? null : inFullPrecision();
   }
 
   /** The name of its folder and its files, for example {@code ptb-lstm-300-alternating-2-2}. */

@@ -45,6 +45,10 @@ final class Reproduction {
   private static final Set<String> BESIDES_THE_RECIPE =
       Set.of("data", "dataSha256", "parent", "parentSha256", "maxTokens");
 
+  /** The same where the learning rate is one whatever the number of epochs. */
+  private static final Set<String> BESIDES_THE_RECIPE_ON_A_PLATEAU =
+      Set.of("data", "dataSha256", "parent", "parentSha256", "maxTokens", "epochs");
+
   private final TextCorpus corpus;
   private final Path runs;
   private final Path models;
@@ -261,7 +265,10 @@ final class Reproduction {
    */
   private static void requireRecipe(PlannedRun plan, Settings trained, Path place, String option)
       throws IOException {
-    Optional<String> difference = trained.difference(plan.settings(), BESIDES_THE_RECIPE);
+    Settings planned = plan.settings();
+    Optional<String> difference =
+        trained.difference(
+            planned, planned.isLinear() ? BESIDES_THE_RECIPE : BESIDES_THE_RECIPE_ON_A_PLATEAU);
     if (difference.isPresent()) {
       throw new IOException(
           "%s was not trained by the table's recipe (%s): remove it, or choose another folder by %s"
@@ -277,37 +284,46 @@ final class Reproduction {
   boolean isFinished(PlannedRun plan) throws IOException {
     if (Files.exists(modelFile(plan)) && Files.exists(ledgerFile(plan))) {
       List<JsonNode> ledger = Ledger.read(ledgerFile(plan));
-      Settings trained = Ledger.settings(ledger, ledgerFile(plan));
-      for (JsonNode line : ledger) {
-        if (!line.path("settings").path("dataSha256").asText().equals(corpus.sha256())) {
+      List<Settings> settings = Ledger.settings(ledger, ledgerFile(plan));
+      for (Settings trained : settings) {
+        if (!corpus.sha256().equals(trained.dataSha256)) {
           throw new IOException(
               "%s was trained on another text than %s: choose another folder by --models"
                   .formatted(modelFile(plan), corpus.name()));
         }
+        requireRecipe(plan, trained, modelFile(plan), "--models");
       }
-      requireRecipe(plan, trained, modelFile(plan), "--models");
+      if (!Ledger.isOver(ledger, plan.settings())) {
+        throw new IOException(
+            "%s ends before the run does: remove it and %s, or choose another folder by --models"
+                .formatted(ledgerFile(plan), modelFile(plan)));
+      }
       requireParent(plan, ledger);
-      requireOneRun(plan, trained);
+      requireOneRun(plan, ledger, settings.get(settings.size() - 1));
       return true;
     }
     return false;
   }
 
   /**
-   * Refuses a packed model that is not of the run beside it, for example another one copied there.
+   * Refuses a packed model that is not of the run beside it, for example one of an earlier epoch.
    *
-   * @param trained by the ledger
-   * @throws IOException if the file's provenance has other settings, or none
+   * @param trained what the ledger ends with
+   * @throws IOException if the file's provenance has other settings or another epoch than the
+   *     ledger's best, or none
    */
-  private void requireOneRun(PlannedRun plan, Settings trained) throws IOException {
+  private void requireOneRun(PlannedRun plan, List<JsonNode> ledger, Settings trained)
+      throws IOException {
     if (plan.isFullPrecision()) {
       return;
     }
+    JsonNode best = Ledger.best(ledger).orElseThrow();
     Object settings = provenance(plan, "settings");
     if (settings == null
         || trained
             .difference(Settings.parse(settings.toString(), modelFile(plan)), Set.of())
-            .isPresent()) {
+            .isPresent()
+        || !best.path("tokens").asText().equals(String.valueOf(provenance(plan, "tokens")))) {
       throw new IOException(
           "%s and %s are not of one run: remove both, or choose another folder by --models"
               .formatted(modelFile(plan), ledgerFile(plan)));

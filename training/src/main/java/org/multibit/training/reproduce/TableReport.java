@@ -68,11 +68,11 @@ public final class TableReport {
     return cell == null || cell instanceof Number ? cell : cell.toString();
   }
 
-  /** How much ours is above the paper's, in percent. */
-  public static OptionalDouble difference(OptionalDouble paper, OptionalDouble ours) {
-    return paper.isEmpty() || ours.isEmpty()
+  /** How much a figure is above another, in percent; empty where one is not there. */
+  public static OptionalDouble difference(OptionalDouble reference, OptionalDouble figure) {
+    return reference.isEmpty() || figure.isEmpty()
         ? OptionalDouble.empty()
-        : OptionalDouble.of(100 * (ours.getAsDouble() / paper.getAsDouble() - 1));
+        : OptionalDouble.of(100 * (figure.getAsDouble() / reference.getAsDouble() - 1));
   }
 
   private List<List<String>> texts() {

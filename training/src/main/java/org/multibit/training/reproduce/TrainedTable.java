@@ -23,7 +23,8 @@ final class TrainedTable {
           + " learning rate on a line from %s to 0 and latent weights clipped to +-%s (GRUs: %s and +-%s),"
           + " Kneser-Ney noise of %s in the training text, dropout %s, in the last %d epochs codes held"
           + " (2 bits, refined and alternating). Other runs are finished after 80 epochs, or when their"
-          + " learning rate is below 0.001; GRUs' starts at %s (notes.md says why). Learning curves: %s.png.";
+          + " learning rate is below 0.001; GRUs' starts at %s (notes.md says why). One run each, seed 1."
+          + " Full precision has had none of these epochs' noise and lower dropout. Learning curves: %s.png.";
 
   private final PaperTables.Trained paper;
   private final Reproduction reproduction;
@@ -101,6 +102,8 @@ final class TrainedTable {
             .column("paper", "%.1f")
             .column("ours", "%.2f")
             .column("difference %", "%+.1f")
+            .column("paper: % above full precision", "%+.1f")
+            .column("ours: % above full precision", "%+.1f")
             .column("DL4J's layers", "%.2f")
             .column("validation", "%.1f")
             .column("epochs", "%d")
@@ -113,6 +116,8 @@ final class TrainedTable {
       Result result = results.get(run);
       curves.add(run.name(), result.ledger());
       OptionalDouble papers = row.perplexity();
+      OptionalDouble fullPrecision =
+          results.getOrDefault(run.inFullPrecision(), Result.NONE).perplexity();
       String method = run.isFullPrecision() ? "full precision" : run.method();
       report.add(
           run.cell().toUpperCase(Locale.ROOT),
@@ -121,6 +126,8 @@ final class TrainedTable {
           papers,
           result.perplexity(),
           TableReport.difference(papers, result.perplexity()),
+          run.isFullPrecision() ? null : TableReport.difference(row.fullPrecision(), papers),
+          run.isFullPrecision() ? null : TableReport.difference(fullPrecision, result.perplexity()),
           result.ofLayers(),
           result.validationPerplexity(),
           result.epochs(),

@@ -175,6 +175,16 @@ class ReproduceTest {
     assertTrue(message.contains("not trained by the table's recipe (seed = 2, not 1)"), message);
     message = refusalOfChild("elsewhere", "\"parent\":\"", "\"parent\":\"another ");
     assertTrue(message.contains("are not of one run"), message);
+    message = refusalOfChild("earlier", "\"tokens\":", "\"tokens\":1");
+    assertTrue(message.contains("are not of one run"), message);
+  }
+
+  @Test
+  void anUnfinishedLedgerIsRefused() throws IOException {
+    String whole = Files.readString(folder.resolve("models").resolve(CHILD.name() + ".jsonl"));
+    String last = whole.lines().toList().get(29) + "\n";
+    String message = refusalOfChild("short", last, "");
+    assertTrue(message.contains(".jsonl ends before the run does: remove it and "), message);
   }
 
   @Test
@@ -242,14 +252,14 @@ class ReproduceTest {
     return new PaperTables.Trained("A table", "tiny", List.of(rows), Optional.empty());
   }
 
+  private static PaperTables.Row row(PlannedRun run, double perplexity) {
+    return new PaperTables.Row(run, OptionalDouble.of(perplexity), OptionalDouble.of(89.8));
+  }
+
   @Test
   void theTableOfTrainedModelsHasAllRows() throws IOException {
     PlannedRun never = new PlannedRun("tiny", "gru", 8, 4, "refined", "3/3", false);
-    PaperTables.Trained paper =
-        table(
-            new PaperTables.Row(PARENT, OptionalDouble.of(89.8)),
-            new PaperTables.Row(CHILD, OptionalDouble.empty()),
-            new PaperTables.Row(never, OptionalDouble.of(95.9)));
+    PaperTables.Trained paper = table(row(PARENT, 89.8), row(CHILD, 95.8), row(never, 95.9));
     Path results = Files.createDirectory(folder.resolve("results"));
     List<Map<String, Object>> rows =
         new TrainedTable(paper, ofKeptModels(), results, "table")
@@ -257,6 +267,10 @@ class ReproduceTest {
             .json();
     assertEquals("finished", rows.get(0).get("state").toString());
     assertEquals("2/2", rows.get(1).get("bits"));
+    assertEquals(
+        100 * (95.8 / 89.8 - 1), (double) rows.get(1).get("paper: % above full precision"), 1e-9);
+    double ours = (double) rows.get(1).get("ours") / (double) rows.get(0).get("ours");
+    assertEquals(100 * (ours - 1), (double) rows.get(1).get("ours: % above full precision"), 1e-9);
     assertEquals("not run", rows.get(2).get("state").toString());
     assertEquals(null, rows.get(2).get("ours"));
     assertEquals(4, Files.readAllLines(results.resolve("table.csv")).size());
@@ -268,10 +282,7 @@ class ReproduceTest {
   @Test
   void aTableOfSomeRuns() throws IOException {
     PlannedRun other = new PlannedRun("tiny", "lstm", 8, 4, "greedy", "2/2", false);
-    PaperTables.Trained paper =
-        table(
-            new PaperTables.Row(PARENT, OptionalDouble.empty()),
-            new PaperTables.Row(other, OptionalDouble.empty()));
+    PaperTables.Trained paper = table(row(PARENT, 89.8), row(other, 95.8));
     Path results = Files.createDirectory(folder.resolve("some"));
     AtomicInteger asked = new AtomicInteger();
     Reproduction some =
