@@ -13,6 +13,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -387,9 +388,16 @@ class CommandLineTest {
                 file.toString())
             .json();
     assertEquals(4, result.get("matrices").size());
+    MultiLayerNetwork trained = Run.open(parent).model();
+    Map<String, String> params =
+        Map.of(
+            "embedding", "0_W", "rnn.0.input", "1_W", "rnn.0.recurrent", "1_RW", "softmax", "2_W");
     double lowest = 1e9;
     double highest = 0;
     for (JsonNode matrix : result.get("matrices")) {
+      INDArray weights = trained.getParam(params.get(matrix.get("name").asText()));
+      assertEquals(
+          weights.stdNumber().doubleValue(), matrix.get("standardDeviation").asDouble(), 1e-5);
       lowest = Math.min(lowest, matrix.get("relativeSquaredError").asDouble());
       highest = Math.max(highest, matrix.get("relativeSquaredError").asDouble());
     }

@@ -27,7 +27,7 @@ import picocli.CommandLine.Option;
 @Command(
     name = "quantize",
     description =
-        "Quantize a trained model without training it on: relative error of each matrix, and perplexity.",
+        "Quantize a trained model without training it on: spread and relative error of each matrix, and perplexity.",
     sortOptions = false)
 public final class QuantizeCommand implements Callable<Integer> {
   @Mixin ModelOptions model;
@@ -109,7 +109,9 @@ public final class QuantizeCommand implements Callable<Integer> {
     List<Map<String, Object>> matrices = new ArrayList<>();
     double error = 0;
     double norm = 0;
-    common.say("%-16s %14s  %s", "matrix", "rows x cols", "relative squared error");
+    common.say(
+        "%-16s %14s  %18s  %s",
+        "matrix", "rows x cols", "standard deviation", "relative squared error");
     for (Map.Entry<String, LanguageModelFile.Matrix> entry : packed.matrices().entrySet()) {
       MultibitMatrix matrix = entry.getValue().packed();
       if (matrix == null) {
@@ -120,8 +122,15 @@ public final class QuantizeCommand implements Callable<Integer> {
       double squares = Math.pow(original.norm2Number().doubleValue(), 2);
       error += relative * squares;
       norm += squares;
-      matrices.add(Map.of("name", entry.getKey(), "relativeSquaredError", relative));
-      common.say("%-16s %14s  %.6f", entry.getKey(), matrix.rows() + "x" + matrix.cols(), relative);
+      double deviation = original.stdNumber().doubleValue();
+      Map<String, Object> figures = new LinkedHashMap<>();
+      figures.put("name", entry.getKey());
+      figures.put("standardDeviation", deviation);
+      figures.put("relativeSquaredError", relative);
+      matrices.add(figures);
+      common.say(
+          "%-16s %14s  %18.3f  %.6f",
+          entry.getKey(), matrix.rows() + "x" + matrix.cols(), deviation, relative);
     }
 
     Map<String, Object> evaluated;
