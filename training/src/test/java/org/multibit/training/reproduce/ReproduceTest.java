@@ -103,10 +103,12 @@ class ReproduceTest {
         perplexity, reproduction("runs", () -> true).result(CHILD).perplexity().getAsDouble());
   }
 
-  /** What {@code finetune @presets/warm-start} does is what the tables do. */
+  /**
+   * What {@code finetune @presets/warm-start} does is what the tables do, the best but for cycles.
+   */
   @ParameterizedTest
-  @CsvSource({"warm-start, lstm", "warm-start-gru, gru"})
-  void presetsOfTheTables(String preset, String cell) throws IOException {
+  @CsvSource({"warm-start, lstm, 2", "warm-start-gru, gru, 2", "best-2-2, lstm, 4"})
+  void presetsOfTheTables(String preset, String cell, int cycles) throws IOException {
     Path models = folder.resolve("models");
     Path run = folder.resolve("by-" + preset);
     Outcome.succeed(
@@ -120,6 +122,8 @@ class ReproduceTest {
             .split(" "));
     Settings settings = Run.open(run).settings();
     assertEquals(7, settings.epochs, "an option after the preset's");
+    assertEquals(cycles, settings.cycles);
+    settings.cycles = 2;
     settings.cell = cell; // the model is an LSTM, whatever the preset is for
     Set<String> besides =
         Set.of("epochs", "maxTokens", "data", "dataSha256", "parent", "parentSha256");
