@@ -7,7 +7,6 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.channels.FileChannel;
-import java.nio.channels.OverlappingFileLockException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -18,6 +17,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.stream.Stream;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.deeplearning4j.util.ModelSerializer;
@@ -39,10 +39,13 @@ public final class Run implements SavedModel {
    * Settings that may change when a run goes on: how long it takes, and where the text and the
    * models are that it is made from, which their SHA-256 tells from others.
    */
-  private static final Set<String> MAY_CHANGE =
+  public static final Set<String> MAY_CHANGE =
       Set.of("epochs", "maxTokens", "data", "parent", "teachers");
 
   private static final String STATE = "multibit-training-state";
+
+  /** Runs that this process trains: a second lock on a file, once closed, would free the first. */
+  private static final Set<Path> LOCKED = ConcurrentHashMap.newKeySet();
 
   private final Path folder;
 
@@ -109,28 +112,38 @@ public final class Run implements SavedModel {
   }
 
   /**
-   * Keeps other processes from training the same run until it is closed.
+   * Keeps others, in this process and in other ones, from training the same run until it is closed.
    *
-   * @throws IOException if another process trains it now
+   * @throws IOException if it is being trained now
    */
   public Closeable lock() throws IOException {
-    FileChannel channel =
-        FileChannel.open(
-            folder.resolve(".lock"), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
-    if (!isLocked(channel)) {
-      channel.close();
-      throw new IOException(
-          folder + " is being trained by another process: wait for it or stop it");
+    Path trained = folder.toRealPath();
+    if (!LOCKED.add(trained)) {
+      throw isBeingTrained();
     }
-    return channel;
+    boolean locked = false;
+    try {
+      FileChannel channel =
+          FileChannel.open(
+              folder.resolve(".lock"), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+      locked = channel.tryLock() != null;
+      if (!locked) {
+        channel.close();
+        throw isBeingTrained();
+      }
+      return () -> {
+        channel.close();
+        LOCKED.remove(trained);
+      };
+    } finally {
+      if (!locked) {
+        LOCKED.remove(trained);
+      }
+    }
   }
 
-  private static boolean isLocked(FileChannel channel) throws IOException {
-    try {
-      return channel.tryLock() != null;
-    } catch (OverlappingFileLockException e) { // This process has the lock already.
-      return false;
-    }
+  private IOException isBeingTrained() {
+    return new IOException(folder + " is being trained already: wait for that or stop it");
   }
 
   private static boolean isEmptyFolder(Path folder) throws IOException {

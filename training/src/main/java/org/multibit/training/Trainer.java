@@ -89,7 +89,6 @@ public final class Trainer {
     this.corpus = corpus;
     this.checkpointEvery = checkpointEvery;
     this.listener = listener;
-    run.saveSettings(settings);
     if (run.hasCheckpoint()) {
       network = run.checkpointNetwork();
       state = run.checkpointState();
@@ -123,6 +122,7 @@ public final class Trainer {
     followSchedule();
     restoreHiddenState();
     ledger = new Ledger(run.ledgerFile(), state.tokens);
+    run.saveSettings(settings);
   }
 
   /**

@@ -45,10 +45,6 @@ final class Reproduction {
   private static final Set<String> BESIDES_THE_RECIPE =
       Set.of("data", "dataSha256", "parent", "parentSha256", "maxTokens");
 
-  /** The same where the learning rate is one whatever the number of epochs. */
-  private static final Set<String> BESIDES_THE_RECIPE_ON_A_PLATEAU =
-      Set.of("data", "dataSha256", "parent", "parentSha256", "maxTokens", "epochs");
-
   private final TextCorpus corpus;
   private final Path runs;
   private final Path models;
@@ -266,9 +262,12 @@ final class Reproduction {
   private static void requireRecipe(PlannedRun plan, Settings trained, Path place, String option)
       throws IOException {
     Settings planned = plan.settings();
-    Optional<String> difference =
-        trained.difference(
-            planned, planned.isLinear() ? BESIDES_THE_RECIPE : BESIDES_THE_RECIPE_ON_A_PLATEAU);
+    if (!planned.isLinear()) {
+      // It may have been stopped early first: the learning rate does not go by the number of
+      // epochs.
+      planned.epochs = Math.min(planned.epochs, trained.epochs);
+    }
+    Optional<String> difference = trained.difference(planned, BESIDES_THE_RECIPE);
     if (difference.isPresent()) {
       throw new IOException(
           "%s was not trained by the table's recipe (%s): remove it, or choose another folder by %s"
@@ -321,7 +320,7 @@ final class Reproduction {
     Object settings = provenance(plan, "settings");
     if (settings == null
         || trained
-            .difference(Settings.parse(settings.toString(), modelFile(plan)), Set.of())
+            .difference(Settings.parse(settings.toString(), modelFile(plan)), Run.MAY_CHANGE)
             .isPresent()
         || !best.path("tokens").asText().equals(String.valueOf(provenance(plan, "tokens")))) {
       throw new IOException(
@@ -379,7 +378,9 @@ final class Reproduction {
     if (ledger.isEmpty()) {
       return Optional.empty();
     }
-    requireRecipe(plan, run.settings(), folder, "--runs");
+    for (Settings trained : Ledger.settings(ledger, run.ledgerFile())) {
+      requireRecipe(plan, trained, folder, "--runs");
+    }
     return Optional.of(run);
   }
 

@@ -24,7 +24,7 @@ final class TrainedTable {
           + " Kneser-Ney noise of %s in the training text, dropout %s, in the last %d epochs codes held"
           + " (2 bits, refined and alternating). Other runs are finished after 80 epochs, or when their"
           + " learning rate is below 0.001; GRUs' starts at %s (notes.md says why). One run each, seed 1."
-          + " Full precision has had none of these epochs' noise and lower dropout. Learning curves: %s.png.";
+          + " The full-precision models had neither further epochs nor noise and lower dropout. Learning curves: %s.png.";
 
   private final PaperTables.Trained paper;
   private final Reproduction reproduction;
