@@ -80,8 +80,7 @@ public final class Ledger {
     if (best(lines).orElseThrow() != last) {
       rate /= settings.learningRateDecay;
     }
-    return last.path("epoch").asInt() >= settings.epochs
-        || !settings.isLinear() && rate < Trainer.SMALLEST_LEARNING_RATE;
+    return settings.areOver(last.path("epoch").asInt(), rate);
   }
 
   /**

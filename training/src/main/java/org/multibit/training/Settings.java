@@ -185,6 +185,17 @@ public class Settings {
     return learningRateSchedule.equals(LINEAR);
   }
 
+  /**
+   * Whether they leave nothing to train: the epochs are used up, or the learning rate has been
+   * divided until it is too small.
+   *
+   * @param finished epochs
+   * @param rate of the next one
+   */
+  boolean areOver(int finished, double rate) {
+    return finished >= epochs || !isLinear() && rate < Trainer.SMALLEST_LEARNING_RATE;
+  }
+
   public LayerBits layerBits() {
     return LayerBits.parse(bits);
   }

@@ -54,13 +54,9 @@ final class TrainingState implements Serializable {
     this.learningRate = learningRate;
   }
 
-  /**
-   * Whether nothing is left to train: the epochs are used up, or the learning rate has been divided
-   * until it is too small.
-   */
+  /** Whether nothing is left to train. */
   boolean isOver(Settings settings) {
-    return epochs >= settings.epochs
-        || !settings.isLinear() && learningRate < Trainer.SMALLEST_LEARNING_RATE;
+    return settings.areOver(epochs, learningRate);
   }
 
   void startEpoch() {
