@@ -53,7 +53,9 @@ public class Settings {
           "how to quantize: uniform, balanced, greedy, refined, alternating, optimal (default ${DEFAULT-VALUE})")
   public String method = "alternating";
 
-  @Option(names = "--cycles", description = "alternating cycles (default ${DEFAULT-VALUE})")
+  @Option(
+      names = "--cycles",
+      description = "alternating cycles, 0 or more; 0 is greedy (default ${DEFAULT-VALUE})")
   public int cycles = 2;
 
   @Option(
@@ -335,6 +337,19 @@ public class Settings {
         holdCodes < epochs,
         "--hold-codes %d of --epochs %d leaves none to learn codes in: give more epochs, or --hold-codes 0"
             .formatted(holdCodes, epochs));
+  }
+
+  /**
+   * For a model whose cell is known.
+   *
+   * @throws UsageException if the bits are for layers of the other cell
+   */
+  public void requireBitsOfCell() {
+    String other = cell.equals("gru") ? "lstm" : "gru";
+    UsageException.require(
+        !bits.contains(other),
+        "--bits %s: the model has no %s, its recurrent layers are named %s"
+            .formatted(bits, other, cell));
   }
 
   private void checkBits() {

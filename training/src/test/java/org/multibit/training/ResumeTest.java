@@ -18,10 +18,13 @@ import org.multibit.core.Quantization;
 import org.nd4j.linalg.api.ndarray.INDArray;
 
 /**
- * A run that is killed outright, again and again, ends with the same weights as one that was left
- * alone.
+ * A run that is told to end, then killed outright, again and again, ends with the same weights as
+ * one that was left alone.
  */
 class ResumeTest {
+  /** The exit code of a process that it has ended. */
+  private static final int SIGTERM = 128 + 15;
+
   @TempDir Path folder;
 
   @ParameterizedTest
@@ -48,6 +51,16 @@ class ResumeTest {
     assertEquals(0, process.exitValue(), Files.readString(folder.resolve("whole.log")));
 
     Path killed = folder.resolve("killed");
+    process = start(command, text, killed, 1000);
+    while (process.isAlive() && !Files.exists(killed.resolve("ledger.jsonl"))) {
+      Thread.sleep(20);
+    }
+    process.destroy();
+    assertEquals(SIGTERM, process.waitFor());
+    String log = Files.readString(folder.resolve("killed.log"));
+    long tokens = Run.open(killed).checkpointState().tokens;
+    assertTrue(log.contains("%,d tokens, and saved".formatted(tokens)), log);
+
     Random random = new Random(20180430);
     int kills = 0;
     while (true) {

@@ -71,18 +71,18 @@ public final class FinetuneCommand implements Callable<Integer> {
     settings.hidden = shape.hidden;
     settings.layers = shape.layers;
     settings.embedding = shape.embedding;
+    settings.requireBitsOfCell();
     settings.parent = model.model.toString();
     settings.parentSha256 = Run.weightsSha256(network);
     TextCorpus corpus = parent.text(settings.data);
     settings.dataSha256 = corpus.sha256();
     List<MultiLayerNetwork> teaching = teachers(network, corpus);
-    common.print(
-        runOptions.train(
-            settings,
-            corpus,
-            () -> LanguageModel.from(network, settings, corpus.vocabulary().size()),
-            teaching,
-            common));
+    runOptions.train(
+        settings,
+        corpus,
+        () -> LanguageModel.from(network, settings, corpus.vocabulary().size()),
+        teaching,
+        common);
     return 0;
   }
 

@@ -33,7 +33,7 @@ final class RunOptions {
   @Option(
       names = "--threads",
       paramLabel = "N",
-      description = "threads to compute with (default: all)")
+      description = "threads to compute with, up to 1024 (default: 0, all)")
   int threads;
 
   @Option(
@@ -43,11 +43,11 @@ final class RunOptions {
   double checkpointMinutes = 5;
 
   /**
-   * Trains to the end of the settings and returns the result line.
+   * Trains to the end of the settings, or until the process is told to end, and prints the result.
    *
    * @param teachers see {@link Trainer}
    */
-  Map<String, Object> train(
+  void train(
       Settings settings,
       TextCorpus corpus,
       Trainer.Start start,
@@ -65,6 +65,7 @@ final class RunOptions {
             : Run.create(out, settings, corpus.vocabulary());
     run.requireVocabulary(corpus);
     try (Closeable lock = run.lock();
+        StopSignal stop = new StopSignal();
         TrainingProgress progress = new TrainingProgress(settings)) {
       Trainer trainer =
           new Trainer(
@@ -82,8 +83,16 @@ final class RunOptions {
             trainer.isOver() ? "finished already," : "goes on",
             trainer.epochs(),
             trainer.tokens());
+      } else if (resume) {
+        common.say("%s: no checkpoint yet, starts from the beginning", out);
       }
-      MultiLayerNetwork network = trainer.train();
+      MultiLayerNetwork network = trainer.train(stop);
+      if (!trainer.isOver()) {
+        common.say(
+            "%s: stopped after %d epochs, %,d tokens, and saved; the same command with --resume goes on",
+            out, trainer.epochs(), trainer.tokens());
+        return;
+      }
       Map<String, Object> result = new LinkedHashMap<>();
       result.put("run", out.toString());
       result.put("bits", settings.bits);
@@ -100,7 +109,7 @@ final class RunOptions {
           trainer.bestValidation(),
           result.get("weightsSha256"));
       common.say("Next: ./multibit evaluate --model %s --data %s", out, settings.data);
-      return result;
+      common.print(result);
     }
   }
 }

@@ -52,17 +52,17 @@ public final class TrainCommand implements Callable<Integer> {
     settings.layers = layers;
     settings.embedding = embedding;
     settings.check();
+    settings.requireBitsOfCell();
     settings.requireEpochsForCodes();
     CommonOptions.start(runOptions.threads);
     TextCorpus corpus = Corpora.open(settings.data);
     settings.dataSha256 = corpus.sha256();
-    common.print(
-        runOptions.train(
-            settings,
-            corpus,
-            () -> LanguageModel.create(settings, corpus.vocabulary().size()),
-            null,
-            common));
+    runOptions.train(
+        settings,
+        corpus,
+        () -> LanguageModel.create(settings, corpus.vocabulary().size()),
+        null,
+        common);
     return 0;
   }
 }

@@ -27,6 +27,7 @@ import org.multibit.training.SavedModel;
 import org.multibit.training.Settings;
 import org.multibit.training.Trainer;
 import org.multibit.training.cli.EvaluateCommand;
+import org.multibit.training.cli.StopSignal;
 import org.multibit.training.cli.TrainingProgress;
 import org.nd4j.shade.jackson.databind.JsonNode;
 
@@ -162,6 +163,7 @@ final class Reproduction {
       throws IOException {
     int vocabulary = corpus.vocabulary().size();
     try (Closeable lock = run.lock();
+        StopSignal stop = new StopSignal();
         TrainingProgress progress = new RunProgress(plan, settings)) {
       new Trainer(
               run,
@@ -174,7 +176,10 @@ final class Reproduction {
               List.of(),
               CHECKPOINT_EVERY,
               progress)
-          .train(pause);
+          .train(() -> stop.getAsBoolean() || pause.getAsBoolean());
+      if (stop.getAsBoolean()) {
+        System.err.printf("%s: stopped, and saved; the same command goes on%n", plan.name());
+      }
     }
   }
 
