@@ -96,9 +96,9 @@ final class CpuTimeCommand implements Callable<Integer> {
                         + " precision at 2 bits, 3 at 3 bits. Ours: "
                         + measured.isa()
                         + ".",
-                    "CPU: %s.".formatted(Cpu.read()),
-                    "Written by `./multibit reproduce table6` on %s, commit %s."
-                        .formatted(LocalDate.now(), Provenance.commit())))
+                    "CPU: %s.".formatted(Cpu.read())),
+                "Written by `./multibit reproduce table6` on %s, commit %s."
+                    .formatted(LocalDate.now(), Provenance.commit()))
             .column("matrix", "%s")
             .column("bits", "%s")
             .column("paper (mem)", "%s")

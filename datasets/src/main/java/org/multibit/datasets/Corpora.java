@@ -3,12 +3,14 @@ package org.multibit.datasets;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 
 /**
  * Finds a corpus by what {@code --data} says: {@code ptb}, {@code wikitext-2}, {@code text8} or a
  * folder.
  */
 public final class Corpora {
+  private static final List<String> NAMES = List.of(PennTreebank.NAME, WikiText2.NAME, Text8.NAME);
 
   private Corpora() {}
 
@@ -33,6 +35,11 @@ public final class Corpora {
    */
   public static TextCorpus open(String data, Vocabulary vocabulary) throws IOException {
     return TextCorpus.read(source(data), vocabulary);
+  }
+
+  /** Whether {@code data} is one of the names, or a folder. */
+  public static boolean isThere(String data) {
+    return NAMES.contains(data) || Files.isDirectory(Path.of(data));
   }
 
   /**

@@ -5,6 +5,7 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
 import org.multibit.training.cli.EvaluateCommand;
 import org.multibit.training.cli.ExportCommand;
 import org.multibit.training.cli.FinetuneCommand;
@@ -95,11 +96,16 @@ public final class Main {
                   .map(a -> "; there is no file of options " + a.substring(1))
                   .findFirst()
                   .orElse("");
+          List<String> similar =
+              e instanceof CommandLine.UnmatchedArgumentException unmatched
+                  ? unmatched.getSuggestions()
+                  : List.of();
+          String meant = similar.isEmpty() ? "" : "; did you mean " + String.join(", ", similar);
           command
               .getErr()
               .printf(
                   "multibit: %s%s (see %s --help)%n",
-                  e.getMessage(), absent, command.getCommandSpec().qualifiedName());
+                  e.getMessage(), absent + meant, command.getCommandSpec().qualifiedName());
           return CommandLine.ExitCode.USAGE;
         });
     if (args.length == 0) {

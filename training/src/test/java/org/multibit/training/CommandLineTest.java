@@ -497,12 +497,13 @@ class CommandLineTest {
             "2",
             "Unknown option.*modle",
             "evaluate --modle x --model " + model + " --data " + data),
-        List.of("2", "Unmatched argument", "evluate"),
+        List.of("2", "Unmatched argument.*did you mean.* evaluate", "evluate"),
         List.of("2", "no file of options presets/absent", tune + " @presets/absent"),
         List.of("1", "does not fit", "evaluate --model " + model + " --data " + other),
         List.of("2", "split", "evaluate --split dev --model " + model + " --data " + data),
         List.of("1", "not a packed model", "info " + foreign),
-        List.of("1", "packed model|multibit", "generate --model " + foreign),
+        List.of("1", "not a packed model.*export", "generate --model " + foreign),
+        List.of("1", "a folder.*export", "generate --model " + model),
         List.of("1", "no file|There is no", "generate --model " + folder.resolve("none.gguf")),
         List.of("1", "not a run", "export --model " + empty + " --out " + folder.resolve("x.gguf")),
         List.of(
@@ -536,6 +537,9 @@ class CommandLineTest {
             "2",
             "--distill-temperature are for .* --distill 0.5",
             tune + " --distill-temperature 2"),
+        List.of("2", "has no gru.*named lstm", tune.replace("2/2", "gru=2/2")),
+        List.of("2", "has no gru.*named lstm", "quantize --bits gru=2/2 --model " + model),
+        List.of("2", "--models: there is no folder", "reproduce table1 --models " + out),
         List.of("2", "nothing to quantize", "quantize --bits fp --model " + model));
   }
 

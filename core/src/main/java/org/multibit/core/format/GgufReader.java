@@ -68,7 +68,8 @@ public final class GgufReader {
   public GgufReader(Path path) throws IOException {
     this.path = path;
     if (Files.isDirectory(path)) {
-      throw new IOException(path + " is a folder, not a packed model");
+      throw new IOException(
+          path + " is a folder, not a packed model: ./multibit export packs a run");
     }
     try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
       long size = channel.size();
@@ -86,7 +87,9 @@ public final class GgufReader {
 
   private void readHeader(ByteBuffer in, long size) throws IOException {
     if (in.remaining() < Integer.BYTES || in.getInt() != Gguf.MAGIC) {
-      throw new IOException(path + " is not a packed model: it does not start with GGUF");
+      throw new IOException(
+          path
+              + " is not a packed model: it does not start with GGUF (./multibit export packs a model)");
     }
     int version = in.getInt();
     if (version != 3) {

@@ -67,7 +67,7 @@ public final class EvaluateCommand implements Callable<Integer> {
   @Option(
       names = "--threads",
       paramLabel = "N",
-      description = "threads to compute with (default: all)")
+      description = "threads to compute with, up to 1024 (default: 0, all)")
   int threads;
 
   @Mixin CommonOptions common;

@@ -57,7 +57,7 @@ public final class GenerateCommand implements Callable<Integer> {
       description = "draw among the K likeliest words; 0 = all (default ${DEFAULT-VALUE})")
   int topK = 0;
 
-  @Option(names = "--seed", description = "(default ${DEFAULT-VALUE})")
+  @Option(names = "--seed", description = "of the draws (default ${DEFAULT-VALUE})")
   long seed = 1;
 
   @Mixin CommonOptions common;

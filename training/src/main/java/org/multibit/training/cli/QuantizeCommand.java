@@ -1,6 +1,7 @@
 package org.multibit.training.cli;
 
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -11,6 +12,7 @@ import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.format.AtomicFile;
 import org.multibit.core.format.LanguageModelFile;
+import org.multibit.datasets.Corpora;
 import org.multibit.datasets.TextCorpus;
 import org.multibit.training.LanguageModel;
 import org.multibit.training.PackedExport;
@@ -39,7 +41,9 @@ public final class QuantizeCommand implements Callable<Integer> {
           "uniform, balanced, greedy, refined, alternating, optimal (default ${DEFAULT-VALUE})")
   String method = "alternating";
 
-  @Option(names = "--cycles", description = "alternating cycles (default ${DEFAULT-VALUE})")
+  @Option(
+      names = "--cycles",
+      description = "alternating cycles, 0 or more; 0 is greedy (default ${DEFAULT-VALUE})")
   int cycles = 2;
 
   @Option(
@@ -89,6 +93,7 @@ public final class QuantizeCommand implements Callable<Integer> {
     settings.holdCodes = 0;
     settings.weightBound = 0;
     settings.check();
+    settings.requireBitsOfCell();
     if (settings.layerBits().isFullPrecision()) {
       throw new UsageException("--bits fp leaves nothing to quantize: write W/A (2/2) or W/fp");
     }
@@ -97,6 +102,10 @@ public final class QuantizeCommand implements Callable<Integer> {
     }
     UsageException.require(
         settings.data != null, "--data is missing: an imported model does not tell its text");
+    UsageException.require(
+        data != null || Corpora.isThere(settings.data),
+        "--data is missing: %s was trained on %s, which is not there"
+            .formatted(model.model, settings.data));
     TextCorpus corpus = saved.text(settings.data);
     settings.dataSha256 = corpus.sha256();
     MultiLayerNetwork parent = saved.model();
@@ -138,6 +147,7 @@ public final class QuantizeCommand implements Callable<Integer> {
       evaluated = EvaluateCommand.evaluate(packed, model.model, corpus, split);
     } else {
       packed.write(out);
+      common.say("%s: %,d bytes", out, Files.size(out));
       evaluated = EvaluateCommand.evaluate(out, corpus, split);
     }
     common.say(

@@ -19,13 +19,16 @@ import org.nd4j.shade.jackson.databind.JsonNode;
 final class LearningCurves {
   private final XYChart chart;
 
-  LearningCurves(String title) {
+  /**
+   * @param provenance when and by what it was drawn, in small letters at the bottom
+   */
+  LearningCurves(String title, String provenance) {
     chart =
         new XYChartBuilder()
             .width(1200)
             .height(800)
             .title(title)
-            .xAxisTitle("epoch")
+            .xAxisTitle("epoch\n" + provenance)
             .yAxisTitle("validation perplexity (batched)")
             .theme(Styler.ChartTheme.XChart)
             .build();

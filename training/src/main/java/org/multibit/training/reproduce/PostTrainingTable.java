@@ -19,8 +19,8 @@ final class PostTrainingTable {
       "All weight matrices quantized, nothing trained on; activations in full precision. Error:"
           + " squared, relative to the squared norm, over all matrices together and of each."
           + " Perplexity: of the whole test text, in one stream. The paper does not say what uniform"
-          + " and balanced levels spread over; the rows so named spread them over each row's largest"
-          + " magnitude.";
+          + " and balanced levels spread over: here over each row's largest magnitude; in the last rows"
+          + " over the matrix's, or over [-1; 1], to which uniform clips what is outside.";
 
   private final PaperTables.PostTraining paper;
   private final Reproduction reproduction;
@@ -54,8 +54,8 @@ final class PostTrainingTable {
                             paper.parent().settings().epochs,
                             parent.learningRate().isPresent()
                                 ? "" + (float) parent.learningRate().getAsDouble()
-                                : "-"),
-                    provenance))
+                                : "-")),
+                provenance)
             .column("method", "%s")
             .column("bits", "%d")
             .column("paper: error", "%.3f")

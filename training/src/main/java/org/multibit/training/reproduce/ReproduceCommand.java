@@ -1,6 +1,7 @@
 package org.multibit.training.reproduce;
 
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.LocalDate;
 import java.util.HashSet;
@@ -100,6 +101,10 @@ public final class ReproduceCommand implements Callable<Integer> {
     UsageException.require(
         only.isEmpty() || !postTraining,
         "--only is for table3 to table5: %s trains one run".formatted(table));
+    UsageException.require(
+        Files.exists(models),
+        "--models: there is no folder %s; make it, for models that are to be trained anew"
+            .formatted(models));
     for (Path folder : List.of(runs, models, results)) {
       AtomicFile.createFolder(folder); // Before hours of training, not after.
     }
@@ -110,7 +115,7 @@ public final class ReproduceCommand implements Callable<Integer> {
     report.markdown().forEach(line -> common.say("%s", line));
     common.say("%s", results.resolve(table + ".md"));
     if (paused) {
-      common.say("The %s minutes are up: the same command goes on.", (float) budgetMinutes);
+      common.say("The time is up: the same command goes on.");
     }
     Map<String, Object> result = new LinkedHashMap<>();
     result.put("table", table);

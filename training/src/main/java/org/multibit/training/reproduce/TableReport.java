@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -11,23 +12,31 @@ import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.multibit.core.format.AtomicFile;
 
 /** A table "paper | ours | difference", as Markdown, as comma-separated values and as JSON. */
 public final class TableReport {
   private static final String NOTHING = "-";
 
+  /** Numbers from here on are shown by their first digits and a power of ten. */
+  private static final double LARGE = 1e6;
+
   private final String title;
   private final List<String> notes;
+  private final String provenance;
   private final Map<String, String> formats = new LinkedHashMap<>();
   private final List<Object[]> rows = new ArrayList<>();
 
   /**
    * @param notes paragraphs above the table
+   * @param provenance when and by what it was written: the last paragraph, and the last column of
+   *     the comma-separated values
    */
-  public TableReport(String title, List<String> notes) {
+  public TableReport(String title, List<String> notes, String provenance) {
     this.title = title;
     this.notes = notes;
+    this.provenance = provenance;
   }
 
   /**
@@ -82,13 +91,19 @@ public final class TableReport {
       List<String> text = new ArrayList<>();
       for (int c = 0; c < row.length; c++) {
         text.add(
-            row[c] instanceof Number
-                ? String.format(Locale.ROOT, columns.get(c), row[c])
+            row[c] instanceof Number number
+                ? text(number, columns.get(c))
                 : row[c] == null ? NOTHING : row[c].toString());
       }
       texts.add(text);
     }
     return texts;
+  }
+
+  private static String text(Number number, String format) {
+    boolean large = number instanceof Double && Math.abs(number.doubleValue()) >= LARGE;
+    return String.format(
+        Locale.ROOT, large ? format.replaceFirst("[.]\\d+f", ".2e") : format, number);
   }
 
   public List<String> markdown() {
@@ -107,20 +122,19 @@ public final class TableReport {
     for (String note : notes) {
       page.addAll(List.of(note, ""));
     }
+    page.addAll(List.of(provenance, ""));
     page.addAll(markdown());
     AtomicFile.write(folder.resolve(name + ".md"), path -> Files.write(path, page));
     List<String> values = new ArrayList<>();
-    values.add(commaSeparated(formats.keySet()));
-    texts().forEach(row -> values.add(commaSeparated(row)));
+    values.add(commaSeparated(formats.keySet(), "provenance"));
+    texts().forEach(row -> values.add(commaSeparated(row, provenance)));
     AtomicFile.write(folder.resolve(name + ".csv"), path -> Files.write(path, values));
   }
 
-  private static String commaSeparated(Iterable<String> cells) {
-    List<String> quoted = new ArrayList<>();
-    for (String cell : cells) {
-      quoted.add(cell.matches("[^\",]*") ? cell : '"' + cell.replace("\"", "\"\"") + '"');
-    }
-    return quoted.stream().collect(Collectors.joining(","));
+  private static String commaSeparated(Collection<String> cells, String last) {
+    return Stream.concat(cells.stream(), Stream.of(last))
+        .map(c -> c.matches("[^\",]*") ? c : '"' + c.replace("\"", "\"\"") + '"')
+        .collect(Collectors.joining(","));
   }
 
   /** Each row by its columns' names; null where there is nothing. */

@@ -24,7 +24,7 @@ final class TrainedTable {
           + " Kneser-Ney noise of %s in the training text, dropout %s, in the last %d epochs codes held"
           + " (2 bits, refined and alternating). Other runs are finished after 80 epochs, or when their"
           + " learning rate is below 0.001; GRUs' starts at %s (notes.md says why). One run each, seed 1."
-          + " The full-precision models had neither further epochs nor noise and lower dropout. Learning curves: %s.png.";
+          + " The full-precision models had neither further epochs nor noise and lower dropout.";
 
   private final PaperTables.Trained paper;
   private final Reproduction reproduction;
@@ -90,12 +90,13 @@ final class TrainedTable {
                     PlannedRun.WARM_START_NOISE,
                     PlannedRun.WARM_START_DROPOUT,
                     PlannedRun.WARM_START_HELD_EPOCHS,
-                    PlannedRun.GRU_RATE,
-                    name)));
+                    PlannedRun.GRU_RATE)));
+    if (results.values().stream().anyMatch(result -> result.epochs().isPresent())) {
+      notes.add("Learning curves: %s.png.".formatted(name));
+    }
     paper.note().ifPresent(notes::add);
-    notes.add(provenance);
     TableReport report =
-        new TableReport(paper.title(), notes)
+        new TableReport(paper.title(), notes, provenance)
             .column("cell", "%s")
             .column("method", "%s")
             .column("bits", "%s")
@@ -110,7 +111,7 @@ final class TrainedTable {
             .column("learning rate at the end", "%.4g")
             .column("state", "%s")
             .column("commits", "%s");
-    LearningCurves curves = new LearningCurves(paper.title());
+    LearningCurves curves = new LearningCurves(paper.title(), provenance);
     for (PaperTables.Row row : paper.rows()) {
       PlannedRun run = row.run();
       Result result = results.get(run);
