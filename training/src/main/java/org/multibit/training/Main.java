@@ -13,14 +13,15 @@ import org.multibit.training.cli.GenerateCommand;
 import org.multibit.training.cli.InfoCommand;
 import org.multibit.training.cli.QuantizeCommand;
 import org.multibit.training.cli.QuickstartCommand;
+import org.multibit.training.cli.StopSignal;
 import org.multibit.training.cli.TrainCommand;
 import org.multibit.training.reproduce.ReproduceCommand;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 
 /**
- * The command line. Exit code 0 on success, 1 for a failure, 2 for bad usage; errors are one line
- * on standard error.
+ * The command line. Exit code 0 on success, 1 for a failure, 2 for bad usage, 130 and 143 where
+ * Ctrl-C or SIGTERM ended it; errors are one line on standard error.
  */
 @Command(
     name = "multibit",
@@ -58,7 +59,9 @@ public final class Main {
   private Main() {}
 
   public static void main(String[] args) {
-    System.exit(run(args));
+    int exitCode = run(args);
+    StopSignal.reported();
+    System.exit(exitCode);
   }
 
   /** Runs one command and returns the exit code. */

@@ -139,10 +139,13 @@ public final class Trainer {
    */
   public MultiLayerNetwork train(BooleanSupplier pause) throws IOException {
     BooleanSupplier enough = () -> state.tokens >= settings.maxTokens || pause.getAsBoolean();
-    while (!state.isOver(settings) && !enough.getAsBoolean()) {
-      if (trainEpoch(segments(), enough)) {
-        finishEpoch();
+    while (!state.isOver(settings) && (state.segments > 0 || !enough.getAsBoolean())) {
+      if (!trainEpoch(segments(), enough)) {
+        break;
       }
+      // Validation may take minutes, within which it may be stopped for good.
+      saveCheckpointWithinEpoch();
+      finishEpoch();
     }
     if (state.tokens >= settings.maxTokens && state.segments > 0) {
       pauseEpoch();

@@ -537,6 +537,8 @@ class CommandLineTest {
             "2",
             "--distill-temperature are for .* --distill 0.5",
             tune + " --distill-temperature 2"),
+        List.of(
+            "2", "has no lstm.*named gru", base.replace("fp", "lstm=2/2") + data + " --cell gru"),
         List.of("2", "has no gru.*named lstm", tune.replace("2/2", "gru=2/2")),
         List.of("2", "has no gru.*named lstm", "quantize --bits gru=2/2 --model " + model),
         List.of("2", "--models: there is no folder", "reproduce table1 --models " + out),

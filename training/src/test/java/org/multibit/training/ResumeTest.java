@@ -22,8 +22,7 @@ import org.nd4j.linalg.api.ndarray.INDArray;
  * one that was left alone.
  */
 class ResumeTest {
-  /** The exit code of a process that it has ended. */
-  private static final int SIGTERM = 128 + 15;
+  private static final int ENDED_BY_SIGTERM = 128 + 15;
 
   @TempDir Path folder;
 
@@ -51,15 +50,19 @@ class ResumeTest {
     assertEquals(0, process.exitValue(), Files.readString(folder.resolve("whole.log")));
 
     Path killed = folder.resolve("killed");
-    process = start(command, text, killed, 1000);
-    while (process.isAlive() && !Files.exists(killed.resolve("ledger.jsonl"))) {
-      Thread.sleep(20);
-    }
-    process.destroy();
-    assertEquals(SIGTERM, process.waitFor());
-    String log = Files.readString(folder.resolve("killed.log"));
-    long tokens = Run.open(killed).checkpointState().tokens;
-    assertTrue(log.contains("%,d tokens, and saved".formatted(tokens)), log);
+    TrainingState stopped;
+    int stops = 0;
+    do { // Until it is stopped within an epoch, not between two.
+      process = start(command, text, killed, 1000);
+      awaitLine(killed.resolve("ledger.jsonl"), ++stops);
+      process.destroy();
+      assertTrue(process.waitFor(60, TimeUnit.SECONDS));
+      String log = Files.readString(folder.resolve("killed.log"));
+      assertEquals(ENDED_BY_SIGTERM, process.exitValue(), log);
+      stopped = Run.open(killed).checkpointState();
+      assertTrue(log.contains("%,d tokens, and saved".formatted(stopped.tokens)), log);
+    } while (stopped.segments == 0 && stops < 5);
+    assertNotEquals(0, stopped.segments);
 
     Random random = new Random(20180430);
     int kills = 0;
@@ -86,6 +89,16 @@ class ResumeTest {
       INDArray words = Run.open(killed).checkpointNetwork().getParam("0_W");
       assertTrue(Quantization.alternating(2).quantize(words).relativeSquaredError(words) < 1e-9);
     }
+  }
+
+  /** Waits until a file has so many lines, and a moment longer. */
+  private static void awaitLine(Path file, int lines) throws Exception {
+    long begin = System.nanoTime();
+    while (!Files.exists(file) || Files.readAllLines(file).size() < lines) {
+      assertTrue(System.nanoTime() - begin < 60e9, file + " does not grow");
+      Thread.sleep(20);
+    }
+    Thread.sleep(300);
   }
 
   /** What the ledger says, without times. */

@@ -7,6 +7,7 @@ import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CancellationException;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.datasets.TextCorpus;
 import org.multibit.training.Run;
@@ -27,7 +28,7 @@ final class RunOptions {
   @Option(
       names = "--resume",
       description =
-          "go on with the run in --out from its last checkpoint (start it if there is none)")
+          "go on with the run in --out from where Ctrl-C or SIGTERM stopped it, or from its last checkpoint (start it if there is none)")
   boolean resume;
 
   @Option(
@@ -39,13 +40,15 @@ final class RunOptions {
   @Option(
       names = "--checkpoint-minutes",
       paramLabel = "M",
-      description = "minutes between checkpoints within an epoch (default ${DEFAULT-VALUE})")
+      description =
+          "minutes between checkpoints within an epoch, besides that after it (default ${DEFAULT-VALUE})")
   double checkpointMinutes = 5;
 
   /**
    * Trains to the end of the settings, or until the process is told to end, and prints the result.
    *
    * @param teachers see {@link Trainer}
+   * @throws CancellationException if it was told to end, and the run can go on
    */
   void train(
       Settings settings,
@@ -84,14 +87,13 @@ final class RunOptions {
             trainer.epochs(),
             trainer.tokens());
       } else if (resume) {
-        common.say("%s: no checkpoint yet, starts from the beginning", out);
+        common.say("%s: nothing is trained yet, starts from the beginning", out);
       }
       MultiLayerNetwork network = trainer.train(stop);
       if (!trainer.isOver()) {
-        common.say(
-            "%s: stopped after %d epochs, %,d tokens, and saved; the same command with --resume goes on",
-            out, trainer.epochs(), trainer.tokens());
-        return;
+        throw new CancellationException(
+            "%s: stopped after %d epochs, %,d tokens, and saved; the same command with --resume goes on"
+                .formatted(out, trainer.epochs(), trainer.tokens()));
       }
       Map<String, Object> result = new LinkedHashMap<>();
       result.put("run", out.toString());

@@ -1,11 +1,15 @@
 package org.multibit.training.reproduce;
 
 import java.awt.BasicStroke;
+import java.awt.Color;
+import java.awt.Font;
+import java.awt.Graphics2D;
+import java.awt.image.BufferedImage;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import javax.imageio.ImageIO;
 import org.knowm.xchart.BitmapEncoder;
 import org.knowm.xchart.XYChart;
 import org.knowm.xchart.XYChartBuilder;
@@ -17,18 +21,23 @@ import org.nd4j.shade.jackson.databind.JsonNode;
 
 /** Validation perplexity by epoch, a line for each run, drawn into a PNG. */
 final class LearningCurves {
+  private static final int WIDTH = 1200;
+  private static final int HEIGHT = 800;
+
   private final XYChart chart;
+  private final String provenance;
 
   /**
    * @param provenance when and by what it was drawn, in small letters at the bottom
    */
   LearningCurves(String title, String provenance) {
+    this.provenance = provenance;
     chart =
         new XYChartBuilder()
-            .width(1200)
-            .height(800)
+            .width(WIDTH)
+            .height(HEIGHT)
             .title(title)
-            .xAxisTitle("epoch\n" + provenance)
+            .xAxisTitle("epoch")
             .yAxisTitle("validation perplexity (batched)")
             .theme(Styler.ChartTheme.XChart)
             .build();
@@ -62,7 +71,12 @@ final class LearningCurves {
     double best =
         chart.getSeriesMap().values().stream().mapToDouble(XYSeries::getYMin).min().getAsDouble();
     chart.getStyler().setYAxisMin(Math.floor(0.97 * best)).setYAxisMax(Math.ceil(1.5 * best));
-    byte[] png = BitmapEncoder.getBitmapBytes(chart, BitmapEncoder.BitmapFormat.PNG);
-    AtomicFile.write(file, path -> Files.write(path, png));
+    BufferedImage image = BitmapEncoder.getBufferedImage(chart);
+    Graphics2D letters = image.createGraphics();
+    letters.setColor(Color.GRAY);
+    letters.setFont(new Font(Font.SANS_SERIF, Font.PLAIN, 9));
+    letters.drawString(provenance, 4, HEIGHT - 4);
+    letters.dispose();
+    AtomicFile.write(file, path -> ImageIO.write(image, "png", path.toFile()));
   }
 }

@@ -68,7 +68,8 @@ public final class ReproduceCommand implements Callable<Integer> {
   @Option(
       names = "--models",
       paramLabel = "DIR",
-      description = "folder of finished models (default: models of this source tree)")
+      description =
+          "folder of finished models, which must be there (default: models of this source tree)")
   Path models = home().resolve("models");
 
   @Option(
@@ -101,6 +102,8 @@ public final class ReproduceCommand implements Callable<Integer> {
     UsageException.require(
         only.isEmpty() || !postTraining,
         "--only is for table3 to table5: %s trains one run".formatted(table));
+    PaperTables paper = new PaperTables();
+    Set<PlannedRun> wanted = postTraining ? Set.of() : wanted(paper.trained(table));
     UsageException.require(
         Files.exists(models),
         "--models: there is no folder %s; make it, for models that are to be trained anew"
@@ -109,9 +112,10 @@ public final class ReproduceCommand implements Callable<Integer> {
       AtomicFile.createFolder(folder); // Before hours of training, not after.
     }
     CommonOptions.start(0);
-    PaperTables paper = new PaperTables();
     TableReport report =
-        postTraining ? postTraining(paper.postTraining(table)) : trained(paper.trained(table));
+        postTraining
+            ? postTraining(paper.postTraining(table))
+            : trained(paper.trained(table), wanted);
     report.markdown().forEach(line -> common.say("%s", line));
     common.say("%s", results.resolve(table + ".md"));
     if (paused) {
@@ -132,7 +136,8 @@ public final class ReproduceCommand implements Callable<Integer> {
     return report;
   }
 
-  private TableReport trained(PaperTables.Trained paper) throws IOException {
+  /** The runs that are asked for, and those that they start from. */
+  private Set<PlannedRun> wanted(PaperTables.Trained paper) {
     Map<String, PlannedRun> named = new LinkedHashMap<>();
     paper.rows().forEach(row -> named.put(row.run().name(), row.run()));
     Set<PlannedRun> wanted = new HashSet<>();
@@ -144,6 +149,11 @@ public final class ReproduceCommand implements Callable<Integer> {
       wanted.add(named.get(name));
       Optional.ofNullable(named.get(name).parent()).ifPresent(wanted::add);
     }
+    return wanted;
+  }
+
+  private TableReport trained(PaperTables.Trained paper, Set<PlannedRun> wanted)
+      throws IOException {
     TextCorpus corpus = corpus(paper.corpus());
     return new TrainedTable(paper, reproduction(corpus), results, table)
         .fill(provenance(corpus), wanted);

@@ -13,6 +13,7 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.concurrent.CancellationException;
 import java.util.function.BooleanSupplier;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.core.format.AtomicFile;
@@ -127,6 +128,7 @@ final class Reproduction {
    *
    * @throws IOException if the run that is there is not as planned, or is of another text
    * @throws ArithmeticException if training diverges
+   * @throws CancellationException if the process is told to end
    */
   void train(PlannedRun plan) throws IOException {
     if (isFinished(plan) || pause.getAsBoolean()) {
@@ -177,8 +179,9 @@ final class Reproduction {
               CHECKPOINT_EVERY,
               progress)
           .train(() -> stop.getAsBoolean() || pause.getAsBoolean());
-      if (stop.getAsBoolean()) {
-        System.err.printf("%s: stopped, and saved; the same command goes on%n", plan.name());
+      if (stop.getAsBoolean() && !run.isOver()) {
+        throw new CancellationException(
+            plan.name() + ": stopped, and saved; the same command goes on");
       }
     }
   }

@@ -19,8 +19,8 @@ import org.multibit.core.format.AtomicFile;
 public final class TableReport {
   private static final String NOTHING = "-";
 
-  /** Numbers from here on are shown by their first digits and a power of ten. */
-  private static final double LARGE = 1e6;
+  /** Numbers from here on are shown by their first digits and a power of ten, not in full. */
+  private static final double LARGE = 1e7;
 
   private final String title;
   private final List<String> notes;
@@ -84,7 +84,7 @@ public final class TableReport {
         : OptionalDouble.of(100 * (figure.getAsDouble() / reference.getAsDouble() - 1));
   }
 
-  private List<List<String>> texts() {
+  private List<List<String>> texts(double large) {
     List<String> columns = List.copyOf(formats.values());
     List<List<String>> texts = new ArrayList<>();
     for (Object[] row : rows) {
@@ -92,7 +92,7 @@ public final class TableReport {
       for (int c = 0; c < row.length; c++) {
         text.add(
             row[c] instanceof Number number
-                ? text(number, columns.get(c))
+                ? text(number, columns.get(c), large)
                 : row[c] == null ? NOTHING : row[c].toString());
       }
       texts.add(text);
@@ -100,17 +100,17 @@ public final class TableReport {
     return texts;
   }
 
-  private static String text(Number number, String format) {
-    boolean large = number instanceof Double && Math.abs(number.doubleValue()) >= LARGE;
+  private static String text(Number number, String format, double large) {
+    boolean shortened = number instanceof Double && Math.abs(number.doubleValue()) >= large;
     return String.format(
-        Locale.ROOT, large ? format.replaceFirst("[.]\\d+f", ".2e") : format, number);
+        Locale.ROOT, shortened ? format.replaceFirst("[.]\\d+f", ".2e") : format, number);
   }
 
   public List<String> markdown() {
     List<String> lines = new ArrayList<>();
     lines.add("| " + String.join(" | ", formats.keySet()) + " |");
     lines.add("|" + "---|".repeat(formats.size()));
-    for (List<String> row : texts()) {
+    for (List<String> row : texts(LARGE)) {
       lines.add("| " + String.join(" | ", row) + " |");
     }
     return lines;
@@ -127,7 +127,7 @@ public final class TableReport {
     AtomicFile.write(folder.resolve(name + ".md"), path -> Files.write(path, page));
     List<String> values = new ArrayList<>();
     values.add(commaSeparated(formats.keySet(), "provenance"));
-    texts().forEach(row -> values.add(commaSeparated(row, provenance)));
+    texts(Double.POSITIVE_INFINITY).forEach(row -> values.add(commaSeparated(row, provenance)));
     AtomicFile.write(folder.resolve(name + ".csv"), path -> Files.write(path, values));
   }
 

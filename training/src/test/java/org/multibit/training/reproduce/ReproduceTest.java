@@ -341,7 +341,15 @@ class ReproduceTest {
         .failed(2, "--only is for table3 to table5: table1 trains one run");
     Outcome.of("reproduce", "table1", "--budget-minutes", "-1").failed(2, "--budget-minutes -1");
     Path file = Files.createFile(folder.resolve("file"));
-    Outcome.of("reproduce", "table1", "--results", file + "/results")
+    Outcome.of(
+            "reproduce",
+            "table1",
+            "--models",
+            "" + folder,
+            "--runs",
+            "" + folder,
+            "--results",
+            file + "/results")
         .failed(1, "Cannot create the folder .*file/results");
   }
 }
