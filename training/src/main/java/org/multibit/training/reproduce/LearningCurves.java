@@ -41,6 +41,7 @@ final class LearningCurves {
             .yAxisTitle("validation perplexity (batched)")
             .theme(Styler.ChartTheme.XChart)
             .build();
+    chart.getStyler().setChartPadding(18); // Leaves a line at the bottom.
     chart.getStyler().setLegendPosition(Styler.LegendPosition.InsideNE);
     chart.getStyler().setDefaultSeriesRenderStyle(XYSeries.XYSeriesRenderStyle.Line);
   }
@@ -73,7 +74,7 @@ final class LearningCurves {
     chart.getStyler().setYAxisMin(Math.floor(0.97 * best)).setYAxisMax(Math.ceil(1.5 * best));
     BufferedImage image = BitmapEncoder.getBufferedImage(chart);
     Graphics2D letters = image.createGraphics();
-    letters.setColor(Color.GRAY);
+    letters.setColor(Color.DARK_GRAY);
     letters.setFont(new Font(Font.SANS_SERIF, Font.PLAIN, 9));
     letters.drawString(provenance, 4, HEIGHT - 4);
     letters.dispose();
