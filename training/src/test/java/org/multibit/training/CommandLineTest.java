@@ -129,6 +129,16 @@ class CommandLineTest {
     assertEquals(first.out(), second.out());
   }
 
+  @Test
+  void grusStartFromALowerRate() throws IOException {
+    for (String more : List.of("", " --lr 20")) {
+      Path run = folder.resolve("gru-rate" + more.length());
+      String train = "train --cell gru --hidden 8 --batch 4 --max-tokens 100 --bits fp";
+      succeed((train + " --data %s --out %s".formatted(text, run) + more).split(" "));
+      assertEquals(more.isEmpty() ? 10 : 20, Run.open(run).settings().learningRate);
+    }
+  }
+
   /** Two GRUs and an embedding of its own size: train, fine-tune, pack, evaluate, generate. */
   @Test
   void stackOfGrus() throws IOException {

@@ -8,7 +8,9 @@ import org.multibit.training.LanguageModel;
 import org.multibit.training.Settings;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
 
 @Command(
     name = "train",
@@ -45,12 +47,17 @@ public final class TrainCommand implements Callable<Integer> {
 
   @Mixin CommonOptions common;
 
+  @Spec CommandSpec spec;
+
   @Override
   public Integer call() throws IOException {
     settings.cell = cell;
     settings.hidden = hidden;
     settings.layers = layers;
     settings.embedding = embedding;
+    if (cell.equals("gru") && !spec.commandLine().getParseResult().hasMatchedOption("--lr")) {
+      settings.learningRate = Settings.GRU_LEARNING_RATE;
+    }
     settings.check();
     settings.requireBitsOfCell();
     settings.requireEpochsForCodes();

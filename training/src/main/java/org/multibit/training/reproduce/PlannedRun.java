@@ -26,9 +26,6 @@ record PlannedRun(
     String bits,
     boolean scratch) {
 
-  /** From the paper's rate of 20 a GRU stays far behind an LSTM: docs/results/notes.md. */
-  static final double GRU_RATE = 10;
-
   // The paper does not say how fine-tuning starts. With weights of up to 4, as a parent's come, it
   // stays where it is: docs/results/notes.md.
   static final double WARM_START_RATE = 5;
@@ -75,7 +72,7 @@ record PlannedRun(
     settings.bits = bits;
     boolean gru = cell.equals("gru");
     if (gru) {
-      settings.learningRate = GRU_RATE;
+      settings.learningRate = Settings.GRU_LEARNING_RATE;
     }
     if (!isFullPrecision()) {
       settings.method = method;

@@ -11,6 +11,7 @@ import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.stream.Collectors;
+import org.multibit.training.Settings;
 import org.multibit.training.reproduce.Reproduction.Result;
 
 /** Tables 3 to 5: models trained at few bits, one run after the other. */
@@ -90,7 +91,7 @@ final class TrainedTable {
                     PlannedRun.WARM_START_NOISE,
                     PlannedRun.WARM_START_DROPOUT,
                     PlannedRun.WARM_START_HELD_EPOCHS,
-                    PlannedRun.GRU_RATE)));
+                    Settings.GRU_LEARNING_RATE)));
     if (results.values().stream().anyMatch(result -> result.epochs().isPresent())) {
       notes.add("Learning curves: %s.png.".formatted(name));
     }
