@@ -6,11 +6,13 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
+import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.multibit.core.format.AtomicFile;
@@ -18,6 +20,7 @@ import org.multibit.core.format.AtomicFile;
 /** A table "paper | ours | difference", as Markdown, as comma-separated values and as JSON. */
 public final class TableReport {
   private static final String NOTHING = "-";
+  private static final String STATE = "state";
 
   /** Numbers from here on are shown by their first digits and a power of ten, not in full. */
   private static final double LARGE = 1e7;
@@ -116,8 +119,14 @@ public final class TableReport {
     return lines;
   }
 
-  /** Writes NAME.md, with the notes, and NAME.csv. */
+  /**
+   * Writes NAME.md, with the notes, and NAME.csv.
+   *
+   * @throws IOException also if a row that is finished in the NAME.md there is not in this table;
+   *     nothing is written then
+   */
   public void write(Path folder, String name) throws IOException {
+    requireFinishedRows(folder.resolve(name + ".md"));
     List<String> page = new ArrayList<>(List.of("# " + title, ""));
     for (String note : notes) {
       page.addAll(List.of(note, ""));
@@ -129,6 +138,38 @@ public final class TableReport {
     values.add(commaSeparated(formats.keySet(), "provenance"));
     texts(Double.POSITIVE_INFINITY).forEach(row -> values.add(commaSeparated(row, provenance)));
     AtomicFile.write(folder.resolve(name + ".csv"), path -> Files.write(path, values));
+  }
+
+  /** Models that were looked for in a wrong folder must not leave blanks for what was measured. */
+  private void requireFinishedRows(Path page) throws IOException {
+    Set<List<String>> finished = finished(markdown());
+    List<String> before = Files.exists(page) ? Files.readAllLines(page) : List.of();
+    for (List<String> row : finished(before)) {
+      if (!finished.contains(row)) {
+        throw new IOException(
+            "%s has a finished row '%s', which is not finished here: choose the folder that has its model by --models, or another one by --results"
+                .formatted(page, String.join(" ", row)));
+      }
+    }
+  }
+
+  /** Names of finished rows: their cells before the first column of decimals. */
+  private Set<List<String>> finished(List<String> markdown) {
+    List<List<String>> cells =
+        markdown.stream()
+            .filter(line -> line.startsWith("| "))
+            .map(line -> List.of(line.substring(2).split(" [|] ?")))
+            .toList();
+    int state = cells.isEmpty() ? -1 : cells.get(0).indexOf(STATE);
+    if (state < 0) {
+      return Set.of();
+    }
+    int name = (int) formats.values().stream().takeWhile(format -> !format.contains(".")).count();
+    return cells.stream()
+        .filter(row -> row.size() > Math.max(name, state))
+        .filter(row -> row.get(state).equals(Reproduction.State.FINISHED.toString()))
+        .map(row -> row.subList(0, name))
+        .collect(Collectors.toCollection(LinkedHashSet::new));
   }
 
   private static String commaSeparated(Collection<String> cells, String last) {

@@ -292,6 +292,15 @@ class ReproduceTest {
     assertTrue(values.get(1).endsWith(",By a test."), values.get(1));
     assertTrue(Files.readString(results.resolve("table.md")).contains("| GRU | refined | 3/3 |"));
     assertTrue(ImageIO.read(results.resolve("table.png").toFile()).getWidth() > 0);
+
+    Path nowhere = folder.resolve("no models");
+    TrainedTable blank =
+        new TrainedTable(
+            paper, new Reproduction(corpus, nowhere, nowhere, () -> true), results, "table");
+    String message =
+        assertThrows(IOException.class, () -> blank.fill("By a test.", Set.of())).getMessage();
+    assertTrue(message.contains("has a finished row 'LSTM full precision fp'"), message);
+    assertEquals(values, Files.readAllLines(results.resolve("table.csv")));
   }
 
   /** Only what was asked for is trained, and what that starts from. */
