@@ -78,6 +78,7 @@ struct Kernels {
 
   // z: 4H floats, gates input, forget, candidate, output (bias already added); c and h: H floats, updated.
   // c = sigmoid(f)*c + sigmoid(i)*tanh(g); h = sigmoid(o)*tanh(c). Absolute error of each sigmoid/tanh below 1e-6.
+  // A shut gate leaves 4e-18, so that no hidden state becomes a denormal, which would slow the products that follow.
   void (*lstm_cell)(const float* z, int64_t hidden, float* c, float* h);
 
   // input, recurrent: 3H floats each, gates reset, update, candidate, of the two products (biases already added); h: H

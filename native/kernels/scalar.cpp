@@ -1,4 +1,5 @@
 // The kernels in plain C++: what every other tier must equal, and the one to read first. No thought is given to speed.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -298,7 +299,8 @@ void GemmRows(const float* weights, int64_t first_row, int64_t last_row, int64_t
   }
 }
 
-float Sigmoid(float x) { return 1 / (1 + std::exp(-x)); }
+// At least e^-40: simd/exponential.h says why.
+float Sigmoid(float x) { return 1 / (1 + std::exp(std::min(-x, 40.f))); }
 
 void LstmCell(const float* z, int64_t hidden, float* c, float* h) {
   for (int64_t j = 0; j < hidden; ++j) {

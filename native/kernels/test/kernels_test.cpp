@@ -1176,6 +1176,18 @@ TEST(Cell, GatesAreWithinOneMillionth) {
   }
 }
 
+// Products with denormals are slow.
+TEST(Cell, ShutGatesMakeNoDenormals) {
+  const int64_t hidden = 1000;
+  std::vector<float> z(4 * hidden, 100), c(hidden, 1e-6f), h(hidden);
+  for (int64_t j = 0; j < hidden; ++j) {
+    z[j] = -1000;
+    z[3 * hidden + j] = static_cast<float>(-0.11 * j);
+  }
+  Tier().lstm_cell(z.data(), hidden, c.data(), h.data());
+  for (int64_t j = 0; j < hidden; ++j) ASSERT_TRUE(std::isnormal(h[j]) || h[j] == 0) << z[3 * hidden + j];
+}
+
 TEST(Cell, NanStaysNan) {
   const int64_t hidden = 17;
   for (int gate = 0; gate < 4; ++gate) {

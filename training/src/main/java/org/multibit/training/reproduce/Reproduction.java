@@ -150,6 +150,11 @@ final class Reproduction {
     requireWords(plan);
     Trainer.requireEnough(corpus, settings);
     Path folder = runs.resolve(plan.name());
+    if (Files.exists(modelFile(plan)) && !Run.exists(folder)) {
+      throw new IOException(
+          "%s is there without its ledger, %s: put that back, or remove the model to train it anew"
+              .formatted(modelFile(plan), ledgerFile(plan)));
+    }
     Run run =
         Run.exists(folder)
             ? Run.resume(folder, settings)
@@ -262,13 +267,18 @@ final class Reproduction {
   }
 
   /**
-   * Refuses what an older plan has left: a table is of one recipe.
+   * Refuses what an older plan, or another text, has left: a table is of one recipe and text.
    *
    * @param place what holds the run: its folder, or the kept model
    * @throws IOException naming the first setting that differs
    */
-  private static void requireRecipe(PlannedRun plan, Settings trained, Path place, String option)
+  private void requireRecipe(PlannedRun plan, Settings trained, Path place, String option)
       throws IOException {
+    if (!corpus.sha256().equals(trained.dataSha256)) {
+      throw new IOException(
+          "%s was trained on another text than %s: choose another folder by %s"
+              .formatted(place, corpus.name(), option));
+    }
     Settings planned = plan.settings();
     if (!planned.isLinear()) {
       // It may have been stopped early first: the learning rate does not go by the number of
@@ -293,11 +303,6 @@ final class Reproduction {
       List<JsonNode> ledger = Ledger.read(ledgerFile(plan));
       List<Settings> settings = Ledger.settings(ledger, ledgerFile(plan));
       for (Settings trained : settings) {
-        if (!corpus.sha256().equals(trained.dataSha256)) {
-          throw new IOException(
-              "%s was trained on another text than %s: choose another folder by --models"
-                  .formatted(modelFile(plan), corpus.name()));
-        }
         requireRecipe(plan, trained, modelFile(plan), "--models");
       }
       if (!Ledger.isOver(ledger, plan.settings())) {
@@ -343,14 +348,19 @@ final class Reproduction {
   }
 
   /**
-   * Refuses what was made from a parent that has been trained anew since.
+   * Refuses what was made from a parent that is gone, or has been trained anew since.
    *
-   * @throws IOException if the kept parent has other weights
+   * @throws IOException if the parent is not finished, or has other weights
    */
   private void requireParent(PlannedRun plan, List<JsonNode> ledger) throws IOException {
     PlannedRun parent = plan.parent();
-    if (parent == null || !isFinished(parent)) {
+    if (parent == null) {
       return;
+    }
+    if (!isFinished(parent)) {
+      throw new IOException(
+          "%s is there without the model that it was made from, %s: remove it, or choose another folder by --models"
+              .formatted(modelFile(plan), modelFile(parent)));
     }
     if (!keptSha256.containsKey(parent)) {
       keptSha256.put(parent, Run.weightsSha256(kept(parent).model()));

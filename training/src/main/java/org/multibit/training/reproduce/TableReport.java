@@ -6,13 +6,11 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.LinkedHashMap;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
-import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.multibit.core.format.AtomicFile;
@@ -20,7 +18,6 @@ import org.multibit.core.format.AtomicFile;
 /** A table "paper | ours | difference", as Markdown, as comma-separated values and as JSON. */
 public final class TableReport {
   private static final String NOTHING = "-";
-  private static final String STATE = "state";
 
   /** Numbers from here on are shown by their first digits and a power of ten, not in full. */
   private static final double LARGE = 1e7;
@@ -120,56 +117,39 @@ public final class TableReport {
   }
 
   /**
-   * Writes NAME.md, with the notes, and NAME.csv.
+   * Writes NAME.md, with the notes, and NAME.csv, unless they are there already with more finished
+   * rows: models may have been looked for in a wrong folder, or are being trained anew.
    *
-   * @throws IOException also if a row that is finished in the NAME.md there is not in this table;
-   *     nothing is written then
+   * @return whether they were written; if not, standard error says why
    */
-  public void write(Path folder, String name) throws IOException {
-    requireFinishedRows(folder.resolve(name + ".md"));
+  public boolean write(Path folder, String name) throws IOException {
+    Path table = folder.resolve(name + ".md");
+    long before = Files.exists(table) ? finishedRows(Files.readAllLines(table)) : 0;
+    long now = finishedRows(markdown());
+    if (now < before) {
+      System.err.printf(
+          "%s is left as it is: it has %d finished rows, here are %d (--models, --results)%n",
+          table, before, now);
+      return false;
+    }
     List<String> page = new ArrayList<>(List.of("# " + title, ""));
     for (String note : notes) {
       page.addAll(List.of(note, ""));
     }
     page.addAll(List.of(provenance, ""));
     page.addAll(markdown());
-    AtomicFile.write(folder.resolve(name + ".md"), path -> Files.write(path, page));
+    AtomicFile.write(table, path -> Files.write(path, page));
     List<String> values = new ArrayList<>();
     values.add(commaSeparated(formats.keySet(), "provenance"));
     texts(Double.POSITIVE_INFINITY).forEach(row -> values.add(commaSeparated(row, provenance)));
     AtomicFile.write(folder.resolve(name + ".csv"), path -> Files.write(path, values));
+    return true;
   }
 
-  /** Models that were looked for in a wrong folder must not leave blanks for what was measured. */
-  private void requireFinishedRows(Path page) throws IOException {
-    Set<List<String>> finished = finished(markdown());
-    List<String> before = Files.exists(page) ? Files.readAllLines(page) : List.of();
-    for (List<String> row : finished(before)) {
-      if (!finished.contains(row)) {
-        throw new IOException(
-            "%s has a finished row '%s', which is not finished here: choose the folder that has its model by --models, or another one by --results"
-                .formatted(page, String.join(" ", row)));
-      }
-    }
-  }
-
-  /** Names of finished rows: their cells before the first column of decimals. */
-  private Set<List<String>> finished(List<String> markdown) {
-    List<List<String>> cells =
-        markdown.stream()
-            .filter(line -> line.startsWith("| "))
-            .map(line -> List.of(line.substring(2).split(" [|] ?")))
-            .toList();
-    int state = cells.isEmpty() ? -1 : cells.get(0).indexOf(STATE);
-    if (state < 0) {
-      return Set.of();
-    }
-    int name = (int) formats.values().stream().takeWhile(format -> !format.contains(".")).count();
-    return cells.stream()
-        .filter(row -> row.size() > Math.max(name, state))
-        .filter(row -> row.get(state).equals(Reproduction.State.FINISHED.toString()))
-        .map(row -> row.subList(0, name))
-        .collect(Collectors.toCollection(LinkedHashSet::new));
+  private static long finishedRows(List<String> markdown) {
+    return markdown.stream()
+        .filter(line -> line.contains("| %s |".formatted(Reproduction.State.FINISHED)))
+        .count();
   }
 
   private static String commaSeparated(Collection<String> cells, String last) {

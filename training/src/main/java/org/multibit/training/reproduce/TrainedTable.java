@@ -25,7 +25,8 @@ final class TrainedTable {
           + " Kneser-Ney noise of %s in the training text, dropout %s, in the last %d epochs codes held"
           + " (2 bits, refined and alternating). Other runs are finished after 80 epochs, or when their"
           + " learning rate is below 0.001; GRUs' starts at %s (notes.md says why). One run each, seed 1."
-          + " The full-precision models had neither further epochs nor noise and lower dropout.";
+          + " The full-precision models were trained without the further epochs, the noise and the lower"
+          + " dropout.";
 
   private final PaperTables.Trained paper;
   private final Reproduction reproduction;
@@ -137,8 +138,9 @@ final class TrainedTable {
           diverged.contains(run) ? "diverged" : result.state(),
           shortened(result.commits()));
     }
-    report.write(folder, name);
-    curves.write(folder.resolve(name + ".png"));
+    if (report.write(folder, name)) {
+      curves.write(folder.resolve(name + ".png"));
+    }
     return report;
   }
 

@@ -150,6 +150,8 @@ class ReproduceTest {
     Reproduction run = new Reproduction(other, runs, folder.resolve("none"), () -> false);
     message = assertThrows(IOException.class, () -> run.train(PARENT)).getMessage();
     assertTrue(message.contains("it was started with dataSha256"), message);
+    message = assertThrows(IOException.class, () -> run.result(PARENT)).getMessage();
+    assertTrue(message.endsWith("choose another folder by --runs"), message);
   }
 
   /** A kept model and a run of an older plan are no rows of a table of the new one. */
@@ -171,6 +173,18 @@ class ReproduceTest {
   void anotherParentIsRefused() throws IOException {
     String message = refusalOfChild("orphan", "\"parentSha256\":\"", "\"parentSha256\":\"0");
     assertTrue(message.contains("-2-2.gguf was made from another model than "), message);
+  }
+
+  @Test
+  void modelsWithoutWhatBelongsToThemAreRefused() throws IOException {
+    Reproduction kept = ofChangedLedger("alone", "", "");
+    Files.delete(folder.resolve("alone").resolve(PARENT.name() + ".jsonl"));
+    String message = assertThrows(IOException.class, () -> kept.result(CHILD)).getMessage();
+    assertTrue(message.contains("-2-2.gguf is there without the model that it was"), message);
+    Reproduction training =
+        new Reproduction(corpus, folder.resolve("gone"), folder.resolve("alone"), () -> false);
+    message = assertThrows(IOException.class, () -> training.train(PARENT)).getMessage();
+    assertTrue(message.contains("-fp.safetensors is there without its ledger, "), message);
   }
 
   @Test
@@ -294,12 +308,9 @@ class ReproduceTest {
     assertTrue(ImageIO.read(results.resolve("table.png").toFile()).getWidth() > 0);
 
     Path nowhere = folder.resolve("no models");
-    TrainedTable blank =
-        new TrainedTable(
-            paper, new Reproduction(corpus, nowhere, nowhere, () -> true), results, "table");
-    String message =
-        assertThrows(IOException.class, () -> blank.fill("By a test.", Set.of())).getMessage();
-    assertTrue(message.contains("has a finished row 'LSTM full precision fp'"), message);
+    new TrainedTable(
+            paper, new Reproduction(corpus, nowhere, nowhere, () -> true), results, "table")
+        .fill("By another.", Set.of());
     assertEquals(values, Files.readAllLines(results.resolve("table.csv")));
   }
 
@@ -322,7 +333,7 @@ class ReproduceTest {
     assertEquals("not run", rows.get(1).get("state").toString());
   }
 
-  /** Not a row is lost where nothing was run. */
+  /** Every row is there, though nothing was run. */
   @Test
   void aTableWithoutTimeSaysThatNothingWasRun() throws IOException {
     Path empty = folder.resolve("empty");
