@@ -648,7 +648,9 @@ TEST(Products, WithFullPrecisionActivations) {
       }
       for (int64_t r = 0; r < stride; ++r) {
         ASSERT_EQ(r >= 1 && r < 10 ? y[r] : -1, of_part[b * stride + r]) << "cols " << cols;
-        if (b == 0 && r < rows) ASSERT_EQ(r >= 1 && r < 10 ? y[r] : -1, of_part_alone[r]) << "cols " << cols;
+        if (b == 0 && r < rows) {
+          ASSERT_EQ(r >= 1 && r < 10 ? y[r] : -1, of_part_alone[r]) << "cols " << cols;
+        }
       }
     }
   }
