@@ -20,6 +20,7 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.multibit.core.Printable;
 
 /**
  * Reads GGUF version 3 of the architecture "multibit", with alignment 64. Metadata is read into
@@ -239,10 +240,8 @@ public final class GgufReader {
 
   /** The exception for this file and what is wrong with it: one line, whatever the file holds. */
   public IOException damaged(String what) {
-    String line = what.replaceAll("\\p{Cntrl}", "?");
     return new IOException(
-        "%s is damaged or not a multibit model: %s"
-            .formatted(path, line.length() > 300 ? line.substring(0, 300) + "..." : line));
+        "%s is damaged or not a multibit model: %s".formatted(path, Printable.of(what, 300)));
   }
 
   /**
