@@ -22,17 +22,25 @@ import java.util.Set;
 import java.util.zip.ZipEntry;
 import java.util.zip.ZipFile;
 import java.util.zip.ZipOutputStream;
+import org.bytedeco.javacpp.indexer.HalfIndexer;
 import org.deeplearning4j.nn.conf.ComputationGraphConfiguration;
 import org.deeplearning4j.nn.conf.MultiLayerConfiguration;
+import org.deeplearning4j.nn.conf.serde.JsonMappers;
 import org.deeplearning4j.nn.graph.ComputationGraph;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.deeplearning4j.util.ModelSerializer;
 import org.multibit.core.FloatRows;
-import org.multibit.core.format.Printable;
+import org.multibit.core.Printable;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.factory.Nd4j;
+import org.nd4j.shade.jackson.core.JsonProcessingException;
+import org.nd4j.shade.jackson.databind.JavaType;
 import org.nd4j.shade.jackson.databind.JsonNode;
+import org.nd4j.shade.jackson.databind.ObjectMapper;
+import org.nd4j.shade.jackson.databind.cfg.MapperConfig;
+import org.nd4j.shade.jackson.databind.exc.InvalidTypeIdException;
+import org.nd4j.shade.jackson.databind.jsontype.PolymorphicTypeValidator;
 
 /**
  * A network in a zip as DL4J's {@code ModelSerializer} writes it. DL4J's own reader deserializes
@@ -117,8 +125,7 @@ public final class NetworkZip implements Closeable {
       throws IOException {
     try (ZipOutputStream zip = new ZipOutputStream(new BufferedOutputStream(out, 1 << 16))) {
       zip.putNextEntry(new ZipEntry(ModelSerializer.CONFIGURATION_JSON));
-      zip.write(
-          network.getLayerWiseConfigurations().toJson().getBytes(StandardCharsets.UTF_8));
+      zip.write(network.getLayerWiseConfigurations().toJson().getBytes(StandardCharsets.UTF_8));
       write(zip, ModelSerializer.COEFFICIENTS_BIN, network.params());
       INDArray updaterState = network.getUpdater().getStateViewArray();
       if (updaterState != null && updaterState.length() > 0) {
@@ -140,7 +147,7 @@ public final class NetworkZip implements Closeable {
 
   /** Whether the network is a ComputationGraph. */
   public boolean isGraph() throws IOException {
-    return configuration().has("vertices");
+    return json(ModelSerializer.CONFIGURATION_JSON).has("vertices");
   }
 
   /**
@@ -150,15 +157,14 @@ public final class NetworkZip implements Closeable {
    * @throws RuntimeException if DL4J makes no network of the configuration
    */
   public MultiLayerNetwork network() throws IOException {
-    MultiLayerNetwork network =
-        new MultiLayerNetwork(MultiLayerConfiguration.fromJson(configuration().toString()));
+    MultiLayerConfiguration configuration =
+        MultiLayerConfiguration.fromJson(configuration(MultiLayerConfiguration.class));
     INDArray parameters = values(ModelSerializer.COEFFICIENTS_BIN);
-    network.init(
-        parameters.castTo(network.getLayerWiseConfigurations().getDataType()), false);
+    configuration.setDataType(parameters.dataType());
+    MultiLayerNetwork network = new MultiLayerNetwork(configuration);
+    network.init(parameters, false);
     if (entries.containsKey(ModelSerializer.UPDATER_BIN)) {
-      network
-          .getUpdater()
-          .setStateViewArray(network, values(ModelSerializer.UPDATER_BIN), false);
+      network.getUpdater().setStateViewArray(network, values(ModelSerializer.UPDATER_BIN), false);
     }
     return network;
   }
@@ -170,50 +176,134 @@ public final class NetworkZip implements Closeable {
    * @throws RuntimeException if DL4J makes no network of the configuration
    */
   public ComputationGraph graph() throws IOException {
-    ComputationGraph graph =
-        new ComputationGraph(ComputationGraphConfiguration.fromJson(configuration().toString()));
-    graph.init(
-        values(ModelSerializer.COEFFICIENTS_BIN).castTo(graph.getConfiguration().getDataType()),
-        false);
+    ComputationGraphConfiguration configuration =
+        ComputationGraphConfiguration.fromJson(configuration(ComputationGraphConfiguration.class));
+    INDArray parameters = values(ModelSerializer.COEFFICIENTS_BIN);
+    configuration.setDataType(parameters.dataType());
+    ComputationGraph graph = new ComputationGraph(configuration);
+    graph.init(parameters, false);
     return graph;
   }
 
-  private JsonNode configuration() throws IOException {
-    JsonNode configuration = json(ModelSerializer.CONFIGURATION_JSON);
-    for (JsonNode name : configuration.findValues("@class")) {
-      if (PACKAGES.stream().noneMatch(name.asText()::startsWith)) {
-        throw new IOException(
-            "%s names the class %s: only classes of DL4J, ND4J and multibit are taken"
-                .formatted(
-                    ModelSerializer.CONFIGURATION_JSON, Printable.of(name.toString())));
+  /**
+   * The configuration's JSON, for DL4J to read.
+   *
+   * @throws IOException if it names a class that it must not
+   */
+  private String configuration(Class<?> type) throws IOException {
+    String text = text(ModelSerializer.CONFIGURATION_JSON);
+    requireOwnClasses(json(ModelSerializer.CONFIGURATION_JSON));
+    try {
+      restricted(JsonMappers.getMapper()).readValue(text, type);
+    } catch (InvalidTypeIdException e) {
+      if (isDenied(e)) {
+        throw foreignClass(e.getTypeId());
       }
+      // Of a version before 1.0.0-beta, which DL4J reads by names of its own.
+      try {
+        restricted(JsonMappers.getLegacyMapper()).readValue(text, type);
+      } catch (InvalidTypeIdException old) {
+        throw isDenied(old) ? foreignClass(old.getTypeId()) : damaged(old);
+      } catch (JsonProcessingException old) {
+        throw damaged(old);
+      }
+    } catch (JsonProcessingException e) {
+      throw damaged(e);
     }
-    return configuration;
+    return text;
+  }
+
+  /** A copy of DL4J's mapper that asks before it looks for a class. */
+  private static ObjectMapper restricted(ObjectMapper mapper) {
+    return mapper
+        .copy()
+        .setPolymorphicTypeValidator(
+            new PolymorphicTypeValidator.Base() {
+              private static final long serialVersionUID = 1;
+
+              @Override
+              public Validity validateSubClassName(
+                  MapperConfig<?> config, JavaType base, String name) {
+                return isOwn(name) ? Validity.ALLOWED : Validity.DENIED;
+              }
+            });
+  }
+
+  private static boolean isOwn(String className) {
+    return PACKAGES.stream().anyMatch(className::startsWith);
+  }
+
+  private static boolean isDenied(InvalidTypeIdException e) {
+    return e.getTypeId() != null && !isOwn(e.getTypeId()) && e.getMessage().contains("denie");
+  }
+
+  /** DL4J reads some parts of a configuration by a mapper that cannot be told to ask. */
+  private static void requireOwnClasses(JsonNode node) throws IOException {
+    JsonNode name = node.isArray() && node.size() == 2 ? node.get(0) : node.get("@class");
+    if (name != null
+        && name.isTextual()
+        && (node.isObject() || !node.get(1).isTextual())
+        && !isOwn(name.asText())) {
+      throw foreignClass(name.asText());
+    }
+    for (JsonNode child : node) {
+      requireOwnClasses(child);
+    }
+  }
+
+  private static IOException foreignClass(String name) {
+    return new IOException(
+        "%s names the class %s: only classes of DL4J, ND4J and multibit are taken"
+            .formatted(ModelSerializer.CONFIGURATION_JSON, Printable.of(name)));
+  }
+
+  private static IOException damaged(JsonProcessingException e) {
+    return new IOException(
+        "%s is damaged: %s"
+            .formatted(
+                ModelSerializer.CONFIGURATION_JSON,
+                Printable.of(e.getOriginalMessage().lines().findFirst().orElse(""))),
+        e);
+  }
+
+  private String text(String name) throws IOException {
+    try (InputStream in = zip.getInputStream(entries.get(name))) {
+      byte[] text = in.readNBytes(MAX_JSON + 1);
+      if (text.length > MAX_JSON) {
+        throw new IOException("%s is larger than %,d bytes".formatted(name, MAX_JSON));
+      }
+      return new String(text, StandardCharsets.UTF_8);
+    }
   }
 
   /**
    * An entry's JSON.
    *
-   * @throws IOException if it is none, or larger than any network's
+   * @throws IOException if there is no such entry, it is no JSON, or larger than any network's
    */
   JsonNode json(String name) throws IOException {
-    byte[] text;
-    try (InputStream in = zip.getInputStream(entries.get(name))) {
-      text = in.readNBytes(MAX_JSON + 1);
+    if (!entries.containsKey(name)) {
+      throw new IOException("it lacks " + name);
     }
-    if (text.length > MAX_JSON) {
-      throw new IOException(name + " is larger than " + MAX_JSON + " bytes");
+    try {
+      return Json.parse(text(name));
+    } catch (JsonProcessingException e) {
+      throw new IOException(
+          "%s is damaged: %s".formatted(name, Printable.of(e.getOriginalMessage())), e);
     }
-    return Json.parse(new String(text, StandardCharsets.UTF_8), name);
   }
 
-  boolean has(String name) {
-    return entries.containsKey(name);
-  }
-
-  /** An entry, which the caller reads no further than it needs. */
+  /**
+   * An entry of values, which the caller reads as it needs them.
+   *
+   * @param bytes that the caller asks for
+   * @throws IOException if there is no such entry, or it cannot hold so many
+   */
   DataInputStream open(String name, long bytes) throws IOException {
     ZipEntry entry = entries.get(name);
+    if (entry == null || bytes > entry.getSize()) {
+      throw new IOException("it lacks values: %d bytes of %s".formatted(bytes, name));
+    }
     long ratio = MAX_RATIO * Math.max(1, entry.getCompressedSize());
     if (bytes < 0 || bytes > SMALL && bytes > ratio) {
       throw new IOException(
@@ -275,7 +365,7 @@ public final class NetworkZip implements Closeable {
         floats.put(read.asFloatBuffer());
       } else {
         while (read.hasRemaining()) {
-          floats.put(Halves.toFloat(read.getShort()));
+          floats.put(HalfIndexer.toFloat(read.getShort()));
         }
       }
     }
@@ -291,7 +381,8 @@ public final class NetworkZip implements Closeable {
     Header(DataInputStream in) throws IOException {
       String allocation = in.readUTF();
       // Older versions' modes have an int for the length.
-      length = Set.of("DIRECT", "HEAP", "JAVACPP").contains(allocation) ? in.readInt() : in.readLong();
+      length =
+          Set.of("DIRECT", "HEAP", "JAVACPP").contains(allocation) ? in.readInt() : in.readLong();
       String name = in.readUTF();
       try {
         type = DataType.valueOf(name);
