@@ -30,6 +30,7 @@ namespace {
 using multibit::Fail;
 using multibit::Model;
 using multibit::Printable;
+using multibit::Shown;
 using multibit::ThreadPool;
 
 constexpr char kUsage[] =
@@ -195,6 +196,7 @@ void FlushOutput() {
   if (std::fflush(stdout) != 0) Fail(MULTIBIT_ERROR_IO, "Cannot write the output: %s", std::strerror(errno));
 }
 
+// What splits words in texts and prompts, as in Java: ASCII white space and nothing else.
 bool IsWhiteSpace(int c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 // Words to tokens; unknown ones become the unknown token and are counted.
@@ -207,7 +209,7 @@ class Tokenizer {
     if (token >= 0) return token;
     if (model_.unknown < 0) {
       Fail(MULTIBIT_ERROR_ARGUMENT, "The model does not know the word \"%s\" and has no token for unknown words",
-           Printable(word, 80).c_str());
+           Shown(word).c_str());
     }
     if (unknown_++ == 0) first_unknown_ = word;
     return model_.unknown;
@@ -220,7 +222,7 @@ class Tokenizer {
     std::fprintf(stderr,
                  "multibit-lm: warning: the model does not know %lld of the words, for example \"%s\"; "
                  "the unknown word stands in\n",
-                 static_cast<long long>(unknown_), Printable(first_unknown_, 80).c_str());
+                 static_cast<long long>(unknown_), Shown(first_unknown_).c_str());
   }
 
  private:
@@ -229,8 +231,10 @@ class Tokenizer {
   std::string first_unknown_;
 };
 
-// The tokens of a text, <eos> at the end of each line. A byte order mark is skipped; bytes that are not UTF-8 are an
-// error, never replaced.
+bool IsLineEnd(int c) { return c == '\n' || c == '\r'; }
+
+// The tokens of a text, <eos> at the end of each line, which is LF, CR or CR LF. A byte order mark is skipped; bytes
+// that are not UTF-8 are an error, never replaced.
 class TextReader {
  public:
   TextReader(const std::string& path, const Model& model, Tokenizer* tokenizer)
@@ -247,12 +251,12 @@ class TextReader {
         continue;
       }
       EndWord();
-      if (c == '\n') EndLine();
+      if (IsLineEnd(c) && !(c == '\n' && previous == '\r')) EndLine();
     }
     if (std::ferror(in_.get())) Fail(MULTIBIT_ERROR_IO, "Cannot read %s: %s", path_.c_str(), std::strerror(errno));
     EndWord();
-    // The last line needs no line feed.
-    if (previous != '\n') EndLine();
+    // The last line needs no end.
+    if (!IsLineEnd(previous)) EndLine();
     if (tokens_.empty()) Fail(MULTIBIT_ERROR_ARGUMENT, "Cannot evaluate %s: it is empty", path_.c_str());
     return std::move(tokens_);
   }

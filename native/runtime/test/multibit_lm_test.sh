@@ -19,6 +19,10 @@ expect() {
   fi
 }
 
+# Words are split at ASCII white space alone; what cannot be seen of a word is shown.
+expect 0 'does not know 2 of the words, for example "\\u00A0w2\\u{E0001}\\u2028"' \
+  generate "$folder/model.gguf" --prompt "$(printf '\302\240w2\363\240\200\201\342\200\250\tw3\rw4\013 w\342\200\2132')"
+
 # Two lines, a blank one, an unknown word, and no line feed at the end: 5 words and 4 ends of line.
 printf 'w2 w3\n\n \tw4  mystery\r\nw5' >"$folder/text"
 expect 0 '"tokens":9,' evaluate "$folder/model.gguf" "$folder/text" --json
@@ -122,6 +126,10 @@ count '\357\273\277' 1 0
 count 'w2 \357\273\277w3\n' 3 1
 count 'w2\302\240w3 \342\200\250 \360\237\230\200\364\217\277\277\n' 4 3
 count 'w2\013w3\014\tw4\r\n' 4 0
+# A line ends with LF, CR or CR LF.
+count 'w2 w3\rw4\r\rw2' 8 0
+count 'w2 w3\r\nw4\r\n\r\nw2' 8 0
+count 'w2\n\rw3\r' 5 0
 refuse 'one\ntwo caf\351 three\n' 'line 2: not UTF-8 at byte 11 of the file (0xE9); convert the file to UTF-8'
 refuse 'ok \346\210' 'line 1: not UTF-8 at byte 3 of the file (0xE6)'
 refuse 'o\000n\000e\000' 'line 1: a zero byte at byte 1 of the file, which is no UTF-8 text'
@@ -138,7 +146,7 @@ expect 0 '^general.name  *two?lines?\[0m$' info "$odd"
 expect 0 '^w3 ?? w4$' generate "$odd" --prompt "$(printf 'w3 \377\302\205 w4')" --temperature 0 --tokens 1
 printf 'w3 w4 w5\n' >"$folder/text4"
 expect 0 '"model":".*odd\\ufffd","data":.*"perplexity":null,"tokens":4,' evaluate "$odd" "$folder/text4" --json
-expect 1 'does not know the word "w?99"' generate "$odd" --prompt "$(printf 'w\03399')"
+expect 1 'does not know the word "w\\u001B99"' generate "$odd" --prompt "$(printf 'w\03399')"
 
 MULTIBIT_ISA=abacus
 export MULTIBIT_ISA

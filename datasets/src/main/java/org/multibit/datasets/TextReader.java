@@ -12,13 +12,11 @@ import java.util.Arrays;
 
 /**
  * Reads a UTF-8 text line by line and word by word, in memory that does not grow with the text or
- * its lines (Text8 is one line of 100 MB). Lines end with a line feed, words are split at ASCII
- * white space. Bytes that are not UTF-8 are an error, never replaced.
+ * its lines (Text8 is one line of 100 MB). A line ends with a line feed, a carriage return, or both
+ * in this order; {@link Words} says where words are split. Bytes that are not UTF-8 are an error,
+ * never replaced.
  */
 final class TextReader implements Closeable {
-
-  /** Where words are split; within a line, so without the line feed. */
-  static final String WHITE_SPACE = " \t\n\u000B\f\r";
 
   private static final String BYTE_ORDER_MARK = "\uFEFF";
 
@@ -40,10 +38,6 @@ final class TextReader implements Closeable {
   TextReader(InputStream in, String file) {
     this.in = in;
     this.file = file;
-  }
-
-  static boolean isWhiteSpace(int c) {
-    return c == ' ' || c >= '\t' && c <= '\r';
   }
 
   /** File and line, for messages. */
@@ -70,7 +64,7 @@ final class TextReader implements Closeable {
       long start = bufferOffset + position;
       int length = 0;
       int c;
-      while ((c = peek()) >= 0 && !isWhiteSpace(c)) {
+      while ((c = peek()) >= 0 && !Words.isWhiteSpace(c)) {
         if (c == 0) {
           throw new IOException(
               "%s: a zero byte at byte %d of the file, which is no UTF-8 text"
@@ -87,9 +81,14 @@ final class TextReader implements Closeable {
         if (!decoded.isEmpty()) {
           return decoded;
         }
+      } else if (c < 0) {
+        inLine = false;
       } else {
         position++;
-        inLine = c >= 0 && c != '\n';
+        inLine = c != '\n' && c != '\r';
+        if (c == '\r' && peek() == '\n') {
+          position++;
+        }
       }
     }
     return null;

@@ -44,7 +44,7 @@ final class TokenReader implements Closeable {
     if (id < 0) {
       throw new IOException(
           "%s: '%s' is not in the vocabulary, which has no %s"
-              .formatted(text.place(), word, Vocabulary.UNK));
+              .formatted(text.place(), Words.shown(word), Vocabulary.UNK));
     }
     return id;
   }

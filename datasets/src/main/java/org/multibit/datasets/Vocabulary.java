@@ -17,7 +17,6 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.StringTokenizer;
 import java.util.stream.IntStream;
 
 /**
@@ -56,14 +55,16 @@ public final class Vocabulary implements Serializable {
     ids = new HashMap<>(words.size() * 4 / 3 + 1);
     for (int id = 0; id < this.words.length; id++) {
       String word = this.words[id];
-      if (word.isEmpty() || word.chars().anyMatch(TextReader::isWhiteSpace)) {
+      if (word.isEmpty() || word.chars().anyMatch(Words::isWhiteSpace)) {
         throw new IllegalArgumentException(
-            "Word %d of the vocabulary, '%s', is empty or holds white space".formatted(id, word));
+            "Word %d of the vocabulary, '%s', is empty or holds white space"
+                .formatted(id, Words.shown(word)));
       }
       Integer first = ids.putIfAbsent(word, id);
       if (first != null) {
         throw new IllegalArgumentException(
-            "The vocabulary holds '%s' twice, as word %d and word %d".formatted(word, first, id));
+            "The vocabulary holds '%s' twice, as word %d and word %d"
+                .formatted(Words.shown(word), first, id));
       }
     }
     if (!ids.containsKey(EOS)) {
@@ -161,19 +162,18 @@ public final class Vocabulary implements Serializable {
     int id = find(word);
     if (id < 0) {
       throw new IllegalArgumentException(
-          "'%s' is not in the vocabulary, which has no %s".formatted(word, UNK));
+          "'%s' is not in the vocabulary, which has no %s".formatted(Words.shown(word), UNK));
     }
     return id;
   }
 
   /**
-   * The ids of a text's words, split at white space, without {@code <eos>}.
+   * The ids of a text's {@link Words}, without {@code <eos>}.
    *
    * @throws IllegalArgumentException as {@link #id}
    */
   public int[] encode(String text) {
-    StringTokenizer tokens = new StringTokenizer(text, TextReader.WHITE_SPACE);
-    return IntStream.generate(() -> id(tokens.nextToken())).limit(tokens.countTokens()).toArray();
+    return Words.of(text).stream().mapToInt(this::id).toArray();
   }
 
   /** The word of an id. */

@@ -9,12 +9,15 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import net.jqwik.api.Arbitraries;
 import net.jqwik.api.Arbitrary;
 import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
 import net.jqwik.api.Provide;
+import net.jqwik.api.constraints.IntRange;
+import net.jqwik.api.constraints.Size;
 import org.junit.jupiter.api.Test;
 
 class TextReaderTest {
@@ -24,11 +27,10 @@ class TextReaderTest {
   void splitsAsStringDoes(@ForAll("texts") String text) throws IOException {
     String padded = text.length() % 2 == 0 ? text : "x".repeat((1 << 16) - text.length()) + text;
     List<List<String>> expected = new ArrayList<>();
-    for (String line : padded.split("\n", -1)) {
-      expected.add(
-          Arrays.stream(line.split("[ \t\u000B\f\r]+")).filter(w -> !w.isEmpty()).toList());
+    for (String line : padded.split("\r\n|[\n\r]", -1)) {
+      expected.add(Arrays.stream(line.split("[ \t\u000B\f]+")).filter(w -> !w.isEmpty()).toList());
     }
-    if (padded.isEmpty() || padded.endsWith("\n")) {
+    if (padded.isEmpty() || padded.matches("(?s).*[\n\r]")) {
       expected.remove(expected.size() - 1);
     }
     assertEquals(expected, read(padded.getBytes(StandardCharsets.UTF_8)));
@@ -48,11 +50,39 @@ class TextReaderTest {
             "  ",
             "\t",
             "\n",
+            "\u2028",
+            "\r",
             "\r\n",
             "\n\n")
         .list()
         .ofMaxSize(30)
         .map(parts -> String.join("", parts));
+  }
+
+  /** The lines of a text are the same whatever ends them, also where a buffer ends between two. */
+  @Property(tries = 100)
+  void lineEndsAreAlike(
+      @ForAll @Size(min = 1, max = 9) List<@IntRange(max = 2) Integer> wordsOfLines,
+      @ForAll @IntRange(max = 3) int before)
+      throws IOException {
+    String start = "x".repeat((1 << 16) - before);
+    List<List<String>> lines = new ArrayList<>();
+    lines.add(List.of(start));
+    wordsOfLines.forEach(count -> lines.add(Collections.nCopies(count, "a")));
+    for (String end : List.of("\n", "\r", "\r\n")) {
+      StringBuilder text = new StringBuilder();
+      lines.forEach(line -> text.append(String.join(" ", line)).append(end));
+      assertEquals(lines, read(text.toString().getBytes(StandardCharsets.UTF_8)));
+    }
+  }
+
+  @Test
+  void countsLinesWhateverEndsThem() {
+    for (String end : List.of("\n", "\r", "\r\n")) {
+      byte[] latin1 = ("a" + end + end + "caf\u00E9").getBytes(StandardCharsets.ISO_8859_1);
+      IOException e = assertThrows(IOException.class, () -> read(latin1));
+      assertTrue(e.getMessage().startsWith("some.txt, line 3: "), e.getMessage());
+    }
   }
 
   private static List<List<String>> read(byte[] bytes) throws IOException {

@@ -67,6 +67,7 @@ class TokenSequenceRecordReaderTest {
             "[[0, 3], [3, 1], [1, 2], [2, 0]]",
             "[[0, 3], [3, 0]]");
     assertEquals(expected, read(reader));
+    Files.writeString(first, "a b\r\rb zebra a\r");
     reader.reset();
     assertEquals(expected, read(reader));
     assertEquals(VOCABULARY.words(), reader.getLabels());

@@ -96,6 +96,50 @@ class VocabularyTest {
     assertThrows(IllegalArgumentException.class, () -> vocabulary.word(4));
   }
 
+  /** What cannot be seen of a word splits nothing, and is seen in messages. */
+  @Test
+  void showsWhatCannotBeSeen(@TempDir Path folder) throws IOException {
+    List<String> words = List.of("a\u00A0b", "\u2028", "<eos>");
+    Path file = folder.resolve("v.txt");
+    for (String end : List.of("\n", "\r", "\r\n")) {
+      Files.writeString(file, String.join(end, words));
+      assertEquals(words, Vocabulary.load(file).words());
+    }
+    Vocabulary vocabulary = new Vocabulary(words);
+    assertArrayEquals(new int[] {0, 1, 2}, vocabulary.encode("a\u00A0b \u2028\r<eos>\u000B"));
+    for (String[] word :
+        new String[][] {
+          {"\u2029", "\\u2029"},
+          {"\u0000\u0085", "\\u0000\\u0085"},
+          {"\u3000\u00AD\u202Ex\u200B", "\\u3000\\u00AD\\u202Ex\\u200B"},
+          {"\uFEFF\uFE0F\uD800", "\\uFEFF\\uFE0F\\uD800"},
+          {"\uDB40\uDC41\uD83D\uDE00", "\\u{E0041}\uD83D\uDE00"},
+          {"戦\u0301\u05D0", "戦\u0301\u05D0"},
+          {"x".repeat(80), "x".repeat(80)},
+          {"x".repeat(81), "x".repeat(80) + "..."}
+        }) {
+      Exception e =
+          assertThrows(IllegalArgumentException.class, () -> vocabulary.encode(word[0] + " a"));
+      assertEquals(
+          "'%s' is not in the vocabulary, which has no <unk>".formatted(word[1]), e.getMessage());
+    }
+  }
+
+  /** Whatever Unicode calls a blank, a control or a format character. */
+  @Property
+  void whatUnicodeCallsInvisibleIsShown(@ForAll @IntRange(max = 0x10FFFF) int c) {
+    int type = Character.getType(c);
+    boolean visible = Words.shown(Character.toString(c)).codePointAt(0) == c;
+    if (type == Character.SPACE_SEPARATOR
+        || type == Character.LINE_SEPARATOR
+        || type == Character.PARAGRAPH_SEPARATOR
+        || type == Character.CONTROL) {
+      assertEquals(c == ' ', visible, Integer.toHexString(c));
+    } else if (type == Character.LOWERCASE_LETTER || type == Character.DECIMAL_DIGIT_NUMBER) {
+      assertTrue(visible, Integer.toHexString(c));
+    }
+  }
+
   @Test
   void refusesUnknownWordsWithoutUnk() {
     Vocabulary vocabulary = new Vocabulary(List.of("a", "<eos>"));

@@ -8,6 +8,7 @@ import org.multibit.core.format.LanguageModelFile;
 import org.multibit.datasets.Corpora;
 import org.multibit.datasets.TextCorpus;
 import org.multibit.datasets.Vocabulary;
+import org.multibit.datasets.Words;
 import org.multibit.training.importing.ImportedModel;
 import org.slf4j.LoggerFactory;
 
@@ -88,7 +89,7 @@ public interface SavedModel {
     if (share > 0.5 || (unknown > 0 && vocabulary.unk() < 0)) {
       throw new IOException(
           "The text %s does not fit the model %s: of its training text the model does not know %.1f%%, for example '%s'; use the text that the model was trained on"
-              .formatted(natural.name(), model, 100 * share, example));
+              .formatted(natural.name(), model, 100 * share, Words.shown(example)));
     }
     if (unknown > 0) {
       LoggerFactory.getLogger(SavedModel.class)
@@ -98,7 +99,7 @@ public interface SavedModel {
               "%,d".formatted(unknown),
               "%,d".formatted(natural.train().length),
               natural.name(),
-              example);
+              Words.shown(example));
     }
     return Corpora.open(data, vocabulary);
   }

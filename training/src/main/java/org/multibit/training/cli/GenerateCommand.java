@@ -9,6 +9,7 @@ import java.util.Map;
 import java.util.concurrent.Callable;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.core.format.LanguageModelFile;
+import org.multibit.datasets.Words;
 import org.multibit.runtime.NativeLibrary;
 import org.multibit.runtime.PackedLanguageModel;
 import org.multibit.runtime.Session;
@@ -118,17 +119,14 @@ public final class GenerateCommand implements Callable<Integer> {
    */
   private static int[] encode(LanguageModelFile file, String prompt) {
     List<Integer> tokens = new ArrayList<>(List.of(file.eos()));
-    for (String word : prompt.strip().split("\\s+")) {
-      if (word.isEmpty()) {
-        continue;
-      }
+    for (String word : Words.of(prompt)) {
       int token = file.words().indexOf(word);
       if (token < 0 && file.unknown() < 0) {
         throw new IllegalArgumentException(
-            "The model does not know the word \"%s\"".formatted(word));
+            "The model does not know the word \"%s\"".formatted(Words.shown(word)));
       }
       if (token < 0) {
-        LOG.warn("The model does not know the word \"{}\"; <unk> stands in", word);
+        LOG.warn("The model does not know the word \"{}\"; <unk> stands in", Words.shown(word));
       }
       tokens.add(token < 0 ? file.unknown() : token);
     }
