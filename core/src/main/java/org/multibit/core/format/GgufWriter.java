@@ -1,12 +1,14 @@
 package org.multibit.core.format;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.Buffer;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.LongBuffer;
 import java.nio.channels.FileChannel;
+import java.nio.channels.WritableByteChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -77,14 +79,70 @@ public final class GgufWriter {
                   StandardOpenOption.CREATE,
                   StandardOpenOption.TRUNCATE_EXISTING,
                   StandardOpenOption.WRITE)) {
-            write(channel, header());
-            for (Tensor tensor : tensors.values()) {
-              pad(channel);
-              write(channel, tensor.data.duplicate());
-            }
-            pad(channel);
+            writeTo(channel);
           }
         });
+  }
+
+  /** The file's length. */
+  public long bytes() {
+    long bytes = Gguf.align(header().remaining());
+    for (Tensor tensor : tensors.values()) {
+      bytes = Gguf.align(bytes + Gguf.elements(tensor.dims) * tensor.type.size);
+    }
+    return bytes;
+  }
+
+  /**
+   * The file in direct memory, aligned as its tensors need it.
+   *
+   * @throws IllegalArgumentException if it takes more than 2 GiB
+   */
+  public ByteBuffer toDirectBuffer() {
+    long bytes = bytes();
+    if (bytes > Integer.MAX_VALUE - Gguf.ALIGNMENT) {
+      throw new IllegalArgumentException(
+          "The model takes %d bytes: over 2 GiB, which needs a file".formatted(bytes));
+    }
+    ByteBuffer file =
+        ByteBuffer.allocateDirect((int) bytes + Gguf.ALIGNMENT)
+            .alignedSlice(Gguf.ALIGNMENT)
+            .limit((int) bytes)
+            .slice();
+    try {
+      writeTo(
+          new WritableByteChannel() {
+            @Override
+            public int write(ByteBuffer source) {
+              int count = source.remaining();
+              file.put(source);
+              return count;
+            }
+
+            @Override
+            public boolean isOpen() {
+              return true;
+            }
+
+            @Override
+            public void close() {}
+          });
+    } catch (IOException e) {
+      throw new UncheckedIOException(e); // Memory gives none.
+    }
+    return file.flip();
+  }
+
+  private void writeTo(WritableByteChannel channel) throws IOException {
+    ByteBuffer header = header();
+    long padding = Gguf.align(header.remaining()) - header.remaining();
+    write(channel, header);
+    write(channel, bytes((int) padding));
+    for (Tensor tensor : tensors.values()) {
+      long length = Gguf.elements(tensor.dims) * tensor.type.size;
+      write(channel, tensor.data.duplicate());
+      write(channel, bytes((int) (Gguf.align(length) - length)));
+    }
   }
 
   private ByteBuffer header() {
@@ -148,12 +206,7 @@ public final class GgufWriter {
     return ByteBuffer.allocate(size).order(ByteOrder.LITTLE_ENDIAN);
   }
 
-  private static void pad(FileChannel channel) throws IOException {
-    long position = channel.position();
-    write(channel, bytes((int) (Gguf.align(position) - position)));
-  }
-
-  private static void write(FileChannel channel, Buffer data) throws IOException {
+  private static void write(WritableByteChannel channel, Buffer data) throws IOException {
     ByteBuffer chunk = bytes(CHUNK);
     while (data.hasRemaining()) {
       chunk.clear();
