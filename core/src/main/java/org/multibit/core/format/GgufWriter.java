@@ -2,6 +2,7 @@ package org.multibit.core.format;
 
 import java.io.IOException;
 import java.io.OutputStream;
+import java.io.UncheckedIOException;
 import java.nio.Buffer;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -68,6 +69,50 @@ public final class GgufWriter {
   /** Writes the file whole or not at all. */
   public void write(Path path) throws IOException {
     AtomicFile.write(path, this::writeTo);
+  }
+
+  /** The file's length. */
+  public long bytes() {
+    long bytes = Gguf.align(header().remaining());
+    for (Tensor tensor : tensors.values()) {
+      bytes = Gguf.align(bytes + Gguf.elements(tensor.dims) * tensor.type.size);
+    }
+    return bytes;
+  }
+
+  /**
+   * The file in direct memory, aligned as its tensors need it.
+   *
+   * @throws IllegalArgumentException if it takes more than 2 GiB
+   */
+  public ByteBuffer toDirectBuffer() {
+    long bytes = bytes();
+    if (bytes > Integer.MAX_VALUE - Gguf.ALIGNMENT) {
+      throw new IllegalArgumentException(
+          "The model takes %d bytes: over 2 GiB, which needs a file".formatted(bytes));
+    }
+    ByteBuffer file =
+        ByteBuffer.allocateDirect((int) bytes + Gguf.ALIGNMENT)
+            .alignedSlice(Gguf.ALIGNMENT)
+            .limit((int) bytes)
+            .slice();
+    try {
+      writeTo(
+          new OutputStream() {
+            @Override
+            public void write(int b) {
+              file.put((byte) b);
+            }
+
+            @Override
+            public void write(byte[] source, int start, int length) {
+              file.put(source, start, length);
+            }
+          });
+    } catch (IOException e) {
+      throw new UncheckedIOException(e); // Memory gives none.
+    }
+    return file.flip();
   }
 
   private void writeTo(OutputStream out) throws IOException {
