@@ -2,6 +2,9 @@ package org.multibit.layers;
 
 import java.util.List;
 import java.util.stream.Collectors;
+import org.deeplearning4j.nn.conf.layers.misc.FrozenLayer;
+import org.deeplearning4j.nn.conf.layers.recurrent.Bidirectional;
+import org.deeplearning4j.nn.conf.layers.wrapper.BaseWrapperLayer;
 
 /**
  * What became of each layer of a network that {@link NetworkQuantizer} converted. Its text is a
@@ -45,7 +48,7 @@ public record ConversionReport(List<Layer> layers) {
    * A layer, or a vertex of a graph.
    *
    * @param name as the network has it
-   * @param kind the simple name of its class before; wrappers around it: {@code LastTimeStep(LSTM)}
+   * @param kind of before, as {@link ConversionReport#kind} has it
    * @param outcome what became of it
    * @param detail what it is now, or why it is not quantized; empty where there is nothing to say
    */
@@ -55,6 +58,24 @@ public record ConversionReport(List<Layer> layers) {
       String text = "%s (%s): %s".formatted(name, kind, outcome);
       return detail.isEmpty() ? text : text + ", " + detail;
     }
+  }
+
+  /**
+   * The simple name of a layer's class with what it wraps: {@code LastTimeStep(LSTM)}.
+   *
+   * @param conf its configuration
+   */
+  public static String kind(org.deeplearning4j.nn.conf.layers.Layer conf) {
+    String kind = conf.getClass().getSimpleName();
+    org.deeplearning4j.nn.conf.layers.Layer inner = null;
+    if (conf instanceof BaseWrapperLayer wrapper) {
+      inner = wrapper.getUnderlying();
+    } else if (conf instanceof FrozenLayer frozen) {
+      inner = frozen.getLayer();
+    } else if (conf instanceof Bidirectional both) {
+      inner = both.getFwd();
+    }
+    return inner == null ? kind : kind + "(" + kind(inner) + ")";
   }
 
   /** The layers that became this. */

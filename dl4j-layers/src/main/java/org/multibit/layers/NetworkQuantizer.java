@@ -213,20 +213,6 @@ public final class NetworkQuantizer {
         : layer instanceof QuantizedEmbedding e && e.getWeightQuantization() != null;
   }
 
-  /** {@code LastTimeStep(LSTM)}. */
-  private static String kind(Layer conf) {
-    String kind = conf.getClass().getSimpleName();
-    Layer inner = null;
-    if (conf instanceof BaseWrapperLayer wrapper) {
-      inner = wrapper.getUnderlying();
-    } else if (conf instanceof FrozenLayer frozen) {
-      inner = frozen.getLayer();
-    } else if (conf instanceof Bidirectional both) {
-      inner = both.getFwd();
-    }
-    return inner == null ? kind : kind + "(" + kind(inner) + ")";
-  }
-
   /**
    * What a layer becomes.
    *
@@ -246,7 +232,7 @@ public final class NetworkQuantizer {
    * @param codes whether its input is codes
    */
   private Layer converted(String name, Layer conf, Collection<INDArray> params, boolean codes) {
-    String kind = kind(conf);
+    String kind = ConversionReport.kind(conf);
     Result result = convert(conf, params, codes);
     add(name, kind, result);
     return result.layer() == null ? conf : result.layer();
