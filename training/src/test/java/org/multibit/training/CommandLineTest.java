@@ -560,7 +560,8 @@ class CommandLineTest {
   @MethodSource("mistakes")
   void mistakesAreExplained(List<String> mistake) {
     Outcome.of(mistake.get(2).split(" ")).failed(Integer.parseInt(mistake.get(0)), mistake.get(1));
-    assertFalse(Files.exists(folder.resolve("never").resolve("checkpoint.zip")));
+    assertFalse(Files.exists(folder.resolve("never")));
+    assertFalse(Files.exists(folder.resolve("never-diverges")));
   }
 
   /** A truncated packed file is refused by every reader. */
