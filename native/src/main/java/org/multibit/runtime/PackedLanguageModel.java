@@ -22,7 +22,7 @@ public final class PackedLanguageModel extends PackedModel {
   private final List<String> words;
   private final Map<String, Integer> tokens = new HashMap<>();
 
-  private PackedLanguageModel(Path path, long handle, Bindings.ModelInfo info) {
+  private PackedLanguageModel(Path path, NativeHandle handle, Bindings.ModelInfo info) {
     super(path, handle, info);
     vocabularySize = info.vocabulary_size();
     embeddingSize = info.embedding_size();
@@ -40,7 +40,7 @@ public final class PackedLanguageModel extends PackedModel {
     long[] length = new long[1];
     try (BytePointer word = nullPointer()) {
       for (int token = 0; token < read.length; token++) {
-        NativeLibrary.check(Bindings.multibit_model_word(handle, token, word, length));
+        NativeLibrary.check(Bindings.multibit_model_word(open(), token, word, length));
         byte[] utf8 = new byte[(int) length[0]];
         word.get(utf8);
         read[token] = new String(utf8, StandardCharsets.UTF_8);
@@ -77,12 +77,12 @@ public final class PackedLanguageModel extends PackedModel {
    * @throws IllegalArgumentException if the number of streams is out of range
    * @throws IllegalStateException if the model is closed
    */
-  public synchronized BatchSession newBatch(int streams) {
-    requireOpen();
-    long[] batch = new long[1];
-    NativeLibrary.check(Bindings.multibit_batch_new(handle, streams, batch));
-    use();
-    return new BatchSession(this, batch[0], streams);
+  public BatchSession newBatch(int streams) {
+    synchronized (handle) {
+      long[] batch = new long[1];
+      NativeLibrary.check(Bindings.multibit_batch_new(open(), streams, batch));
+      return new BatchSession(this, batch[0], streams);
+    }
   }
 
   /** V. */

@@ -26,15 +26,13 @@ public abstract sealed class PackedModel implements AutoCloseable
   private final long fileBytes;
   private final String cell;
 
-  /** The native model's address; it lives until the model and all of its sessions are closed. */
-  final long handle;
+  /** Used by the model and by each of its sessions; freed with the last of them. */
+  final NativeHandle handle;
 
-  private int users = 1;
-  private boolean closed;
-
-  PackedModel(Path path, long handle, Bindings.ModelInfo info) {
+  PackedModel(Path path, NativeHandle handle, Bindings.ModelInfo info) {
     this.path = path;
     this.handle = handle;
+    handle.closeWith(this);
     hiddenSize = info.hidden_size();
     layers = info.layers();
     weightBits = info.weight_bits();
@@ -45,7 +43,7 @@ public abstract sealed class PackedModel implements AutoCloseable
 
   /** What is made of a native model. */
   interface Opened<M> {
-    M of(long handle, Bindings.ModelInfo info) throws IOException;
+    M of(NativeHandle handle, Bindings.ModelInfo info) throws IOException;
   }
 
   /**
@@ -59,17 +57,18 @@ public abstract sealed class PackedModel implements AutoCloseable
    */
   static <M> M open(Path path, Opened<M> model) throws IOException {
     NativeLibrary.load();
-    long[] handle = new long[1];
-    int code = Bindings.multibit_model_open(fileName(path), handle);
+    long[] address = new long[1];
+    int code = Bindings.multibit_model_open(fileName(path), address);
     if (code == Bindings.ERROR_IO || code == Bindings.ERROR_FORMAT) {
       throw new IOException(NativeLibrary.string(Bindings.multibit_last_error()));
     }
     NativeLibrary.check(code);
+    NativeHandle handle = new NativeHandle(address[0], Bindings::multibit_model_close);
     try (Bindings.ModelInfo info = new Bindings.ModelInfo()) {
-      NativeLibrary.check(Bindings.multibit_model_describe(handle[0], info));
-      return model.of(handle[0], info);
+      NativeLibrary.check(Bindings.multibit_model_describe(address[0], info));
+      return model.of(handle, info);
     } catch (IOException | RuntimeException | Error e) {
-      Bindings.multibit_model_close(handle[0]);
+      handle.close();
       throw e;
     }
   }
@@ -101,12 +100,12 @@ public abstract sealed class PackedModel implements AutoCloseable
    *
    * @throws IllegalStateException if the model is closed
    */
-  public synchronized Session newSession() {
-    requireOpen();
-    long[] session = new long[1];
-    NativeLibrary.check(Bindings.multibit_session_new(handle, session));
-    use();
-    return new Session(this, session[0]);
+  public Session newSession() {
+    synchronized (handle) {
+      long[] session = new long[1];
+      NativeLibrary.check(Bindings.multibit_session_new(open(), session));
+      return new Session(this, session[0]);
+    }
   }
 
   /**
@@ -117,16 +116,15 @@ public abstract sealed class PackedModel implements AutoCloseable
    * @throws IllegalArgumentException if the number is out of range
    * @throws IllegalStateException if the model is closed
    */
-  public synchronized void setThreads(int threads) {
-    requireOpen();
-    NativeLibrary.check(Bindings.multibit_model_set_threads(handle, threads));
+  public void setThreads(int threads) {
+    synchronized (handle) {
+      NativeLibrary.check(Bindings.multibit_model_set_threads(open(), threads));
+    }
   }
 
-  /** Throws if the model is closed. */
-  synchronized void requireOpen() {
-    if (closed) {
-      throw new IllegalStateException("The model " + path + " is closed");
-    }
+  /** The native model's address; throws if the model is closed. */
+  long open() {
+    return handle.address("The model " + path);
   }
 
   /**
@@ -134,12 +132,13 @@ public abstract sealed class PackedModel implements AutoCloseable
    *
    * @throws IllegalStateException if the model is closed
    */
-  public synchronized String metadata(String key) {
-    requireOpen();
-    try (BytePointer value = nullPointer()) {
-      byte[] name = zeroTerminated(key, StandardCharsets.UTF_8);
-      NativeLibrary.check(Bindings.multibit_model_metadata(handle, name, value));
-      return value.isNull() ? null : NativeLibrary.string(value);
+  public String metadata(String key) {
+    synchronized (handle) {
+      try (BytePointer value = nullPointer()) {
+        byte[] name = zeroTerminated(key, StandardCharsets.UTF_8);
+        NativeLibrary.check(Bindings.multibit_model_metadata(open(), name, value));
+        return value.isNull() ? null : NativeLibrary.string(value);
+      }
     }
   }
 
@@ -175,23 +174,8 @@ public abstract sealed class PackedModel implements AutoCloseable
 
   /** Ends the use of the model; its memory goes when its last session is closed. */
   @Override
-  public synchronized void close() {
-    if (!closed) {
-      closed = true;
-      release();
-    }
-  }
-
-  /** One user more: a session. */
-  synchronized void use() {
-    users++;
-  }
-
-  /** One user less: a session, or the model itself. */
-  synchronized void release() {
-    if (--users == 0) {
-      Bindings.multibit_model_close(handle);
-    }
+  public void close() {
+    handle.close();
   }
 
   @Override

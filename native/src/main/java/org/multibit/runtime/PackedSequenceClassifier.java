@@ -16,7 +16,7 @@ public final class PackedSequenceClassifier extends PackedModel {
   private final int inputSize;
   private final int classes;
 
-  private PackedSequenceClassifier(Path path, long handle, Bindings.ModelInfo info) {
+  private PackedSequenceClassifier(Path path, NativeHandle handle, Bindings.ModelInfo info) {
     super(path, handle, info);
     inputSize = info.input_size();
     classes = info.classes();

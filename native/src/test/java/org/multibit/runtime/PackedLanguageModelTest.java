@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.io.IOException;
 import java.nio.FloatBuffer;
 import java.nio.ReadOnlyBufferException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -210,6 +211,50 @@ class PackedLanguageModelTest {
       session.step(0);
       assertArrayEquals(drawn, session.generate(50, 1, 5, 42));
     }
+  }
+
+  @Test
+  void whatIsNeverClosedIsFreed() throws Exception {
+    Path forgotten = Files.copy(file, folder.resolve("forgotten.gguf"));
+    for (int i = 0; i < 100; i++) {
+      PackedLanguageModel model = PackedLanguageModel.open(forgotten);
+      model.newSession().step(0);
+      model.newBatch(2).step(0, 1);
+      if (i % 2 == 0) {
+        // Either of the two may be the last one.
+        model.close();
+      }
+    }
+    aSessionKeepsItsModel(forgotten);
+    awaitMappings(forgotten, 0);
+  }
+
+  private static void aSessionKeepsItsModel(Path forgotten) throws Exception {
+    try (Session kept = PackedLanguageModel.open(forgotten).newSession()) {
+      kept.step(0);
+      float[] logits = kept.logits();
+      awaitMappings(forgotten, 1);
+      kept.reset();
+      kept.step(0);
+      assertArrayEquals(logits, kept.logits());
+    }
+  }
+
+  /** Collects garbage until a file is mapped so often. */
+  private static void awaitMappings(Path file, long count) throws Exception {
+    long deadline = System.nanoTime() + 20_000_000_000L;
+    while (mappings(file) != count && System.nanoTime() < deadline) {
+      System.gc();
+      Thread.sleep(20);
+    }
+    assertEquals(count, mappings(file));
+  }
+
+  private static long mappings(Path file) throws IOException {
+    String name = file.getFileName().toString();
+    return Files.readAllLines(Path.of("/proc/self/maps"), StandardCharsets.ISO_8859_1).stream()
+        .filter(line -> line.endsWith(name))
+        .count();
   }
 
   @Test

@@ -487,7 +487,7 @@ class CommandLineTest {
             "scale 0.3 is for",
             "quantize --bits 2/2 --method refined --scale 0.3 --model " + model),
         List.of("2", "a run has its own words", "quantize --bits 2/2 --model " + model + imported),
-        List.of("1", "no run .*mistyped", "quantize --bits 2/2 --model mistyped.h5" + imported),
+        List.of("1", "There is no file mistyped", "quantize --bits 2/2 --model mistyped.h5" + imported),
         List.of("2", "--cell rnn .* lstm or gru", base + data + " --cell rnn"),
         List.of("2", "--layers 5 .* 1 to 4", base + data + " --layers 5"),
         List.of("2", "--embedding -1", base + data + " --embedding -1"),
@@ -560,7 +560,8 @@ class CommandLineTest {
   @MethodSource("mistakes")
   void mistakesAreExplained(List<String> mistake) {
     Outcome.of(mistake.get(2).split(" ")).failed(Integer.parseInt(mistake.get(0)), mistake.get(1));
-    assertFalse(Files.exists(folder.resolve("never").resolve("checkpoint.zip")));
+    assertFalse(Files.exists(folder.resolve("never")));
+    assertFalse(Files.exists(folder.resolve("never-diverges")));
   }
 
   /** A truncated packed file is refused by every reader. */
