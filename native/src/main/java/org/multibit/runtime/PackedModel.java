@@ -1,6 +1,8 @@
 package org.multibit.runtime;
 
 import java.io.IOException;
+import java.lang.ref.Reference;
+import java.nio.ByteBuffer;
 import java.nio.charset.Charset;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -18,7 +20,12 @@ public abstract sealed class PackedModel implements AutoCloseable
   /** The most threads that share a product. */
   public static final int MOST_THREADS = 256;
 
-  private final Path path;
+  /** The file's path, or what the caller called its memory. */
+  private final String name;
+
+  /** What the native model reads, if not a file: it must not go before the model. */
+  private final ByteBuffer memory;
+
   private final int hiddenSize;
   private final int layers;
   private final int weightBits;
@@ -32,9 +39,11 @@ public abstract sealed class PackedModel implements AutoCloseable
   private int users = 1;
   private boolean closed;
 
-  PackedModel(Path path, long handle, Bindings.ModelInfo info) {
-    this.path = path;
-    this.handle = handle;
+  PackedModel(Opened opened) {
+    name = opened.name;
+    memory = opened.memory;
+    handle = opened.handle;
+    Bindings.ModelInfo info = opened.info;
     hiddenSize = info.hidden_size();
     layers = info.layers();
     weightBits = info.weight_bits();
@@ -43,40 +52,72 @@ public abstract sealed class PackedModel implements AutoCloseable
     cell = NativeLibrary.string(info.cell());
   }
 
-  /** What is made of a native model. */
-  interface Opened<M> {
-    M of(long handle, Bindings.ModelInfo info) throws IOException;
+  /** A native model: what {@link Maker} makes a model of. */
+  record Opened(String name, ByteBuffer memory, long handle, Bindings.ModelInfo info) {
+    /** Whether the model is fed floats, not tokens. */
+    boolean isClassifier() {
+      return info.classes() > 0;
+    }
+  }
+
+  /** Makes a model of a native one. */
+  interface Maker<M> {
+    M of(Opened opened) throws IOException;
   }
 
   /**
    * Maps a file and checks all of it.
    *
-   * @param model takes the native model; if it throws, that is closed
+   * @param maker takes the native model; if it throws, that is closed
    * @throws IOException if the file cannot be read, is damaged, or is not a multibit model
    * @throws IllegalStateException if MULTIBIT_ISA names a tier that is unknown or not supported
    *     here
    * @throws UnsatisfiedLinkError if the native library does not load; see {@link NativeLibrary}
    */
-  static <M> M open(Path path, Opened<M> model) throws IOException {
+  static <M> M open(Path path, Maker<M> maker) throws IOException {
     NativeLibrary.load();
     long[] handle = new long[1];
-    int code = Bindings.multibit_model_open(fileName(path), handle);
+    checkOpened(Bindings.multibit_model_open(fileName(path), handle));
+    return made(path.toString(), null, handle[0], maker);
+  }
+
+  /**
+   * The same for a file in direct memory, which is kept until the model and its sessions are
+   * closed.
+   */
+  static <M> M open(ByteBuffer file, String name, Maker<M> maker) throws IOException {
+    if (!file.isDirect()) {
+      throw new IllegalArgumentException(
+          "The memory of %s is on the heap; native code takes ByteBuffer.allocateDirect"
+              .formatted(name));
+    }
+    NativeLibrary.load();
+    ByteBuffer memory = file.slice();
+    long[] handle = new long[1];
+    try (BytePointer data = new BytePointer(memory)) {
+      checkOpened(
+          Bindings.multibit_model_open_memory(
+              data, memory.remaining(), zeroTerminated(name, StandardCharsets.UTF_8), handle));
+    }
+    return made(name, memory, handle[0], maker);
+  }
+
+  private static void checkOpened(int code) throws IOException {
     if (code == Bindings.ERROR_IO || code == Bindings.ERROR_FORMAT) {
       throw new IOException(NativeLibrary.string(Bindings.multibit_last_error()));
     }
     NativeLibrary.check(code);
-    try (Bindings.ModelInfo info = new Bindings.ModelInfo()) {
-      NativeLibrary.check(Bindings.multibit_model_describe(handle[0], info));
-      return model.of(handle[0], info);
-    } catch (IOException | RuntimeException | Error e) {
-      Bindings.multibit_model_close(handle[0]);
-      throw e;
-    }
   }
 
-  /** Whether the model is fed floats, not tokens. */
-  static boolean isClassifier(Bindings.ModelInfo info) {
-    return info.classes() > 0;
+  private static <M> M made(String name, ByteBuffer memory, long handle, Maker<M> maker)
+      throws IOException {
+    try (Bindings.ModelInfo info = new Bindings.ModelInfo()) {
+      NativeLibrary.check(Bindings.multibit_model_describe(handle, info));
+      return maker.of(new Opened(name, memory, handle, info));
+    } catch (IOException | RuntimeException | Error e) {
+      Bindings.multibit_model_close(handle);
+      throw e;
+    }
   }
 
   /** The path as the file system has it. */
@@ -125,7 +166,7 @@ public abstract sealed class PackedModel implements AutoCloseable
   /** Throws if the model is closed. */
   synchronized void requireOpen() {
     if (closed) {
-      throw new IllegalStateException("The model " + path + " is closed");
+      throw new IllegalStateException("The model " + name + " is closed");
     }
   }
 
@@ -191,11 +232,12 @@ public abstract sealed class PackedModel implements AutoCloseable
   synchronized void release() {
     if (--users == 0) {
       Bindings.multibit_model_close(handle);
+      Reference.reachabilityFence(memory);
     }
   }
 
   @Override
   public String toString() {
-    return path.toString();
+    return name;
   }
 }
