@@ -1,6 +1,7 @@
 package org.multibit.runtime;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.HashMap;
@@ -22,8 +23,9 @@ public final class PackedLanguageModel extends PackedModel {
   private final List<String> words;
   private final Map<String, Integer> tokens = new HashMap<>();
 
-  private PackedLanguageModel(Path path, NativeHandle handle, Bindings.ModelInfo info) {
-    super(path, handle, info);
+  private PackedLanguageModel(Opened opened) {
+    super(opened);
+    Bindings.ModelInfo info = opened.info();
     vocabularySize = info.vocabulary_size();
     embeddingSize = info.embedding_size();
     eos = info.eos_token();
@@ -58,16 +60,34 @@ public final class PackedLanguageModel extends PackedModel {
    * @throws UnsatisfiedLinkError if the native library does not load; see {@link NativeLibrary}
    */
   public static PackedLanguageModel open(Path path) throws IOException {
-    return open(
-        path,
-        (handle, info) -> {
-          if (isClassifier(info)) {
-            throw new IOException(
-                path
-                    + " is a classifier of float sequences, not a language model: open it as a PackedSequenceClassifier");
-          }
-          return new PackedLanguageModel(path, handle, info);
-        });
+    return open(path, PackedLanguageModel::of);
+  }
+
+  /**
+   * A file in memory: of a program that has no file system, or makes the model itself ({@link
+   * org.multibit.core.format.LanguageModelFile#toDirectBuffer}). Nothing is copied: the memory
+   * stays as it is until the model and its sessions are closed, and is kept from the garbage
+   * collector until then.
+   *
+   * @param file direct, from its position to its limit; starts at a multiple of 64
+   * @param name stands for the file in messages
+   * @throws IllegalArgumentException if the memory is not direct or not aligned
+   * @throws IOException if it does not hold a multibit language model, whole and undamaged
+   * @throws IllegalStateException if MULTIBIT_ISA names a tier that is unknown or not supported
+   *     here
+   * @throws UnsatisfiedLinkError if the native library does not load; see {@link NativeLibrary}
+   */
+  public static PackedLanguageModel open(ByteBuffer file, String name) throws IOException {
+    return open(file, name, PackedLanguageModel::of);
+  }
+
+  private static PackedLanguageModel of(Opened opened) throws IOException {
+    if (opened.isClassifier()) {
+      throw new IOException(
+          opened.name()
+              + " is a classifier of float sequences, not a language model: open it as a PackedSequenceClassifier");
+    }
+    return new PackedLanguageModel(opened);
   }
 
   /**

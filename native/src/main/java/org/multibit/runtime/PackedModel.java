@@ -1,10 +1,13 @@
 package org.multibit.runtime;
 
 import java.io.IOException;
+import java.lang.ref.Reference;
+import java.nio.ByteBuffer;
 import java.nio.charset.Charset;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.function.LongConsumer;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Pointer;
 
@@ -18,7 +21,9 @@ public abstract sealed class PackedModel implements AutoCloseable
   /** The most threads that share a product. */
   public static final int MOST_THREADS = 256;
 
-  private final Path path;
+  /** The file's path, or what the caller called its memory. */
+  private final String name;
+
   private final int hiddenSize;
   private final int layers;
   private final int weightBits;
@@ -29,10 +34,11 @@ public abstract sealed class PackedModel implements AutoCloseable
   /** Used by the model and by each of its sessions; freed with the last of them. */
   final NativeHandle handle;
 
-  PackedModel(Path path, NativeHandle handle, Bindings.ModelInfo info) {
-    this.path = path;
-    this.handle = handle;
+  PackedModel(Opened opened) {
+    name = opened.name;
+    handle = opened.handle;
     handle.closeWith(this);
+    Bindings.ModelInfo info = opened.info;
     hiddenSize = info.hidden_size();
     layers = info.layers();
     weightBits = info.weight_bits();
@@ -41,41 +47,77 @@ public abstract sealed class PackedModel implements AutoCloseable
     cell = NativeLibrary.string(info.cell());
   }
 
-  /** What is made of a native model. */
-  interface Opened<M> {
-    M of(NativeHandle handle, Bindings.ModelInfo info) throws IOException;
+  /** A native model: what {@link Maker} makes a model of. */
+  record Opened(String name, NativeHandle handle, Bindings.ModelInfo info) {
+    /** Whether the model is fed floats, not tokens. */
+    boolean isClassifier() {
+      return info.classes() > 0;
+    }
+  }
+
+  /** Makes a model of a native one. */
+  interface Maker<M> {
+    M of(Opened opened) throws IOException;
   }
 
   /**
    * Maps a file and checks all of it.
    *
-   * @param model takes the native model; if it throws, that is closed
+   * @param maker takes the native model; if it throws, that is closed
    * @throws IOException if the file cannot be read, is damaged, or is not a multibit model
    * @throws IllegalStateException if MULTIBIT_ISA names a tier that is unknown or not supported
    *     here
    * @throws UnsatisfiedLinkError if the native library does not load; see {@link NativeLibrary}
    */
-  static <M> M open(Path path, Opened<M> model) throws IOException {
+  static <M> M open(Path path, Maker<M> maker) throws IOException {
     NativeLibrary.load();
     long[] address = new long[1];
-    int code = Bindings.multibit_model_open(fileName(path), address);
+    checkOpened(Bindings.multibit_model_open(fileName(path), address));
+    return made(
+        path.toString(), new NativeHandle(address[0], Bindings::multibit_model_close), maker);
+  }
+
+  /**
+   * The same for a file in direct memory, which is kept until the model and its sessions are
+   * closed.
+   */
+  static <M> M open(ByteBuffer file, String name, Maker<M> maker) throws IOException {
+    if (!file.isDirect()) {
+      throw new IllegalArgumentException(
+          "The memory of %s is on the heap; native code takes ByteBuffer.allocateDirect"
+              .formatted(name));
+    }
+    NativeLibrary.load();
+    ByteBuffer memory = file.slice();
+    long[] address = new long[1];
+    try (BytePointer data = new BytePointer(memory)) {
+      checkOpened(
+          Bindings.multibit_model_open_memory(
+              data, memory.remaining(), zeroTerminated(name, StandardCharsets.UTF_8), address));
+    }
+    LongConsumer free =
+        model -> {
+          Bindings.multibit_model_close(model);
+          Reference.reachabilityFence(memory); // Reachable through this, until then.
+        };
+    return made(name, new NativeHandle(address[0], free), maker);
+  }
+
+  private static void checkOpened(int code) throws IOException {
     if (code == Bindings.ERROR_IO || code == Bindings.ERROR_FORMAT) {
       throw new IOException(NativeLibrary.string(Bindings.multibit_last_error()));
     }
     NativeLibrary.check(code);
-    NativeHandle handle = new NativeHandle(address[0], Bindings::multibit_model_close);
+  }
+
+  private static <M> M made(String name, NativeHandle handle, Maker<M> maker) throws IOException {
     try (Bindings.ModelInfo info = new Bindings.ModelInfo()) {
-      NativeLibrary.check(Bindings.multibit_model_describe(address[0], info));
-      return model.of(handle, info);
+      NativeLibrary.check(Bindings.multibit_model_describe(handle.address(name), info));
+      return maker.of(new Opened(name, handle, info));
     } catch (IOException | RuntimeException | Error e) {
       handle.close();
       throw e;
     }
-  }
-
-  /** Whether the model is fed floats, not tokens. */
-  static boolean isClassifier(Bindings.ModelInfo info) {
-    return info.classes() > 0;
   }
 
   /** The path as the file system has it. */
@@ -124,7 +166,7 @@ public abstract sealed class PackedModel implements AutoCloseable
 
   /** The native model's address; throws if the model is closed. */
   long open() {
-    return handle.address("The model " + path);
+    return handle.address("The model " + name);
   }
 
   /**
@@ -180,6 +222,6 @@ public abstract sealed class PackedModel implements AutoCloseable
 
   @Override
   public String toString() {
-    return path.toString();
+    return name;
   }
 }

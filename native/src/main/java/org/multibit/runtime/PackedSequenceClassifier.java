@@ -1,6 +1,7 @@
 package org.multibit.runtime;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.Arrays;
 import org.nd4j.linalg.api.buffer.DataType;
@@ -16,8 +17,9 @@ public final class PackedSequenceClassifier extends PackedModel {
   private final int inputSize;
   private final int classes;
 
-  private PackedSequenceClassifier(Path path, NativeHandle handle, Bindings.ModelInfo info) {
-    super(path, handle, info);
+  private PackedSequenceClassifier(Opened opened) {
+    super(opened);
+    Bindings.ModelInfo info = opened.info();
     inputSize = info.input_size();
     classes = info.classes();
   }
@@ -31,17 +33,34 @@ public final class PackedSequenceClassifier extends PackedModel {
    * @throws UnsatisfiedLinkError if the native library does not load; see {@link NativeLibrary}
    */
   public static PackedSequenceClassifier open(Path path) throws IOException {
-    return open(
-        path,
-        (handle, info) -> {
-          if (!isClassifier(info)) {
-            throw new IOException(
-                path
-                    + " is a language model, not a classifier of float sequences: open it as a"
-                    + " PackedLanguageModel");
-          }
-          return new PackedSequenceClassifier(path, handle, info);
-        });
+    return open(path, PackedSequenceClassifier::of);
+  }
+
+  /**
+   * A file in memory: of a program that has no file system, or makes the model itself ({@link
+   * org.multibit.core.format.SequenceClassifierFile#toDirectBuffer}). Nothing is copied: the memory
+   * stays as it is until the model and its sessions are closed, and is kept from the garbage
+   * collector until then.
+   *
+   * @param file direct, from its position to its limit; starts at a multiple of 64
+   * @param name stands for the file in messages
+   * @throws IllegalArgumentException if the memory is not direct or not aligned
+   * @throws IOException if it does not hold a multibit classifier, whole and undamaged
+   * @throws IllegalStateException if MULTIBIT_ISA names a tier that is unknown or not supported
+   *     here
+   * @throws UnsatisfiedLinkError if the native library does not load; see {@link NativeLibrary}
+   */
+  public static PackedSequenceClassifier open(ByteBuffer file, String name) throws IOException {
+    return open(file, name, PackedSequenceClassifier::of);
+  }
+
+  private static PackedSequenceClassifier of(Opened opened) throws IOException {
+    if (!opened.isClassifier()) {
+      throw new IOException(
+          opened.name()
+              + " is a language model, not a classifier of float sequences: open it as a PackedLanguageModel");
+    }
+    return new PackedSequenceClassifier(opened);
   }
 
   /**

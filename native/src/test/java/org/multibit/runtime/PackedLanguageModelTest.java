@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.FloatBuffer;
 import java.nio.ReadOnlyBufferException;
 import java.nio.charset.StandardCharsets;
@@ -100,6 +101,58 @@ class PackedLanguageModelTest {
       assertNull(model.metadata("no such key"));
       assertThrows(IllegalArgumentException.class, () -> model.word(V));
     }
+  }
+
+  /** A model in memory is that of the file, also when nobody else keeps the memory. */
+  @Test
+  void opensFromMemory() throws IOException {
+    PackedLanguageModel model =
+        PackedLanguageModel.open(LanguageModelFile.read(file).toDirectBuffer(), "asset");
+    try (PackedLanguageModel fromFile = PackedLanguageModel.open(file);
+        Session expected = fromFile.newSession();
+        Session session = model.newSession()) {
+      model.close();
+      System.gc();
+      for (int token : new int[] {3, 9, 0}) {
+        expected.step(token);
+        session.step(token);
+        assertArrayEquals(expected.logits(), session.logits());
+      }
+      assertEquals(fromFile.words(), model.words());
+      assertEquals(Files.size(file), model.fileBytes());
+      assertEquals("asset", model.toString());
+    }
+  }
+
+  @Test
+  void memoryThatHoldsNoModelIsRefused() throws IOException {
+    ByteBuffer memory = LanguageModelFile.read(file).toDirectBuffer();
+    assertRefused(
+        IllegalArgumentException.class,
+        "The memory of asset is on the heap",
+        () -> PackedLanguageModel.open(ByteBuffer.allocate(64), "asset"));
+    assertRefused(
+        IllegalArgumentException.class,
+        "The memory of asset starts 4 bytes past a multiple of 64",
+        () -> PackedLanguageModel.open(memory.duplicate().position(4), "asset"));
+    assertRefused(
+        IOException.class,
+        "asset is damaged or not a multibit model",
+        () -> PackedLanguageModel.open(memory.duplicate().limit(1000), "asset"));
+    assertRefused(
+        IOException.class,
+        "asset is not a packed model",
+        () -> PackedLanguageModel.open(memory.duplicate().limit(0), "asset"));
+    assertRefused(
+        IOException.class,
+        "asset is a language model",
+        () -> PackedSequenceClassifier.open(memory, "asset"));
+  }
+
+  private static void assertRefused(
+      Class<? extends Exception> type, String why, Callable<PackedModel> open) {
+    String message = assertThrows(type, open::call).getMessage();
+    assertTrue(message.contains(why), message);
   }
 
   /** Two GRUs whose softmax is the embedding; single and batch sessions agree. */
