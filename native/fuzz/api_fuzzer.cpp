@@ -132,7 +132,7 @@ void CallModel(Input* in, const Model& model) {
   if (multibit_model_word(model.handle, token, null ? nullptr : &text, &length) == MULTIBIT_OK) {
     Require(token >= 0 && token < model.vocabulary);
     int32_t found = -1;
-    Require(multibit_model_token(model.handle, text, length, &found) == MULTIBIT_OK && found >= 0 && found <= token);
+    Require(multibit_model_token(model.handle, text, length, &found) == MULTIBIT_OK && found == token);
   }
   int32_t found = 0;
   multibit_model_token(model.handle, null ? nullptr : "w5", in->Byte() % 3, &found);

@@ -1,6 +1,7 @@
-/* Packed multi-bit models: open a file, run it. See docs/format.md for the file. A language model is fed tokens, and
- * its logits are of the words that may come next; a classifier is fed vectors of floats, and its logits are of the
- * classes that the sequence so far may belong to. What is of the other kind is MULTIBIT_ERROR_ARGUMENT.
+/* Packed multi-bit models: open a file, or one that is in memory, and run it. See docs/format.md for the file. A
+ * language model is fed tokens, and its logits are of the words that may come next; a classifier is fed vectors of
+ * floats, and its logits are of the classes that the sequence so far may belong to. What is of the other kind is
+ * MULTIBIT_ERROR_ARGUMENT.
  *
  * Every function returns MULTIBIT_OK or an error code; multibit_last_error() then says what was wrong, where, and what
  * to do (per thread). Nothing here prints, aborts or throws, whatever the file or the arguments. A model may be shared
@@ -66,6 +67,10 @@ int multibit_isa(const char** name);
  * as it is while the model is open: overwritten in place it gives other results, and reading where it was cut is a
  * SIGBUS of the process. Renaming another one to its name does no harm. */
 int multibit_model_open(const char* path, multibit_model** model);
+/* The same for a file that is in memory already: where there is no file system, or in a program's own data. The caller
+ * keeps the `size` bytes alive and unchanged until the model is closed; nothing is copied. They start at a multiple of
+ * 64 (aligned_alloc(64, ...)), or it is MULTIBIT_ERROR_ARGUMENT. The name stands for the file in messages. */
+int multibit_model_open_memory(const void* data, size_t size, const char* name, multibit_model** model);
 /* Frees the model; NULL is allowed. Close its sessions first. */
 void multibit_model_close(multibit_model* model);
 /* How many threads (1..256, at first 1) work together on a product that is large enough to gain. They belong to the

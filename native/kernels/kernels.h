@@ -45,7 +45,7 @@ int MaxBits(int method);
 struct Kernels {
   const char* name;  // "scalar", "sse4", "avx2", "avx512", "avx512-vpopcntdq", "neon"
 
-  // Bytes of scratch, aligned for floats, that quantize needs for rows of this length.
+  // Bytes of scratch, aligned for 64-bit words, that quantize needs for rows of this length.
   size_t (*quantize_scratch)(int64_t cols, int bits);
 
   // Quantizes rows [first_row, last_row) of w (row-major, cols floats each); writes all of their planes and

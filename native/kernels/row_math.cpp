@@ -34,6 +34,8 @@ RowScale ScaleFor(float max_magnitude) {
   return scale;
 }
 
+float SquaresUnit(float max_magnitude) { return max_magnitude == 0 ? 1 : std::ldexp(1.0f, -std::ilogb(max_magnitude)); }
+
 void ScaleBack(const RowScale& scale, int bits, float* coefficients) {
   float sum = 0;
   for (int i = 0; i < bits; ++i) {

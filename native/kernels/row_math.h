@@ -9,6 +9,9 @@ namespace multibit {
 
 constexpr int kMaxBits = 8;
 
+// The most bits for which alternating is content with a greedy start.
+constexpr int kGreedyStart = 3;
+
 // Powers of two, each as two factors whose product may be outside the range of float.
 struct RowScale {
   bool needed;
@@ -18,6 +21,9 @@ struct RowScale {
 
 // Brings the largest magnitude of a row into [1, 2), if it is so large or small that sums could overflow or vanish.
 RowScale ScaleFor(float max_magnitude);
+
+// A power of two that brings the largest magnitude of such a row, scaled or not, into [1, 2), for sums of squares.
+float SquaresUnit(float max_magnitude);
 
 // The coefficients of a scaled row become those of the row, capped so that their sum is a finite float.
 void ScaleBack(const RowScale& scale, int bits, float* coefficients);

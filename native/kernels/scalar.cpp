@@ -36,6 +36,7 @@ struct Row {
   int64_t n;
   int bits;
   uint8_t* codes;  // bit i: plane i is +1
+  uint8_t* spare;  // n codes, for a method to compare with
   float* work;     // n floats
   float a[kMaxBits];
 
@@ -109,35 +110,44 @@ void Balanced(Row* row) {
   UniformCoefficients(MaxMagnitude(*row), row->bits, row->a);
 }
 
-void Greedy(Row* row) {
-  float* residual = row->work;
-  std::memcpy(residual, row->w, row->n * sizeof(float));
-  std::memset(row->codes, 0, row->n);
-  for (int i = 0; i < row->bits; ++i) {
-    row->a[i] = FixedOrderSum(row->n, [&](int64_t j) { return std::fabs(residual[j]); }) / static_cast<float>(row->n);
-    TakeSigns(i, row);
-    for (int64_t j = 0; j < row->n; ++j) residual[j] -= row->Signed(i, j, row->a[i]);
+// What planes 0..count-1 leave over, into row->work.
+void SetResidual(int count, Row* row) {
+  for (int64_t j = 0; j < row->n; ++j) {
+    row->work[j] = row->w[j];
+    for (int i = 0; i < count; ++i) row->work[j] -= row->Signed(i, j, row->a[i]);
   }
 }
 
-void Refined(Row* row) {
-  float* residual = row->work;
-  std::memcpy(residual, row->w, row->n * sizeof(float));
+// Plane i, the best for what the planes before leave over.
+void AddPlane(int i, Row* row) {
+  SetResidual(i, row);
+  row->a[i] = FixedOrderSum(row->n, [&](int64_t j) { return std::fabs(row->work[j]); }) / static_cast<float>(row->n);
+  TakeSigns(i, row);
+}
+
+void Greedy(Row* row) {
   std::memset(row->codes, 0, row->n);
-  for (int i = 0; i < row->bits; ++i) {
-    TakeSigns(i, row);
-    LeastSquares(i + 1, row);
-    for (int64_t j = 0; j < row->n; ++j) {
-      residual[j] = row->w[j];
-      for (int p = 0; p <= i; ++p) residual[j] -= row->Signed(p, j, row->a[p]);
-    }
-  }
+  for (int i = 0; i < row->bits; ++i) AddPlane(i, row);
+}
+
+// Normalizes planes and coefficients.
+void NormalizePlanes(Row* row) {
   const PlaneOrder order = Normalize(row->a, row->bits);
   for (int64_t j = 0; j < row->n; ++j) {
     int code = 0;
     for (int i = 0; i < row->bits; ++i) code |= ((row->codes[j] >> order.from[i] & 1) ^ order.flipped[i]) << i;
     row->codes[j] = static_cast<uint8_t>(code);
   }
+}
+
+void Refined(Row* row) {
+  std::memset(row->codes, 0, row->n);
+  for (int i = 0; i < row->bits; ++i) {
+    SetResidual(i, row);
+    TakeSigns(i, row);
+    LeastSquares(i + 1, row);
+  }
+  NormalizePlanes(row);
 }
 
 void EncodeTwoBits(Row* row) {
@@ -148,19 +158,73 @@ void EncodeTwoBits(Row* row) {
   }
 }
 
+void Cycle(Row* row) {
+  LeastSquares(row->bits, row);
+  Normalize(row->a, row->bits);
+  if (row->bits == 2) {
+    EncodeTwoBits(row);
+  } else {
+    CodeTable table;
+    NearestCodes(row->a, row->bits, &table);
+    Encode(table, row);
+  }
+}
+
 // With one bit, greedy is the optimum already.
-void Alternating(int cycles, float scale, Row* row) {
+void AlternatingFromGreedy(int cycles, Row* row) {
   Greedy(row);
-  for (int cycle = 0; cycle < cycles && row->bits > 1; ++cycle) {
-    LeastSquares(row->bits, row);
-    Normalize(row->a, row->bits);
-    if (row->bits == 2) {
-      EncodeTwoBits(row);
-    } else {
-      CodeTable table;
-      NearestCodes(row->a, row->bits, &table);
-      Encode(table, row);
+  for (int cycle = 0; cycle < cycles && row->bits > 1; ++cycle) Cycle(row);
+}
+
+float SquaredError(const Row& row, float unit) {
+  return FixedOrderSum(row.n, [&](int64_t j) {
+    float value = row.Signed(0, j, row.a[0]);
+    for (int i = 1; i < row.bits; ++i) value += row.Signed(i, j, row.a[i]);
+    const float difference = (row.w[j] - value) * unit;
+    return difference * difference;
+  });
+}
+
+// Takes the codes and coefficients of `other` if their error is lower.
+bool TakeIfLower(const Row& other, float unit, float* error, Row* row) {
+  const float other_error = SquaredError(other, unit);
+  if (!(other_error < *error)) return false;
+  *error = other_error;
+  std::memcpy(row->codes, other.codes, row->n);
+  std::memcpy(row->a, other.a, sizeof(row->a));
+  return true;
+}
+
+void AlternatingFromBestStart(int cycles, Row* row) {
+  const int bits = row->bits;
+  const float unit = SquaresUnit(MaxMagnitude(*row));
+  row->bits = kGreedyStart;
+  AlternatingFromGreedy(cycles, row);
+  Row other = *row;
+  other.codes = row->spare;
+  while (row->bits < bits) {
+    AddPlane(row->bits++, row);
+    float error = SquaredError(*row, unit);
+    other.bits = row->bits;
+    Greedy(&other);
+    TakeIfLower(other, unit, &error, row);
+    Uniform(&other);
+    TakeIfLower(other, unit, &error, row);
+    bool lower = true;
+    for (int cycle = 0; cycle < cycles && lower; ++cycle) {
+      std::memcpy(other.codes, row->codes, row->n);
+      Cycle(&other);
+      lower = TakeIfLower(other, unit, &error, row);
     }
+  }
+  NormalizePlanes(row);
+}
+
+void Alternating(int cycles, float scale, Row* row) {
+  if (row->bits <= kGreedyStart || cycles == 0) {
+    AlternatingFromGreedy(cycles, row);
+  } else {
+    AlternatingFromBestStart(cycles, row);
   }
   if (scale != 1) {
     for (int i = 0; i < row->bits; ++i) row->a[i] *= scale;
@@ -194,13 +258,14 @@ void QuantizeRow(const Quantizer& quantizer, Row* row) {
   }
 }
 
-// A copy of the row, the work of a method, and codes.
-size_t QuantizeScratch(int64_t cols, int) { return cols * (sizeof(float) + sizeof(float) + sizeof(uint8_t)); }
+// A copy of the row, the work of a method, codes and spare ones.
+size_t QuantizeScratch(int64_t cols, int) { return cols * (2 * sizeof(float) + 2 * sizeof(uint8_t)); }
 
 int64_t Quantize(const Quantizer& quantizer, const float* w, int64_t rows, int64_t cols, int64_t first_row,
                  int64_t last_row, int bits, int lanes, uint64_t* planes, float* coefficients, void* scratch) {
   float* copy = static_cast<float*>(scratch);
-  Row row = {copy, cols, bits, reinterpret_cast<uint8_t*>(copy + 2 * cols), copy + cols, {}};
+  uint8_t* codes = reinterpret_cast<uint8_t*>(copy + 2 * cols);
+  Row row = {copy, cols, bits, codes, codes + cols, copy + cols, {}};
   for (int64_t r = first_row; r < last_row; ++r) {
     const int64_t bad = FirstNonFinite(w + r * cols, cols);
     if (bad >= 0) return r * cols + bad;

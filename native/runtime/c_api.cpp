@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <new>
 #include <stdexcept>
+#include <utility>
 
 #include "batch.h"
 #include "error.h"
@@ -78,7 +79,26 @@ int multibit_model_open(const char* path, multibit_model** model) {
     RequireNotNull(model, "model");
     *model = nullptr;
     RequireNotNull(path, "path");
-    *model = new multibit_model{multibit::LoadModel(path, multibit::ChosenKernels())};
+    const multibit::Kernels& kernels = multibit::ChosenKernels();
+    *model = new multibit_model{multibit::LoadModel(multibit::FileBytes(path), path, kernels)};
+  });
+}
+
+int multibit_model_open_memory(const void* data, size_t size, const char* name, multibit_model** model) {
+  return Guarded([&] {
+    RequireNotNull(model, "model");
+    *model = nullptr;
+    RequireNotNull(data, "data");
+    RequireNotNull(name, "name");
+    constexpr uintptr_t kAlignment = 64;
+    const auto misplaced = static_cast<unsigned>(reinterpret_cast<uintptr_t>(data) % kAlignment);
+    if (misplaced != 0) {
+      Fail(MULTIBIT_ERROR_ARGUMENT, "The memory of %s starts %u bytes past a multiple of 64: allocate it aligned", name,
+           misplaced);
+    }
+    const multibit::Kernels& kernels = multibit::ChosenKernels();
+    multibit::FileBytes bytes(static_cast<const uint8_t*>(data), size);
+    *model = new multibit_model{multibit::LoadModel(std::move(bytes), name, kernels)};
   });
 }
 

@@ -27,15 +27,14 @@ enum TensorType : uint32_t { kTensorF32 = 0, kTensorI64 = 27 };
 
 constexpr uint64_t kAlignment = 64;
 constexpr uint32_t kMaxRank = 4;
+
+// The limits of docs/format.md, which keep what a hostile file can cost small.
+constexpr uint64_t kMaxHeader = 1 << 26;
+constexpr uint64_t kMaxEntries = 1 << 16;  // keys, and tensors
+constexpr uint64_t kMaxString = 1 << 20;
 constexpr int kMaxNesting = 4;
 
-// The fewest bytes that things take in the file; bounds for counts.
-constexpr uint64_t kMinKeyValue = 8 + 4 + 1;
-constexpr uint64_t kMinTensorInfo = 8 + 4 + 8 + 4 + 8;
-constexpr uint64_t kMinString = 8;
-constexpr uint64_t kMinArray = 4 + 8;
-
-// Bytes of a value, or the fewest for strings and arrays; 0 for an unknown type.
+// Bytes of a value, of a string or an array those of an empty one; 0 for an unknown type.
 uint64_t ValueSize(uint32_t type) {
   switch (type) {
     case kU8:
@@ -54,9 +53,9 @@ uint64_t ValueSize(uint32_t type) {
     case kF64:
       return 8;
     case kString:
-      return kMinString;
+      return 8;
     case kArray:
-      return kMinArray;
+      return 4 + 8;
     default:
       return 0;
   }
@@ -102,7 +101,7 @@ size_t FileSize(int descriptor, const char* path) {
 
 }  // namespace
 
-MappedFile::MappedFile(const char* path) {
+FileBytes::FileBytes(const char* path) : mapped_(true) {
   const Descriptor descriptor = {Open(path)};
   size_ = FileSize(descriptor.value, path);
   if (size_ == 0) Fail(MULTIBIT_ERROR_FORMAT, "%s is empty", path);
@@ -116,7 +115,9 @@ MappedFile::MappedFile(const char* path) {
   data_ = static_cast<const uint8_t*>(memory);
 }
 
-MappedFile::~MappedFile() { munmap(const_cast<uint8_t*>(data_), size_); }
+FileBytes::~FileBytes() {
+  if (mapped_) munmap(const_cast<uint8_t*>(data_), size_);
+}
 
 std::string GgufValue::Text() const {
   switch (type) {
@@ -152,14 +153,19 @@ std::string GgufValue::Text() const {
 // Takes one thing after another from the front of the file.
 class GgufFile::Reader {
  public:
-  explicit Reader(const GgufFile& file) : file_(file) {}
+  explicit Reader(const GgufFile& file) : file_(file), end_(std::min<uint64_t>(file.size(), kMaxHeader)) {}
 
   uint64_t position() const { return position_; }
-  uint64_t remaining() const { return file_.size() - position_; }
+  uint64_t remaining() const { return end_ - position_; }
 
   const uint8_t* Bytes(uint64_t count) {
-    if (count > remaining()) file_.Damaged("it ends inside the header");
-    const uint8_t* bytes = file_.file_.data() + position_;
+    if (count > remaining()) {
+      if (end_ < file_.size()) {
+        file_.Damaged("its header takes more than %llu bytes", static_cast<unsigned long long>(kMaxHeader));
+      }
+      file_.Damaged("it ends inside the header");
+    }
+    const uint8_t* bytes = file_.bytes_.data() + position_;
     position_ += count;
     return bytes;
   }
@@ -171,13 +177,21 @@ class GgufFile::Reader {
 
   std::string_view TakeString() {
     const uint64_t length = Take<uint64_t>();
-    return {reinterpret_cast<const char*>(Bytes(length)), length};
+    if (length > kMaxString) {
+      file_.Damaged("a string takes %llu bytes, more than %llu", static_cast<unsigned long long>(length),
+                    static_cast<unsigned long long>(kMaxString));
+    }
+    const std::string_view text = {reinterpret_cast<const char*>(Bytes(length)), length};
+    if (!IsUtf8(text)) file_.Damaged("the string \"%s\" is not UTF-8", Shown(text).c_str());
+    return text;
   }
 
-  // A number of things that take at least so many bytes each.
-  uint64_t CheckedCount(uint64_t count, uint64_t least, const char* what) const {
-    if (count > remaining() / least) {
-      file_.Damaged("%llu %s do not fit into it", static_cast<unsigned long long>(count), what);
+  // Of keys or tensors.
+  uint64_t TakeCount(const char* what) {
+    const uint64_t count = Take<uint64_t>();
+    if (count > kMaxEntries) {
+      file_.Damaged("it claims to have %llu %s, more than %llu", static_cast<unsigned long long>(count), what,
+                    static_cast<unsigned long long>(kMaxEntries));
     }
     return count;
   }
@@ -194,6 +208,7 @@ class GgufFile::Reader {
       TakeArray(&value, nesting);
     } else {
       value.data = Bytes(size);
+      if (type == kBool) CheckBools(value.data, 1);
     }
     return value;
   }
@@ -205,28 +220,39 @@ class GgufFile::Reader {
     if (size == 0 || nesting == kMaxNesting) {
       file_.Damaged("a metadata array of type %u, %d levels deep", array->element_type, nesting);
     }
-    array->count = CheckedCount(Take<uint64_t>(), size, "elements of an array");
+    array->count = Take<uint64_t>();
+    if (array->count > remaining() / size) {
+      file_.Damaged("an array of %llu elements of type %u runs past the end of the header",
+                    static_cast<unsigned long long>(array->count), array->element_type);
+    }
     array->data = Bytes(0);
     if (array->element_type == kString || array->element_type == kArray) {
       for (uint64_t i = 0; i < array->count; ++i) TakeValue(array->element_type, nesting + 1);
     } else {
       Bytes(array->count * size);
+      if (array->element_type == kBool) CheckBools(array->data, array->count);
     }
   }
 
+  void CheckBools(const uint8_t* bools, uint64_t count) const {
+    const uint8_t* found = std::find_if(bools, bools + count, [](uint8_t value) { return value > 1; });
+    if (found != bools + count) file_.Damaged("a bool is %d, neither 0 nor 1", *found);
+  }
+
   const GgufFile& file_;
+  const uint64_t end_;
   uint64_t position_ = 0;
 };
 
-GgufFile::GgufFile(const char* path) : path_(path), file_(path) {
+GgufFile::GgufFile(FileBytes bytes, const char* name) : name_(name), bytes_(std::move(bytes)) {
   Reader in(*this);
   if (size() < 4 || std::memcmp(in.Bytes(4), "GGUF", 4) != 0) {
-    Fail(MULTIBIT_ERROR_FORMAT, "%s is not a packed model: it does not start with GGUF", path);
+    Fail(MULTIBIT_ERROR_FORMAT, "%s is not a packed model: it does not start with GGUF", name);
   }
   const uint32_t version = in.Take<uint32_t>();
-  if (version != 3) Fail(MULTIBIT_ERROR_FORMAT, "%s is GGUF version %u; version 3 is needed", path, version);
-  const uint64_t tensors = in.CheckedCount(in.Take<uint64_t>(), kMinTensorInfo, "tensors");
-  ReadMetadata(&in, in.CheckedCount(in.Take<uint64_t>(), kMinKeyValue, "metadata values"));
+  if (version != 3) Fail(MULTIBIT_ERROR_FORMAT, "%s is GGUF version %u; version 3 is needed", name, version);
+  const uint64_t tensors = in.TakeCount("tensors");
+  ReadMetadata(&in, in.TakeCount("keys"));
   ReadTensors(&in, tensors);
   if (U32("general.alignment") != kAlignment) Damaged("general.alignment is %u, not 64", U32("general.alignment"));
   PlaceTensors((in.position() + kAlignment - 1) / kAlignment * kAlignment);
@@ -304,9 +330,16 @@ std::string_view GgufFile::String(const std::string& key) const {
   return {reinterpret_cast<const char*>(value.data), value.count};
 }
 
-std::vector<std::string_view> GgufFile::Strings(const std::string& key) const {
+const GgufValue& GgufFile::StringArray(const std::string& key) const {
   const GgufValue& array = Required(key, kArray);
   if (array.element_type != kString) Damaged("the key %s is no array of strings", key.c_str());
+  return array;
+}
+
+uint64_t GgufFile::StringCount(const std::string& key) const { return StringArray(key).count; }
+
+std::vector<std::string_view> GgufFile::Strings(const std::string& key) const {
+  const GgufValue& array = StringArray(key);
   std::vector<std::string_view> strings;
   strings.reserve(array.count);
   const uint8_t* next = array.data;
@@ -330,7 +363,7 @@ const uint8_t* GgufFile::Data(const std::string& name, uint32_t type, std::initi
     for (const uint64_t dim : tensor.dims) actual += " " + std::to_string(dim);
     Damaged("tensor %s has the dims%s, expected%s", name.c_str(), actual.c_str(), expected.c_str());
   }
-  return file_.data() + tensor.offset;
+  return bytes_.data() + tensor.offset;
 }
 
 const float* GgufFile::Floats(const std::string& name, std::initializer_list<int64_t> dims) const {
@@ -347,7 +380,7 @@ void GgufFile::Damaged(const char* format, ...) const {
   va_start(arguments, format);
   std::vsnprintf(what, sizeof(what), format, arguments);
   va_end(arguments);
-  Fail(MULTIBIT_ERROR_FORMAT, "%s is damaged or not a multibit model: %s", path_.c_str(), Printable(what).c_str());
+  Fail(MULTIBIT_ERROR_FORMAT, "%s is damaged or not a multibit model: %s", name_.c_str(), Printable(what).c_str());
 }
 
 }  // namespace multibit

@@ -1,6 +1,5 @@
-// A GGUF version 3 file (docs/format.md), mapped and checked: whatever its bytes say, nothing is read outside of it.
-// What is allocated grows with the keys, tensors and words that are there, not with counts that the file claims: at
-// most 20 bytes for each of the file's, where it holds nothing but tiny keys.
+// A GGUF version 3 file (docs/format.md), in memory and checked: whatever its bytes say, nothing is read outside of it.
+// What is allocated grows with the keys, tensors and words that are there, not with counts that the file claims.
 #pragma once
 
 #include <cstddef>
@@ -14,13 +13,15 @@
 
 namespace multibit {
 
-// A file in memory, read-only.
-class MappedFile {
+// The bytes of a file, read-only: mapped, or memory that somebody else keeps.
+class FileBytes {
  public:
-  explicit MappedFile(const char* path);
-  ~MappedFile();
-  MappedFile(const MappedFile&) = delete;
-  MappedFile& operator=(const MappedFile&) = delete;
+  explicit FileBytes(const char* path);
+  FileBytes(const uint8_t* data, size_t size) : data_(data), size_(size), mapped_(false) {}
+  FileBytes(FileBytes&& other) noexcept
+      : data_(other.data_), size_(other.size_), mapped_(std::exchange(other.mapped_, false)) {}
+  FileBytes& operator=(FileBytes&&) = delete;
+  ~FileBytes();
 
   const uint8_t* data() const { return data_; }
   size_t size() const { return size_; }
@@ -28,6 +29,7 @@ class MappedFile {
  private:
   const uint8_t* data_;
   size_t size_;
+  bool mapped_;
 };
 
 struct GgufValue {
@@ -48,9 +50,10 @@ struct GgufTensor {
 
 class GgufFile {
  public:
-  explicit GgufFile(const char* path);
+  // Messages call the file by its name.
+  GgufFile(FileBytes bytes, const char* name);
 
-  size_t size() const { return file_.size(); }
+  size_t size() const { return bytes_.size(); }
   // In the order of the file.
   const std::vector<std::pair<std::string_view, GgufValue>>& metadata() const { return metadata_; }
   bool Has(std::string_view key) const { return keys_.count(key) != 0; }
@@ -59,6 +62,7 @@ class GgufFile {
   uint32_t U32(const std::string& key) const;
   float F32(const std::string& key) const;
   std::string_view String(const std::string& key) const;
+  uint64_t StringCount(const std::string& key) const;
   std::vector<std::string_view> Strings(const std::string& key) const;
 
   // Required tensors of these dims, fastest first; aligned.
@@ -72,13 +76,14 @@ class GgufFile {
   class Reader;
 
   const GgufValue& Required(const std::string& key, uint32_t type) const;
+  const GgufValue& StringArray(const std::string& key) const;
   const uint8_t* Data(const std::string& name, uint32_t type, std::initializer_list<int64_t> dims) const;
   void ReadMetadata(Reader* in, uint64_t count);
   void ReadTensors(Reader* in, uint64_t count);
   void PlaceTensors(uint64_t start);
 
-  std::string path_;
-  MappedFile file_;
+  std::string name_;
+  FileBytes bytes_;
   std::vector<std::pair<std::string_view, GgufValue>> metadata_;
   // Sorted: the keys of a file could be chosen to collide in a hash table.
   std::map<std::string_view, size_t> keys_;  // indices into metadata_

@@ -8,6 +8,7 @@
 
 #include "error.h"
 #include "multibit.h"
+#include "text.h"
 
 namespace multibit {
 namespace {
@@ -19,6 +20,11 @@ constexpr uint32_t kMaxCycles = 1000;
 constexpr float kMaxScale = 1e6f;
 // Keeps GH and products of two sizes well inside int64.
 constexpr uint32_t kMaxSize = 1u << 28;
+// What is kept of them stays well inside a small heap.
+constexpr uint32_t kMaxWords = 1u << 21;
+
+// Splits a text into words.
+bool IsWhiteSpace(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 class Loader {
  public:
@@ -84,10 +90,16 @@ class Loader {
     return static_cast<int>(bits);
   }
 
-  int32_t Token(const char* key) const {
+  // The token of a word that texts need; the file says which it is.
+  int32_t Token(const char* key, std::string_view word) const {
     const uint32_t token = file_.U32(key);
     if (token >= static_cast<uint32_t>(model_.classes)) file_.Damaged("%s is outside the vocabulary", key);
-    return static_cast<int32_t>(token);
+    const auto id = static_cast<int32_t>(token);
+    if (model_.words[id] != word) {
+      file_.Damaged("%s is that of the word \"%s\", not %s", key, Printable(model_.words[id], 80).c_str(),
+                    std::string(word).c_str());
+    }
+    return id;
   }
 
   bool Tied() const {
@@ -99,14 +111,28 @@ class Loader {
   }
 
   void LoadVocabulary() {
-    std::vector<std::string_view> words = file_.Strings("tokenizer.ggml.tokens");
-    if (words.size() != static_cast<size_t>(model_.classes)) {
-      file_.Damaged("its vocabulary has %zu words, not %d", words.size(), model_.classes);
+    const char* key = "tokenizer.ggml.tokens";
+    const uint64_t count = file_.StringCount(key);
+    if (count != static_cast<uint64_t>(model_.classes) || count > kMaxWords) {
+      file_.Damaged("its vocabulary has %llu words, not %d (of at most %u)", static_cast<unsigned long long>(count),
+                    model_.classes, kMaxWords);
     }
-    model_.words = Vocabulary(std::move(words));
-    model_.eos = Token("tokenizer.ggml.eos_token_id");
+    model_.words = Vocabulary(file_.Strings(key));
+    for (int32_t token = 0; token < model_.words.size(); ++token) {
+      const std::string_view word = model_.words[token];
+      if (word.empty() || std::any_of(word.begin(), word.end(), IsWhiteSpace)) {
+        file_.Damaged("word %d of the vocabulary, \"%s\", is empty or holds white space", token,
+                      Printable(word, 80).c_str());
+      }
+    }
+    const int32_t repeated = model_.words.FindRepeated();
+    if (repeated >= 0) {
+      file_.Damaged("the vocabulary holds \"%s\" twice, once as word %d", Printable(model_.words[repeated], 80).c_str(),
+                    repeated);
+    }
+    model_.eos = Token("tokenizer.ggml.eos_token_id", "<eos>");
     const char* unknown = "tokenizer.ggml.unknown_token_id";
-    model_.unknown = file_.Has(unknown) ? Token(unknown) : -1;
+    model_.unknown = file_.Has(unknown) ? Token(unknown, "<unk>") : -1;
   }
 
   void LoadMatrices() {
@@ -242,10 +268,13 @@ class Loader {
 
 Vocabulary::Vocabulary(std::vector<std::string_view> words) : words_(std::move(words)), sorted_(words_.size()) {
   std::iota(sorted_.begin(), sorted_.end(), 0);
-  std::sort(sorted_.begin(), sorted_.end(), [&](int32_t a, int32_t b) {
-    const int order = words_[a].compare(words_[b]);
-    return order < 0 || (order == 0 && a < b);
-  });
+  std::sort(sorted_.begin(), sorted_.end(), [&](int32_t a, int32_t b) { return words_[a] < words_[b]; });
+}
+
+int32_t Vocabulary::FindRepeated() const {
+  const auto found =
+      std::adjacent_find(sorted_.begin(), sorted_.end(), [&](int32_t a, int32_t b) { return words_[a] == words_[b]; });
+  return found == sorted_.end() ? -1 : *found;
 }
 
 int32_t Vocabulary::Find(std::string_view word) const {
@@ -269,8 +298,8 @@ void Model::CheckToken(int32_t token) const {
   }
 }
 
-std::unique_ptr<const Model> LoadModel(const char* path, const Kernels& kernels) {
-  auto model = std::make_unique<Model>(path);
+std::unique_ptr<const Model> LoadModel(FileBytes bytes, const char* name, const Kernels& kernels) {
+  auto model = std::make_unique<Model>(std::move(bytes), name);
   model->kernels = &kernels;
   Loader(model.get()).Load();
   return model;

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "gguf.h"
@@ -32,12 +33,14 @@ class Vocabulary {
 
   int32_t size() const { return static_cast<int32_t>(words_.size()); }
   std::string_view operator[](int32_t token) const { return words_[token]; }
-  // The first token of a word, or -1.
+  // The token of a word, or -1.
   int32_t Find(std::string_view word) const;
+  // A token whose word another token has too, or -1.
+  int32_t FindRepeated() const;
 
  private:
   std::vector<std::string_view> words_;
-  std::vector<int32_t> sorted_;  // tokens by their word, equal ones ascending
+  std::vector<int32_t> sorted_;  // tokens by their word
 };
 
 // What a model is fed and what its classes are: tokens, and the words that come next; or vectors of floats, and the
@@ -56,7 +59,7 @@ struct Layer {
 
 // Not changed after it is loaded, so threads may share it.
 struct Model {
-  explicit Model(const char* path) : file(path) {}
+  Model(FileBytes bytes, const char* name) : file(std::move(bytes), name) {}
 
   GgufFile file;
   const Kernels* kernels;
@@ -86,8 +89,8 @@ struct Model {
   void CheckToken(int32_t token) const;
 };
 
-// Throws an Error if the file cannot be read or is not a model.
-std::unique_ptr<const Model> LoadModel(const char* path, const Kernels& kernels);
+// Throws an Error if the file is not a model; messages call it by its name.
+std::unique_ptr<const Model> LoadModel(FileBytes bytes, const char* name, const Kernels& kernels);
 
 // The kernels of this process. Throws an Error if MULTIBIT_ISA does not name a tier.
 const Kernels& ChosenKernels();

@@ -55,6 +55,15 @@ size_t CharacterLength(std::string_view text) {
   return length;
 }
 
+bool IsUtf8(std::string_view text) {
+  while (!text.empty()) {
+    const size_t length = CharacterLength(text);
+    if (length == 0) return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
+
 std::string Printable(std::string_view text, size_t most) {
   std::string printable;
   for (size_t i = 0; i < text.size();) {

@@ -10,6 +10,9 @@ namespace multibit {
 // Bytes of the well-formed character that the text begins with; 0 if there is none.
 size_t CharacterLength(std::string_view text);
 
+// Whether all of it is well-formed.
+bool IsUtf8(std::string_view text);
+
 // At most so many bytes of a text, for a line of a message or of output: '?' for control characters and for bytes that
 // are not UTF-8.
 std::string Printable(std::string_view text, size_t most = std::string_view::npos);

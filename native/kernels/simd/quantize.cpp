@@ -12,14 +12,16 @@ struct Row {
   int64_t n;
   int64_t words;
   int bits;
-  int lanes;
   uint64_t* planes;
-  float* work;  // n floats
+  int64_t plane_step;  // words from a plane to the next, and from a word to the next
+  int64_t word_step;
+  uint64_t* spare;  // words * kMaxBits, for a method to compare with
+  float* work;      // n floats
   float a[kMaxBits];
 
   // The 64 floats of a word.
   HWY_INLINE const float* Word(int64_t word) const { return word < n / 64 ? w + word * 64 : tail; }
-  HWY_INLINE uint64_t& Plane(int i, int64_t word) const { return planes[(word * bits + i) * lanes]; }
+  HWY_INLINE uint64_t& Plane(int i, int64_t word) const { return planes[word * word_step + i * plane_step]; }
   // The bits of a word that stand for elements.
   HWY_INLINE uint64_t Valid(int64_t word) const {
     return word + 1 < words || n % 64 == 0 ? ~uint64_t{0} : (uint64_t{1} << n % 64) - 1;
@@ -211,12 +213,8 @@ void Greedy(Row* row, NormalEquations* equations) {
   }
 }
 
-void Refined(Row* row) {
-  NormalEquations equations;
-  for (int i = 0; i < row->bits; ++i) {
-    kNextPlane[i](row, &equations);
-    SolveLeastSquares(equations, i + 1, row->n, row->a);
-  }
+// Normalizes planes and coefficients.
+void NormalizePlanes(Row* row) {
   const PlaneOrder order = Normalize(row->a, row->bits);
   for (int64_t word = 0; word < row->words; ++word) {
     uint64_t planes[kMaxBits];
@@ -227,8 +225,17 @@ void Refined(Row* row) {
   }
 }
 
+void Refined(Row* row) {
+  NormalEquations equations;
+  for (int i = 0; i < row->bits; ++i) {
+    kNextPlane[i](row, &equations);
+    SolveLeastSquares(equations, i + 1, row->n, row->a);
+  }
+  NormalizePlanes(row);
+}
+
 // With one bit, greedy is the optimum already.
-void Alternating(int cycles, float scale, float magnitudes, Row* row) {
+void AlternatingFromGreedy(int cycles, float magnitudes, Row* row) {
   if (row->bits == 2 && cycles > 0) {
     row->a[0] = magnitudes / static_cast<float>(row->n);
     for (int cycle = 0; cycle < cycles; ++cycle) RefineTwoBits(magnitudes, row);
@@ -244,6 +251,84 @@ void Alternating(int cycles, float scale, float magnitudes, Row* row) {
       NearestCodes(row->a, row->bits, &table);
       Encode(table, row);
     }
+  }
+}
+
+template <int kPlanes>
+float SquaredError(float unit, const Row& row) {
+  FixedOrderSum squares;
+  for (int64_t word = 0; word < row.words; ++word) {
+    uint64_t planes[kPlanes];
+    for (int i = 0; i < kPlanes; ++i) planes[i] = row.Plane(i, word);
+    const uint64_t valid = row.Valid(word);
+    ForEachVector(row.Word(word), [&](int part, int bit, Floats w) ALWAYS_INLINE {
+      Floats value = Signed(MaskOf(planes[0] >> bit), hn::Set(kFloats, row.a[0]));
+      for (int i = 1; i < kPlanes; ++i) {
+        value = hn::Add(value, Signed(MaskOf(planes[i] >> bit), hn::Set(kFloats, row.a[i])));
+      }
+      const Floats r = hn::Mul(hn::Sub(w, value), hn::Set(kFloats, unit));
+      squares.Add(part, hn::IfThenElseZero(MaskOf(valid >> bit), hn::Mul(r, r)));
+    });
+  }
+  return squares.Total();
+}
+
+constexpr float (*kSquaredError[])(float, const Row&) = {SquaredError<4>, SquaredError<5>, SquaredError<6>,
+                                                         SquaredError<7>, SquaredError<8>};
+static_assert(kGreedyStart == 3, "the first width of kSquaredError is the one after");
+
+float SquaredErrorOf(const Row& row, float unit) { return kSquaredError[row.bits - kGreedyStart - 1](unit, row); }
+
+// Takes the planes and coefficients of `other` if their error is lower.
+bool TakeIfLower(const Row& other, float unit, float* error, Row* row) {
+  const float other_error = SquaredErrorOf(other, unit);
+  if (!(other_error < *error)) return false;
+  *error = other_error;
+  std::memcpy(row->a, other.a, sizeof(row->a));
+  for (int64_t word = 0; word < row->words; ++word) {
+    for (int i = 0; i < row->bits; ++i) row->Plane(i, word) = other.Plane(i, word);
+  }
+  return true;
+}
+
+void AlternatingFromBestStart(int cycles, const Magnitudes& magnitudes, Row* row) {
+  const int bits = row->bits;
+  const float unit = SquaresUnit(magnitudes.max);
+  NormalEquations equations;
+  row->bits = kGreedyStart;
+  AlternatingFromGreedy(cycles, magnitudes.sum, row);
+  Row other = *row;
+  other.planes = row->spare;
+  other.plane_step = 1;
+  other.word_step = kMaxBits;
+  while (row->bits < bits) {
+    row->a[row->bits] = kNextPlane[row->bits](row, &equations) / static_cast<float>(row->n);
+    ++row->bits;
+    float error = SquaredErrorOf(*row, unit);
+    other.bits = row->bits;
+    Greedy(&other, &equations);
+    TakeIfLower(other, unit, &error, row);
+    Uniform(magnitudes.max, &other);
+    TakeIfLower(other, unit, &error, row);
+    bool lower = true;
+    for (int cycle = 0; cycle < cycles && lower; ++cycle) {
+      kFillEquations[row->bits - 1](*row, &equations);
+      SolveLeastSquares(equations, row->bits, row->n, other.a);
+      Normalize(other.a, row->bits);
+      CodeTable table;
+      NearestCodes(other.a, row->bits, &table);
+      Encode(table, &other);
+      lower = TakeIfLower(other, unit, &error, row);
+    }
+  }
+  NormalizePlanes(row);
+}
+
+void Alternating(int cycles, float scale, const Magnitudes& magnitudes, Row* row) {
+  if (row->bits <= kGreedyStart || cycles == 0) {
+    AlternatingFromGreedy(cycles, magnitudes.sum, row);
+  } else {
+    AlternatingFromBestStart(cycles, magnitudes, row);
   }
   if (scale != 1) {
     for (int i = 0; i < row->bits; ++i) row->a[i] *= scale;
@@ -275,7 +360,7 @@ void QuantizeRow(const Quantizer& quantizer, const Magnitudes& magnitudes, Row* 
     case kRefined:
       return Refined(row);
     case kAlternating:
-      return Alternating(quantizer.cycles, quantizer.scale, magnitudes.sum, row);
+      return Alternating(quantizer.cycles, quantizer.scale, magnitudes, row);
     case kOptimal:
       return Optimal(row);
   }
@@ -285,12 +370,15 @@ void QuantizeRow(const Quantizer& quantizer, const Magnitudes& magnitudes, Row* 
 
 namespace MULTIBIT_TIER_SPACE {
 
-// A row's last word, a copy of the row if it is scaled, and the work of a method.
-size_t QuantizeScratch(int64_t cols, int) { return (64 + 2 * cols) * sizeof(float); }
+// A row's last word, a copy of the row if it is scaled, the work of a method, and spare planes.
+size_t QuantizeScratch(int64_t cols, int) {
+  return Words(cols) * kMaxBits * sizeof(uint64_t) + (64 + 2 * cols) * sizeof(float);
+}
 
 int64_t Quantize(const Quantizer& quantizer, const float* w, int64_t rows, int64_t cols, int64_t first_row,
                  int64_t last_row, int bits, int lanes, uint64_t* planes, float* coefficients, void* scratch) {
-  float* tail = static_cast<float*>(scratch);
+  uint64_t* spare = static_cast<uint64_t*>(scratch);
+  float* tail = reinterpret_cast<float*>(spare + Words(cols) * kMaxBits);
   float* copy = tail + 64;
   const int64_t in_tail = cols % 64;
   std::memset(tail, 0, 64 * sizeof(float));
@@ -298,7 +386,7 @@ int64_t Quantize(const Quantizer& quantizer, const float* w, int64_t rows, int64
     const float* source = w + r * cols;
     uint64_t* row_planes = planes + r / lanes * Words(cols) * bits * lanes + r % lanes;
     float* row_coefficients = coefficients + r / lanes * bits * lanes + r % lanes;
-    Row row = {source, tail, cols, Words(cols), bits, lanes, row_planes, copy + cols, {}};
+    Row row = {source, tail, cols, Words(cols), bits, row_planes, lanes, bits * lanes, spare, copy + cols, {}};
     std::memcpy(tail, source + cols - in_tail, in_tail * sizeof(float));
     Magnitudes magnitudes = MagnitudesOf(row);
     if (!magnitudes.finite) return r * cols + FirstNonFinite(source, cols);

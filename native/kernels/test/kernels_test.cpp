@@ -553,6 +553,15 @@ TEST(Quantize, BetterMethodsHaveLessError) {
       ASSERT_LE(error(greedy3), error(greedy) + slack) << cols;
       ASSERT_LE(error(refined3), error(refined) + slack) << cols;
     }
+    for (int bits = 4; bits <= 8; ++bits) {
+      const Packed fewer = quantize(kAlternating, bits - 1), more = quantize(kAlternating, bits),
+                   uniform = quantize(kUniform, bits), start = quantize(kGreedy, bits);
+      for (int64_t r = 0; r < 64; ++r) {
+        const float* row = w.data() + r * cols;
+        const double least = std::min({fewer.Error(r, row), uniform.Error(r, row), start.Error(r, row)});
+        ASSERT_LE(more.Error(r, row), least * (1 + 1e-6) + 1e-12) << bits << " bits, cols " << cols;
+      }
+    }
   }
 }
 

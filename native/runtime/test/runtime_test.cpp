@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -439,49 +440,60 @@ TEST(CApiTest, ThreadsCanBeCancelled) {
   EXPECT_EQ(PTHREAD_CANCELED, result);
 }
 
-TEST(CApiTest, EqualWordsAreTheFirstToken) {
+TEST(CApiTest, WordsAreFoundByTheirBytes) {
   TestModel test(kShapes[0]);
-  const std::vector<std::string> some = {"<eos>", "<unk>", "b", "a", "b", "", "a", "\xFF", "ab", "b"};
-  std::vector<std::string> words = some;
-  while (static_cast<int>(words.size()) < kShapes[0].vocabulary) words.push_back("a");
+  std::vector<std::string> words = {"<eos>", "<unk>", "b", "a", "ab", "\xC3\xA4", "B", "\xC2\xA0"};
+  while (static_cast<int>(words.size()) < kShapes[0].vocabulary) words.push_back("w" + std::to_string(words.size()));
   test.file.Strings("tokenizer.ggml.tokens", words);
   const TemporaryFile file(test.file.Bytes());
   const ModelPointer model = Open(file.path());
-  for (const std::string& word : some) {
+  for (size_t i = 0; i < words.size(); ++i) {
     int32_t token = -2;
-    ASSERT_EQ(MULTIBIT_OK, multibit_model_token(model.get(), word.data(), word.size(), &token));
-    EXPECT_EQ(std::find(words.begin(), words.end(), word) - words.begin(), token) << word;
+    ASSERT_EQ(MULTIBIT_OK, multibit_model_token(model.get(), words[i].data(), words[i].size(), &token));
+    EXPECT_EQ(i, token) << words[i];
   }
-  for (const std::string word : {"c", "aa", "B", "\xFF\xFF", "<"}) {
+  for (const std::string word : {"c", "aa", "A", "\xC3", "<", ""}) {
     int32_t token = -2;
     ASSERT_EQ(MULTIBIT_OK, multibit_model_token(model.get(), word.data(), word.size(), &token));
     EXPECT_EQ(-1, token) << word;
   }
 }
 
-// Texts of 16 bytes that the standard library's hash function (MurmurHash2 with a fixed seed) all takes to one value.
+// Words of 16 bytes of ASCII that the standard library's hash function (MurmurHash2 with a fixed seed) all takes to one
+// value.
 std::vector<std::string> Colliding(size_t count) {
   constexpr uint64_t kFactor = 0xc6a4a7935bd1e995;
   uint64_t inverse = kFactor;
   for (int i = 0; i < 5; ++i) inverse *= 2 - kFactor * inverse;
   const auto shift = [](uint64_t v) { return v ^ v >> 47; };
+  const auto is_word = [](const std::string& text) {
+    return std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 0x7F; });
+  };
   std::vector<std::string> texts;
-  for (uint64_t i = 0; i < count; ++i) {
-    const uint64_t mixed = ((0xc70f6907ull ^ 16 * kFactor) ^ shift(i * kFactor) * kFactor) * kFactor;
-    texts.push_back(GgufWriter::Bytes(i) + GgufWriter::Bytes(shift((mixed ^ 12345) * inverse) * inverse));
+  for (uint64_t i = 0; texts.size() < count; ++i) {
+    std::string first = "........";
+    for (int digit = 0; digit < 6; ++digit) first[digit] = static_cast<char>('!' + (i >> 5 * digit & 31));
+    uint64_t start;
+    std::memcpy(&start, first.data(), sizeof(start));
+    const uint64_t mixed = ((0xc70f6907ull ^ 16 * kFactor) ^ shift(start * kFactor) * kFactor) * kFactor;
+    const std::string text = first + GgufWriter::Bytes(shift((mixed ^ 12345) * inverse) * inverse);
+    if (is_word(text)) texts.push_back(text);
   }
   return texts;
 }
 
 TEST(FormatTest, NamesAndWordsThatCollideTakeNoLonger) {
-  constexpr size_t kCount = 100000;
+  constexpr size_t kCount = 50000;
   const std::vector<std::string> texts = Colliding(kCount);
 #ifdef __GLIBCXX__
   EXPECT_EQ(std::hash<std::string>()(texts[0]), std::hash<std::string>()(texts[kCount - 1]));
 #endif
   // A vocabulary, keys and tensors; compared pair by pair, each would take minutes.
   GgufWriter words = LargeModel(kCount, 1, 2);
-  words.Strings("tokenizer.ggml.tokens", texts);
+  std::vector<std::string> vocabulary = texts;
+  vocabulary[0] = "<eos>";
+  vocabulary[1] = "<unk>";
+  words.Strings("tokenizer.ggml.tokens", vocabulary);
   std::string keys =
       "GGUF" + GgufWriter::Bytes<uint32_t>(3) + GgufWriter::Bytes<uint64_t>(0) + GgufWriter::Bytes<uint64_t>(kCount);
   std::string tensors =
@@ -501,7 +513,7 @@ TEST(FormatTest, NamesAndWordsThatCollideTakeNoLonger) {
   EXPECT_NE(nullptr, std::strstr(multibit_last_error(), "it lacks the key general.alignment")) << multibit_last_error();
   const TemporaryFile word_file(words.Bytes());
   const ModelPointer model = Open(word_file.path());
-  for (const size_t word : {size_t{0}, kCount / 2, kCount - 1}) {
+  for (const size_t word : {size_t{2}, kCount / 2, kCount - 1}) {
     int32_t token = -1;
     EXPECT_EQ(MULTIBIT_OK, multibit_model_token(model.get(), texts[word].data(), texts[word].size(), &token));
     EXPECT_EQ(word, token);
@@ -522,10 +534,11 @@ TEST(FormatTest, MessagesHaveNoControlCharacters) {
     return text.substr(text.find("model: ") + 7);
   };
   const auto name = [](const char* key) {
-    return [key](GgufWriter* file) { file->String(key, "a\n\x1B[2J\x7F\xC2\x9B\xC3\xA4\xFF"); };
+    return [key](GgufWriter* file) { file->String(key, "a\n\x1B[2J\x7F\xC2\x9B\xC3\xA4"); };
   };
-  EXPECT_EQ("multibit.cell is \"a??[2J??\xC3\xA4?\", expected \"lstm\" or \"gru\"", message(name("multibit.cell")));
-  EXPECT_EQ("there is no activation method \"a??[2J??\xC3\xA4?\"", message(name("multibit.activation.method")));
+  EXPECT_EQ("multibit.cell is \"a??[2J??\xC3\xA4\", expected \"lstm\" or \"gru\"", message(name("multibit.cell")));
+  EXPECT_EQ("there is no activation method \"a??[2J??\xC3\xA4\"", message(name("multibit.activation.method")));
+  EXPECT_EQ("the string \"a?b?\" is not UTF-8", message([](GgufWriter* file) { file->String("x", "a\nb\xFF"); }));
   EXPECT_EQ("the key k?y occurs twice", message([](GgufWriter* file) {
               file->U32("k\ny", 1);
               file->Repeat("k\ny");
@@ -552,6 +565,15 @@ TEST(FormatTest, RefusesWhatTheFormatForbids) {
   };
   const auto set_float = [](size_t index, float value) {
     return [=](GgufWriter::Tensor* t) { std::memcpy(&t->data[index * sizeof(float)], &value, sizeof(float)); };
+  };
+  const auto word = [](size_t token, const char* value) {
+    return [=](GgufWriter* file) {
+      std::vector<std::string> words = {"<eos>", "<unk>"};
+      while (static_cast<int>(words.size()) < kShapes[0].vocabulary)
+        words.push_back("w" + std::to_string(words.size()));
+      words[token] = value;
+      file->Strings("tokenizer.ggml.tokens", words);
+    };
   };
   const Shape gru = FindShape("gru_w3a2_two_layers"), tied = FindShape("gru_tied_two_layers"),
               classifier = kClassifiers[1];
@@ -614,7 +636,31 @@ TEST(FormatTest, RefusesWhatTheFormatForbids) {
       {[](GgufWriter* f) { f->F32("multibit.activation.scale", NAN); }, "multibit.activation.scale"},
       {[](GgufWriter* f) { f->F32("multibit.activation.scale", 0); }, "multibit.activation.scale"},
       {[](GgufWriter* f) { f->U64("multibit.version", 1); }, "multibit.version is of type 10, not 4"},
+      {[](GgufWriter* f) { f->Add("multibit.version", 5, GgufWriter::Bytes<int32_t>(1)); }, "is of type 5, not 4"},
       {[](GgufWriter* f) { f->Add("x", 13, "a"); }, "unknown type 13"},
+      {[](GgufWriter* f) { f->Add("x", 7, "\2"); }, "a bool is 2, neither 0 nor 1"},
+      {[](GgufWriter* f) {
+         f->Add("x", 9, GgufWriter::Bytes<uint32_t>(7) + GgufWriter::Bytes<uint64_t>(2) + "\1\xFF");
+       },
+       "a bool is 255"},
+      {[](GgufWriter* f) { f->Add("x", 9, GgufWriter::Bytes<uint32_t>(13) + GgufWriter::Bytes<uint64_t>(0)); },
+       "array of type 13"},
+      {[](GgufWriter* f) { f->Add("x", 9, GgufWriter::Bytes<uint32_t>(0) + GgufWriter::Bytes<uint64_t>(1ull << 40)); },
+       "1099511627776 elements of type 0 runs past"},
+      {text("x", "\xC0\x80"), "is not UTF-8"},
+      {text("\xED\xA0\x80", "x"), "is not UTF-8"},
+      {tensor("x.unknown", [](auto* t) { t->name = "\xFF"; }), "is not UTF-8"},
+      {[](GgufWriter* f) { f->String("x", std::string((1 << 20) + 1, 'a')); },
+       "takes 1048577 bytes, more than 1048576"},
+      {[](GgufWriter* f) {
+         for (int i = 0; i < 65; ++i) f->String("x" + std::to_string(i), std::string(1 << 20, 'a'));
+       },
+       "its header takes more than 67108864 bytes"},
+      {word(3, "w4"), "the vocabulary holds \"w4\" twice"},
+      {word(3, ""), "word 3 of the vocabulary, \"\", is empty or holds white space"},
+      {word(3, "a\vb"), "word 3 of the vocabulary, \"a?b\", is empty or holds white space"},
+      {u32("tokenizer.ggml.eos_token_id", 1), "eos_token_id is that of the word \"<unk>\", not <eos>"},
+      {u32("tokenizer.ggml.unknown_token_id", 2), "unknown_token_id is that of the word \"w2\", not <unk>"},
       {[](GgufWriter* f) { f->Repeat("multibit.version"); }, "the key multibit.version occurs twice"},
       {[](GgufWriter* f) { f->tensors.push_back(f->Find("softmax.bias")); }, "softmax.bias occurs twice"},
       {[](GgufWriter* f) { f->Strings("tokenizer.ggml.tokens", {"a"}); }, "1 words, not 37"},
@@ -812,6 +858,83 @@ TEST(WildTest, WildWeightsAreSurvived) {
       const TemporaryFile file(test.file.Bytes());
       Try(file.path());
     }
+  }
+}
+
+// Memory that ends where a page that cannot be read begins.
+class GuardedMemory {
+ public:
+  explicit GuardedMemory(const std::string& bytes) : size_((bytes.size() + 63) / 64 * 64) {
+    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    mapped_ = (size_ + page - 1) / page * page + page;
+    void* memory = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    EXPECT_NE(MAP_FAILED, memory);
+    start_ = static_cast<uint8_t*>(memory);
+    EXPECT_EQ(0, mprotect(start_ + mapped_ - page, page, PROT_NONE));
+    data_ = start_ + mapped_ - page - size_;
+    std::memcpy(data_, bytes.data(), bytes.size());
+  }
+  ~GuardedMemory() { munmap(start_, mapped_); }
+  GuardedMemory(const GuardedMemory&) = delete;
+  GuardedMemory& operator=(const GuardedMemory&) = delete;
+
+  const uint8_t* data() const { return data_; }
+  size_t size() const { return size_; }
+
+ private:
+  size_t size_, mapped_ = 0;
+  uint8_t* start_ = nullptr;
+  uint8_t* data_ = nullptr;
+};
+
+TEST(MemoryTest, ModelsInMemoryRunAsInAFile) {
+  for (const Shape& shape : kShapes) {
+    TestModel test(shape);
+    const std::string bytes = test.file.Bytes();
+    const TemporaryFile file(bytes);
+    const GuardedMemory memory(bytes);
+    const ModelPointer from_file = Open(file.path());
+    multibit_model* opened = nullptr;
+    ASSERT_EQ(MULTIBIT_OK, multibit_model_open_memory(memory.data(), memory.size(), "asset", &opened))
+        << multibit_last_error();
+    const ModelPointer from_memory(opened);
+    const SessionPointer expected = NewSession(from_file), actual = NewSession(from_memory);
+    for (const int32_t token : {0, 1, 0}) {
+      ASSERT_EQ(MULTIBIT_OK, multibit_session_step(expected.get(), token));
+      ASSERT_EQ(MULTIBIT_OK, multibit_session_step(actual.get(), token));
+      EXPECT_EQ(CopyOfLogits(expected, shape.vocabulary), CopyOfLogits(actual, shape.vocabulary)) << shape;
+    }
+    multibit_model_info info;
+    ASSERT_EQ(MULTIBIT_OK, multibit_model_describe(opened, &info));
+    EXPECT_EQ(memory.size(), info.file_bytes);
+  }
+}
+
+TEST(MemoryTest, WhatIsNoModelInMemoryIsRefused) {
+  TestModel test(kShapes[0]);
+  const std::string bytes = test.file.Bytes();
+  const GuardedMemory memory(bytes);
+  int nothing = 0;
+  const auto refused = [&](int code, const char* why, const void* data, size_t size, const char* name) {
+    auto* model = reinterpret_cast<multibit_model*>(&nothing);
+    EXPECT_EQ(code, multibit_model_open_memory(data, size, name, &model)) << why;
+    EXPECT_EQ(nullptr, model);
+    EXPECT_NE(nullptr, std::strstr(multibit_last_error(), why)) << multibit_last_error();
+  };
+  refused(MULTIBIT_ERROR_ARGUMENT, "argument data is null", nullptr, memory.size(), "asset");
+  refused(MULTIBIT_ERROR_ARGUMENT, "argument name is null", memory.data(), memory.size(), nullptr);
+  refused(MULTIBIT_ERROR_ARGUMENT, "The memory of asset starts 8 bytes past a multiple of 64", memory.data() + 8,
+          memory.size() - 8, "asset");
+  refused(MULTIBIT_ERROR_FORMAT, "asset is not a packed model", memory.data(), 0, "asset");
+  refused(MULTIBIT_ERROR_FORMAT, "asset is damaged", memory.data(), 100, "asset");
+  refused(MULTIBIT_ERROR_FORMAT, "asset is not a packed model", memory.data() + 64, memory.size() - 64, "asset");
+  EXPECT_EQ(MULTIBIT_ERROR_ARGUMENT, multibit_model_open_memory(memory.data(), memory.size(), "asset", nullptr));
+  // Cut anywhere, with what cannot be read close behind.
+  for (size_t size = 0; size < bytes.size(); size += 61) {
+    const GuardedMemory cut(bytes.substr(0, size));
+    multibit_model* model = nullptr;
+    const uint8_t* data = cut.data();
+    EXPECT_EQ(MULTIBIT_ERROR_FORMAT, multibit_model_open_memory(data, size, "asset", &model)) << size;
   }
 }
 

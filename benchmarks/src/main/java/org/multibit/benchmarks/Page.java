@@ -1,8 +1,6 @@
 package org.multibit.benchmarks;
 
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -43,6 +41,6 @@ final class Page {
   }
 
   void write(Path path) throws IOException {
-    AtomicFile.write(path, to -> Files.write(to, lines, StandardCharsets.UTF_8));
+    AtomicFile.write(path, String.join("\n", lines) + "\n");
   }
 }

@@ -1,14 +1,25 @@
 package org.multibit.core;
 
+import java.util.List;
 import java.util.Objects;
 import org.nd4j.shade.jackson.annotation.JsonProperty;
 
 /**
- * Alternating minimization (Xu et al., algorithm 2): a greedy start, then T times the best
- * coefficients for the codes and the best codes for the coefficients. The error never rises from
- * one half-step to the next.
+ * Alternating minimization (Xu et al., algorithm 2): T times the best coefficients for the codes
+ * and the best codes for the coefficients.
+ *
+ * <p>Up to 3 bits this is the paper's, from a greedy start. With more bits two cycles do not make
+ * up for that start, so they begin at the best of three: greedy codes, uniform codes, and this
+ * method's own result with one bit fewer and a greedy plane more. So a row's error is never above
+ * that of greedy or uniform codes of as many bits, nor above its own with fewer bits. The paper's
+ * start at every width is {@link PaperAlternating}.
  */
 public final class Alternating extends Quantizer {
+  /** The most bits for which a greedy start is good enough. */
+  private static final int GREEDY_START = 3;
+
+  private static final List<Quantizer> STARTS = List.of(new Greedy(), new Uniform());
+
   private final int cycles;
   private final float scale;
 
@@ -55,17 +66,65 @@ public final class Alternating extends Quantizer {
 
   @Override
   protected void quantizeRow(float[] w, int bits, byte[] codes, float[] coefficients) {
-    Greedy.start(w, bits, codes, coefficients);
-    for (int t = 0; t < cycles && bits > 1; t++) {
-      LeastSquares.solve(w, codes, bits, coefficients);
-      Codes.normalize(coefficients, bits, codes);
-      Codes.nearest(w, coefficients, bits, codes);
+    if (bits <= GREEDY_START || cycles == 0) {
+      fromGreedy(w, bits, cycles, codes, coefficients);
+    } else {
+      fromBestStart(w, bits, codes, coefficients);
     }
     if (scale != 1) {
       for (int i = 0; i < bits; i++) {
         coefficients[i] *= scale;
       }
     }
+  }
+
+  static void fromGreedy(float[] w, int bits, int cycles, byte[] codes, float[] coefficients) {
+    Greedy.start(w, bits, codes, coefficients);
+    for (int t = 0; t < cycles && bits > 1; t++) {
+      cycle(w, bits, codes, coefficients);
+    }
+  }
+
+  private static void cycle(float[] w, int bits, byte[] codes, float[] coefficients) {
+    LeastSquares.solve(w, codes, bits, coefficients);
+    Codes.normalize(coefficients, bits, codes);
+    Codes.nearest(w, coefficients, bits, codes);
+  }
+
+  private void fromBestStart(float[] w, int bits, byte[] codes, float[] coefficients) {
+    fromGreedy(w, GREEDY_START, cycles, codes, coefficients);
+    byte[] other = new byte[w.length];
+    float[] a = new float[bits];
+    for (int k = GREEDY_START + 1; k <= bits; k++) {
+      Greedy.addPlane(w, k - 1, codes, coefficients);
+      float least = Codes.squaredError(w, k, codes, coefficients);
+      for (Quantizer start : STARTS) {
+        start.quantizeRow(w, k, other, a);
+        float error = Codes.squaredError(w, k, other, a);
+        if (error < least) {
+          least = error;
+          take(other, a, codes, coefficients);
+        }
+      }
+      // Rounding can let a cycle end above where it began: then it is not taken, and none follows.
+      boolean lower = true;
+      for (int t = 0; t < cycles && lower; t++) {
+        take(codes, coefficients, other, a);
+        cycle(w, k, other, a);
+        float error = Codes.squaredError(w, k, other, a);
+        lower = error < least;
+        if (lower) {
+          least = error;
+          take(other, a, codes, coefficients);
+        }
+      }
+    }
+    Codes.normalize(coefficients, bits, codes);
+  }
+
+  private static void take(byte[] codes, float[] a, byte[] intoCodes, float[] intoA) {
+    System.arraycopy(codes, 0, intoCodes, 0, codes.length);
+    System.arraycopy(a, 0, intoA, 0, a.length);
   }
 
   @Override

@@ -106,6 +106,31 @@ final class Codes {
     return low;
   }
 
+  /** w less the first planes, each times its coefficient: one after the other, in rising i. */
+  static float[] residual(float[] w, int planes, byte[] codes, float[] coefficients) {
+    float[] residual = w.clone();
+    for (int j = 0; j < w.length; j++) {
+      for (int i = 0; i < planes; i++) {
+        residual[j] -= (codes[j] >> i & 1) != 0 ? coefficients[i] : -coefficients[i];
+      }
+    }
+    return residual;
+  }
+
+  /**
+   * ||w - q||^2 of the values q that the codes have, in units of the square of the power of two
+   * next below max|w|, so that no square overflows or vanishes.
+   */
+  static float squaredError(float[] w, int bits, byte[] codes, float[] coefficients) {
+    float max = FixedLevels.maxMagnitude(w);
+    float unit = max == 0 ? 1 : Math.scalb(1f, -Math.getExponent(max));
+    float[] differences = new float[w.length];
+    for (int j = 0; j < w.length; j++) {
+      differences[j] = (w[j] - value(codes[j], coefficients, bits)) * unit;
+    }
+    return FixedOrderSum.ofSquares(differences);
+  }
+
   /** The value of a code: sum_i +-a_i, added in rising i. */
   static float value(int code, float[] coefficients, int bits) {
     float value = (code & 1) != 0 ? coefficients[0] : -coefficients[0];

@@ -18,6 +18,15 @@ final class FixedOrderSum {
     return tree(s);
   }
 
+  /** sum w^2. */
+  static float ofSquares(float[] w) {
+    float[] s = new float[LANES];
+    for (int i = 0; i < w.length; i++) {
+      s[i & (LANES - 1)] += w[i] * w[i];
+    }
+    return tree(s);
+  }
+
   /** sum b_plane * w, with b_plane = +1 where the code has the plane's bit. */
   static float ofSigned(float[] w, byte[] codes, int plane) {
     float[] s = new float[LANES];

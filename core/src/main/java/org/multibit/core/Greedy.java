@@ -18,19 +18,28 @@ public final class Greedy extends Quantizer {
   }
 
   static void start(float[] w, int bits, byte[] codes, float[] coefficients) {
-    float[] residual = w.clone();
     Arrays.fill(codes, (byte) 0);
+    float[] residual = w.clone();
     for (int i = 0; i < bits; i++) {
-      float a = FixedOrderSum.ofMagnitudes(residual) / w.length;
-      for (int j = 0; j < w.length; j++) {
-        if (Codes.isPositive(residual[j])) {
-          codes[j] |= (byte) (1 << i);
-          residual[j] -= a;
-        } else {
-          residual[j] += a;
-        }
-      }
-      coefficients[i] = a;
+      addPlane(i, residual, codes, coefficients);
     }
+  }
+
+  /** Plane {@code i}, the best for what planes 0..i-1 leave over. */
+  static void addPlane(float[] w, int i, byte[] codes, float[] coefficients) {
+    addPlane(i, Codes.residual(w, i, codes, coefficients), codes, coefficients);
+  }
+
+  private static void addPlane(int i, float[] residual, byte[] codes, float[] coefficients) {
+    float a = FixedOrderSum.ofMagnitudes(residual) / residual.length;
+    for (int j = 0; j < residual.length; j++) {
+      if (Codes.isPositive(residual[j])) {
+        codes[j] |= (byte) (1 << i);
+        residual[j] -= a;
+      } else {
+        residual[j] += a;
+      }
+    }
+    coefficients[i] = a;
   }
 }

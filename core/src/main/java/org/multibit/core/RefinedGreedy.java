@@ -19,7 +19,7 @@ public final class RefinedGreedy extends Quantizer {
 
   @Override
   protected void quantizeRow(float[] w, int bits, byte[] codes, float[] coefficients) {
-    float[] residual = w.clone();
+    float[] residual = w;
     Arrays.fill(codes, (byte) 0);
     for (int i = 0; i < bits; i++) {
       for (int j = 0; j < w.length; j++) {
@@ -28,13 +28,7 @@ public final class RefinedGreedy extends Quantizer {
         }
       }
       LeastSquares.solve(w, codes, i + 1, coefficients);
-      for (int j = 0; j < w.length; j++) {
-        float r = w[j];
-        for (int p = 0; p <= i; p++) {
-          r = (codes[j] >> p & 1) != 0 ? r - coefficients[p] : r + coefficients[p];
-        }
-        residual[j] = r;
-      }
+      residual = Codes.residual(w, i + 1, codes, coefficients);
     }
     Codes.normalize(coefficients, bits, codes);
   }

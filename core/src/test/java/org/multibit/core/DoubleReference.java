@@ -1,6 +1,8 @@
 package org.multibit.core;
 
 import java.util.Arrays;
+import java.util.Comparator;
+import java.util.stream.Stream;
 
 /**
  * The quantizers from the paper's definitions, in double and without regard for speed: independent
@@ -28,49 +30,97 @@ final class DoubleReference {
   }
 
   static double greedy(float[] w, int bits) {
-    double[] residual = doubles(w);
-    for (int i = 0; i < bits; i++) {
-      double a = Arrays.stream(residual).map(Math::abs).average().orElseThrow();
-      for (int j = 0; j < w.length; j++) {
-        residual[j] -= a * sign(residual[j]);
-      }
-    }
-    return Arrays.stream(residual).map(r -> r * r).sum();
+    return greedyCodes(w, bits).error(w);
   }
 
   static double refined(float[] w, int bits) {
-    int[][] planes = new int[0][];
-    double[] a = {};
+    Approximation codes = Approximation.NONE;
     for (int i = 0; i < bits; i++) {
-      double[] residual = residual(w, planes, a);
-      planes = Arrays.copyOf(planes, i + 1);
-      planes[i] = Arrays.stream(residual).mapToInt(DoubleReference::sign).toArray();
-      a = leastSquares(w, planes);
+      int[][] planes = codes.withGreedyPlane(w).planes;
+      codes = new Approximation(planes, leastSquares(w, planes));
     }
-    return error(w, planes, a);
+    return codes.error(w);
   }
 
+  /** From greedy codes, as the paper has it. */
   static double alternating(float[] w, int bits, int cycles) {
+    return alternatingCodes(w, bits, cycles).error(w);
+  }
+
+  /** With more than 3 bits, from the best of three. */
+  static double alternatingFromBestStart(float[] w, int bits, int cycles) {
+    Approximation codes = alternatingCodes(w, 3, cycles);
+    for (int k = 4; k <= bits; k++) {
+      codes =
+          Stream.of(codes.withGreedyPlane(w), greedyCodes(w, k), uniformCodes(w, k))
+              .min(Comparator.comparingDouble(start -> start.error(w)))
+              .orElseThrow();
+      for (int t = 0; t < cycles; t++) {
+        Approximation next = codes.cycle(w);
+        codes = next.error(w) < codes.error(w) ? next : codes;
+      }
+    }
+    return codes.error(w);
+  }
+
+  private static Approximation greedyCodes(float[] w, int bits) {
+    Approximation codes = Approximation.NONE;
+    for (int i = 0; i < bits; i++) {
+      codes = codes.withGreedyPlane(w);
+    }
+    return codes;
+  }
+
+  private static Approximation alternatingCodes(float[] w, int bits, int cycles) {
+    Approximation codes = greedyCodes(w, bits);
+    for (int t = 0; t < cycles; t++) {
+      codes = codes.cycle(w);
+    }
+    return codes;
+  }
+
+  private static Approximation uniformCodes(float[] w, int bits) {
+    double max = Arrays.stream(doubles(w)).map(Math::abs).max().orElseThrow();
+    int top = (1 << bits) - 1;
     int[][] planes = new int[bits][w.length];
     double[] a = new double[bits];
-    double[] residual = doubles(w);
     for (int i = 0; i < bits; i++) {
-      a[i] = Arrays.stream(residual).map(Math::abs).average().orElseThrow();
+      a[i] = max * (1 << bits - 1 - i) / top;
       for (int j = 0; j < w.length; j++) {
-        planes[i][j] = sign(residual[j]);
-        residual[j] -= a[i] * planes[i][j];
+        long level = max == 0 ? 0 : (long) Math.floor(top * (w[j] / max + 1) / 2 + 0.5);
+        planes[i][j] = (level >> bits - 1 - i & 1) != 0 ? 1 : -1;
       }
     }
-    for (int t = 0; t < cycles; t++) {
-      a = leastSquares(w, planes);
+    return new Approximation(planes, a);
+  }
+
+  private record Approximation(int[][] planes, double[] a) {
+    static final Approximation NONE = new Approximation(new int[0][], new double[0]);
+
+    double error(float[] w) {
+      return DoubleReference.error(w, planes, a);
+    }
+
+    Approximation withGreedyPlane(float[] w) {
+      double[] residual = residual(w, planes, a);
+      int[][] more = Arrays.copyOf(planes, a.length + 1);
+      double[] moreA = Arrays.copyOf(a, a.length + 1);
+      more[a.length] = Arrays.stream(residual).mapToInt(DoubleReference::sign).toArray();
+      moreA[a.length] = Arrays.stream(residual).map(Math::abs).average().orElseThrow();
+      return new Approximation(more, moreA);
+    }
+
+    Approximation cycle(float[] w) {
+      double[] best = leastSquares(w, planes);
+      int[][] nearest = new int[best.length][w.length];
       for (int j = 0; j < w.length; j++) {
-        int code = nearest(w[j], a);
-        for (int i = 0; i < bits; i++) {
-          planes[i][j] = (code >> i & 1) != 0 ? 1 : -1;
+        int code = nearest(w[j], best);
+        for (int i = 0; i < best.length; i++) {
+          nearest[i][j] = (code >> i & 1) != 0 ? 1 : -1;
         }
       }
+      return new Approximation(nearest, best);
     }
-    return error(w, planes, a);
   }
 
   /** By trying all 2^k. */

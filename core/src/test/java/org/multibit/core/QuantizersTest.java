@@ -55,17 +55,34 @@ class QuantizersTest {
             Row.error(new RefinedGreedy(), bits, w),
             tolerance,
             "refined");
+        assertEquals(
+            bits == 1 ? DoubleReference.greedy(w, 1) : DoubleReference.alternating(w, bits, 2),
+            Row.error(new PaperAlternating(), bits, w),
+            tolerance,
+            "alternating from greedy");
         for (int cycles : new int[] {0, 1, 2, 5}) {
           assertEquals(
               bits == 1 || cycles == 0
                   ? DoubleReference.greedy(w, bits)
-                  : DoubleReference.alternating(w, bits, cycles),
+                  : bits <= 3
+                      ? DoubleReference.alternating(w, bits, cycles)
+                      : DoubleReference.alternatingFromBestStart(w, bits, cycles),
               Row.error(new Alternating(cycles, 1), bits, w),
               tolerance,
               "alternating");
         }
       }
     }
+  }
+
+  /** What the paper's tables and the models in models/ were made with. */
+  @Property(tries = 200)
+  void alternatingIsThePapersUpToThreeBits(
+      @ForAll("rows") float[] w, @ForAll @IntRange(min = 1, max = 3) int bits) {
+    Row paper = Row.quantize(new PaperAlternating(), bits, w);
+    Row row = Row.quantize(new Alternating(), bits, w);
+    assertArrayEquals(paper.coefficients(), row.coefficients());
+    assertArrayEquals(paper.planes(), row.planes());
   }
 
   /** Least squares: what is left over is orthogonal to every plane. */

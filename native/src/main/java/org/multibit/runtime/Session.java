@@ -131,6 +131,16 @@ public final class Session implements AutoCloseable {
     return tokens;
   }
 
+  /**
+   * The seed by which {@link #generate} goes on as one call would: a draw moves the state of its
+   * generator (SplitMix64), which starts as the seed, on by a constant.
+   *
+   * @param draws tokens that were drawn from the seed so far
+   */
+  public static long seedAfter(long seed, long draws) {
+    return seed + draws * 0x9e3779b97f4a7c15L;
+  }
+
   /** Frees the session; closing again does nothing. */
   @Override
   public synchronized void close() {

@@ -82,7 +82,9 @@ class NativeKernelsTest {
     }
     for (Quantizer quantizer :
         List.of(new Alternating(0, 1), new Alternating(7, 0.3f), new HalfSigns())) {
-      assertQuantizesAsJava(kernels, quantizer, 3, 65);
+      for (int bits : new int[] {3, 4, 6, 8}) {
+        assertQuantizesAsJava(kernels, quantizer, bits, 65);
+      }
     }
   }
 

@@ -200,6 +200,14 @@ class PackedLanguageModelTest {
       int[] drawn = session.generate(50, 1, 5, 42);
       session.reset();
       session.step(0);
+      int[] parts = new int[50];
+      for (int from = 0; from < 50; from += 10) {
+        int[] part = session.generate(10, 1, 5, Session.seedAfter(42, from));
+        System.arraycopy(part, 0, parts, from, 10);
+      }
+      assertArrayEquals(drawn, parts);
+      session.reset();
+      session.step(0);
       assertArrayEquals(drawn, session.generate(50, 1, 5, 42));
     }
   }

@@ -1,29 +1,89 @@
 package org.multibit.training;
 
 import java.io.IOException;
+import org.nd4j.shade.jackson.core.JsonGenerator;
+import org.nd4j.shade.jackson.core.JsonParseException;
+import org.nd4j.shade.jackson.core.JsonParser;
 import org.nd4j.shade.jackson.core.JsonProcessingException;
+import org.nd4j.shade.jackson.core.JsonToken;
+import org.nd4j.shade.jackson.core.SerializableString;
+import org.nd4j.shade.jackson.core.io.CharacterEscapes;
+import org.nd4j.shade.jackson.core.io.SerializedString;
 import org.nd4j.shade.jackson.databind.DeserializationFeature;
 import org.nd4j.shade.jackson.databind.JsonNode;
+import org.nd4j.shade.jackson.databind.JsonSerializer;
 import org.nd4j.shade.jackson.databind.ObjectMapper;
 import org.nd4j.shade.jackson.databind.SerializationFeature;
+import org.nd4j.shade.jackson.databind.SerializerProvider;
+import org.nd4j.shade.jackson.databind.module.SimpleModule;
 import org.nd4j.shade.jackson.databind.node.ObjectNode;
 
-/** JSON by the Jackson that ND4J ships. */
+/**
+ * JSON by the Jackson that ND4J ships. Texts may come from anybody: they are bounded before values
+ * are made of them, since a number of a million digits, or a million arrays in arrays, cost far
+ * more than their length.
+ */
 public final class Json {
+  private static final int MAX_DEPTH = 200;
+  private static final int MAX_NUMBER = 100;
+
   private static final ObjectMapper MAPPER =
       new ObjectMapper()
           .configure(SerializationFeature.FAIL_ON_EMPTY_BEANS, false)
-          .configure(DeserializationFeature.FAIL_ON_UNKNOWN_PROPERTIES, true);
+          .configure(DeserializationFeature.FAIL_ON_UNKNOWN_PROPERTIES, true)
+          .configure(DeserializationFeature.FAIL_ON_TRAILING_TOKENS, true)
+          .configure(JsonParser.Feature.STRICT_DUPLICATE_DETECTION, true);
+
+  /** For lines that programs and terminals read. */
+  private static final ObjectMapper LINES =
+      MAPPER
+          .copy()
+          .registerModule(
+              new SimpleModule()
+                  .addSerializer(Double.class, new FiniteOrNull())
+                  .addSerializer(double.class, new FiniteOrNull()));
+
+  static {
+    LINES.getFactory().setCharacterEscapes(new ControlCharacters());
+  }
 
   private Json() {}
 
-  /** The value on one line. */
-  public static String line(Object value) {
-    try {
-      return MAPPER.writeValueAsString(value);
-    } catch (JsonProcessingException e) {
-      throw new IllegalArgumentException("Not representable as JSON: " + e.getMessage(), e);
+  /** JSON has no NaN and no infinity. */
+  private static final class FiniteOrNull extends JsonSerializer<Double> {
+    @Override
+    public void serialize(Double value, JsonGenerator out, SerializerProvider provider)
+        throws IOException {
+      if (Double.isFinite(value)) {
+        out.writeNumber(value);
+      } else {
+        out.writeNull();
+      }
     }
+  }
+
+  /** Escapes what JSON allows raw and terminals obey: DEL and the controls from 0x80 on. */
+  private static final class ControlCharacters extends CharacterEscapes {
+    private static final long serialVersionUID = 1;
+
+    @Override
+    public int[] getEscapeCodesForAscii() {
+      int[] codes = standardAsciiEscapesForJSON();
+      codes[0x7f] = ESCAPE_STANDARD;
+      return codes;
+    }
+
+    @Override
+    public SerializableString getEscapeSequence(int character) {
+      return character >= 0x7f && character < 0xa0
+          ? new SerializedString("\\u%04x".formatted(character))
+          : null;
+    }
+  }
+
+  /** The value on one line; numbers that are not finite are null. */
+  public static String line(Object value) {
+    return write(LINES, value);
   }
 
   /** The value, indented. */
@@ -35,8 +95,26 @@ public final class Json {
     }
   }
 
-  /** The tree of a JSON text. */
+  /** The value as JSON that {@link #parse(String, Class)} makes it of again, to the bit. */
+  static String exact(Object value) {
+    return write(MAPPER, value);
+  }
+
+  private static String write(ObjectMapper mapper, Object value) {
+    try {
+      return mapper.writeValueAsString(value);
+    } catch (JsonProcessingException e) {
+      throw new IllegalArgumentException("Not representable as JSON: " + e.getMessage(), e);
+    }
+  }
+
+  /**
+   * The tree of a JSON text.
+   *
+   * @throws JsonProcessingException if it is none, nested too deep, or has a number too long
+   */
   public static JsonNode parse(String text) throws IOException {
+    check(text);
     return MAPPER.readTree(text);
   }
 
@@ -44,7 +122,31 @@ public final class Json {
     return MAPPER.valueToTree(settings);
   }
 
+  /** A value of a JSON text; throws as {@link #parse(String)}. */
   static <T> T parse(String text, Class<T> type) throws IOException {
+    check(text);
     return MAPPER.readValue(text, type);
+  }
+
+  /** A parser, for texts that may be too large for a tree; bounds are the caller's. */
+  public static JsonParser parser(byte[] utf8) throws IOException {
+    return MAPPER.getFactory().createParser(utf8);
+  }
+
+  private static void check(String text) throws IOException {
+    try (JsonParser parser = MAPPER.getFactory().createParser(text)) {
+      int depth = 0;
+      for (JsonToken token = parser.nextToken(); token != null; token = parser.nextToken()) {
+        depth += token.isStructStart() ? 1 : token.isStructEnd() ? -1 : 0;
+        if (depth > MAX_DEPTH) {
+          throw new JsonParseException(
+              parser, "it is nested more than %d deep".formatted(MAX_DEPTH));
+        }
+        if (token.isNumeric() && parser.getTextLength() > MAX_NUMBER) {
+          throw new JsonParseException(
+              parser, "it has a number of %d characters".formatted(parser.getTextLength()));
+        }
+      }
+    }
   }
 }

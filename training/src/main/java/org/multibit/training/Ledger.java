@@ -1,7 +1,6 @@
 package org.multibit.training;
 
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -109,6 +108,6 @@ public final class Ledger {
                 && line.path("epoch").equals(added.path("epoch")));
     lines.add(added);
     String text = lines.stream().map(line -> Json.line(line) + "\n").collect(Collectors.joining());
-    AtomicFile.write(file, path -> Files.writeString(path, text, StandardCharsets.UTF_8));
+    AtomicFile.write(file, text);
   }
 }

@@ -1,11 +1,14 @@
 package org.multibit.training;
 
+import java.io.UncheckedIOException;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import org.multibit.core.Printable;
+import org.multibit.training.cli.CommonOptions;
 import org.multibit.training.cli.EvaluateCommand;
 import org.multibit.training.cli.ExportCommand;
 import org.multibit.training.cli.FinetuneCommand;
@@ -116,7 +119,13 @@ public final class Main {
       return CommandLine.ExitCode.USAGE;
     }
     try {
-      return line.execute(args);
+      int exitCode = line.execute(args);
+      // Of help and versions nobody else asks.
+      line.getOut().flush();
+      CommonOptions.requireWritten();
+      return exitCode;
+    } catch (UncheckedIOException e) {
+      line.getErr().println("multibit: " + message(e));
     } catch (OutOfMemoryError e) {
       line.getErr()
           .println(
@@ -130,6 +139,9 @@ public final class Main {
 
   /** One line that says what was wrong; an exception that nobody foresaw is named as such. */
   private static String message(Throwable e) {
+    if (e instanceof UncheckedIOException unchecked) {
+      return message(unchecked.getCause());
+    }
     if (e instanceof AccessDeniedException denied) {
       return denied.getFile() + ": permission denied";
     }
@@ -143,6 +155,6 @@ public final class Main {
                 || e instanceof IllegalStateException
                 || e instanceof ArithmeticException);
     String text = foreseen ? e.getMessage() : e + " (unexpected: --debug shows where)";
-    return text.lines().findFirst().orElse(e.toString());
+    return Printable.of(text.lines().findFirst().orElse(e.toString()));
   }
 }

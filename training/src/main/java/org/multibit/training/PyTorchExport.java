@@ -1,13 +1,12 @@
 package org.multibit.training;
 
 import java.io.IOException;
+import java.io.OutputStream;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
-import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -99,28 +98,17 @@ public final class PyTorchExport {
             .getBytes(StandardCharsets.UTF_8);
     AtomicFile.write(
         file,
-        path -> {
-          try (FileChannel out =
-              FileChannel.open(
-                  path,
-                  StandardOpenOption.CREATE,
-                  StandardOpenOption.TRUNCATE_EXISTING,
-                  StandardOpenOption.WRITE)) {
-            write(
-                out,
-                ByteBuffer.allocate(Long.BYTES)
-                    .order(ByteOrder.LITTLE_ENDIAN)
-                    .putLong(text.length)
-                    .flip());
-            write(out, ByteBuffer.wrap(text));
-            for (Map.Entry<String, Tensor> entry : tensors.entrySet()) {
-              writeHalves(out, entry.getKey(), entry.getValue().values.duplicate());
-            }
+        out -> {
+          ByteBuffer length = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.LITTLE_ENDIAN);
+          out.write(length.putLong(text.length).array());
+          out.write(text);
+          for (Map.Entry<String, Tensor> entry : tensors.entrySet()) {
+            writeHalves(out, entry.getKey(), entry.getValue().values.duplicate());
           }
         });
   }
 
-  private static void writeHalves(FileChannel out, String name, FloatBuffer values)
+  private static void writeHalves(OutputStream out, String name, FloatBuffer values)
       throws IOException {
     ByteBuffer chunk = ByteBuffer.allocate(CHUNK).order(ByteOrder.LITTLE_ENDIAN);
     while (values.hasRemaining()) {
@@ -134,13 +122,7 @@ public final class PyTorchExport {
         }
         chunk.putShort(half);
       }
-      write(out, chunk.flip());
-    }
-  }
-
-  private static void write(FileChannel out, ByteBuffer bytes) throws IOException {
-    while (bytes.hasRemaining()) {
-      out.write(bytes);
+      out.write(chunk.array(), 0, chunk.position());
     }
   }
 }

@@ -20,7 +20,6 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.stream.Stream;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
-import org.deeplearning4j.util.ModelSerializer;
 import org.multibit.core.FloatRows;
 import org.multibit.core.format.AtomicFile;
 import org.multibit.core.format.LanguageModelFile;
@@ -41,8 +40,6 @@ public final class Run implements SavedModel {
    */
   public static final Set<String> MAY_CHANGE =
       Set.of("epochs", "maxTokens", "data", "parent", "teachers");
-
-  private static final String STATE = "multibit-training-state";
 
   /** Runs that this process trains: a second lock on a file, once closed, would free the first. */
   private static final Set<Path> LOCKED = ConcurrentHashMap.newKeySet();
@@ -131,6 +128,7 @@ public final class Run implements SavedModel {
         channel.close();
         throw isBeingTrained();
       }
+      AtomicFile.removeStale(folder);
       return () -> {
         channel.close();
         LOCKED.remove(trained);
@@ -153,11 +151,7 @@ public final class Run implements SavedModel {
     // A run that was killed before its settings were written holds at most its vocabulary.
     try (Stream<Path> files = Files.list(folder)) {
       return files.allMatch(
-          file ->
-              file.endsWith("vocabulary.txt")
-                  || file.getFileName()
-                      .toString()
-                      .matches("\\.(vocabulary\\.txt|settings\\.json)\\.tmp"));
+          file -> file.endsWith("vocabulary.txt") || AtomicFile.isTemporary(file));
     }
   }
 
@@ -197,7 +191,7 @@ public final class Run implements SavedModel {
   }
 
   void saveSettings(Settings settings) throws IOException {
-    AtomicFile.write(settingsFile(), path -> Files.writeString(path, Json.pretty(settings) + "\n"));
+    AtomicFile.write(settingsFile(), Json.pretty(settings) + "\n");
   }
 
   @Override
@@ -268,16 +262,11 @@ public final class Run implements SavedModel {
   }
 
   void saveModel(MultiLayerNetwork network) throws IOException {
-    AtomicFile.write(modelFile(), path -> ModelSerializer.writeModel(network, path.toFile(), true));
+    AtomicFile.write(modelFile(), out -> NetworkZip.write(network, Map.of(), out));
   }
 
   void saveCheckpoint(MultiLayerNetwork network, TrainingState state) throws IOException {
-    AtomicFile.write(
-        checkpointFile(),
-        path -> {
-          ModelSerializer.writeModel(network, path.toFile(), true);
-          ModelSerializer.addObjectToFile(path.toFile(), STATE, state);
-        });
+    AtomicFile.write(checkpointFile(), out -> NetworkZip.write(network, state.entries(), out));
   }
 
   boolean hasCheckpoint() {
@@ -289,16 +278,16 @@ public final class Run implements SavedModel {
   }
 
   TrainingState checkpointState() throws IOException {
-    try {
-      return ModelSerializer.getObjectFromFile(checkpointFile().toFile(), STATE);
-    } catch (RuntimeException e) {
+    try (NetworkZip zip = new NetworkZip(checkpointFile(), TrainingState.ENTRIES)) {
+      return TrainingState.of(zip);
+    } catch (IOException | RuntimeException e) {
       throw damaged(checkpointFile(), e);
     }
   }
 
   private static MultiLayerNetwork load(Path file) throws IOException {
-    try {
-      return ModelSerializer.restoreMultiLayerNetwork(file.toFile(), true);
+    try (NetworkZip zip = new NetworkZip(file, TrainingState.ENTRIES)) {
+      return zip.network();
     } catch (IOException | RuntimeException e) {
       throw damaged(file, e);
     }

@@ -1,9 +1,9 @@
 package org.multibit.training;
 
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
+import org.multibit.core.format.FileKind;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.datasets.Corpora;
 import org.multibit.datasets.TextCorpus;
@@ -23,17 +23,17 @@ public interface SavedModel {
    * @throws IOException if there is no such model, with what is wrong with it
    */
   static SavedModel open(Path path, Path vocabulary) throws IOException {
-    if (!Files.isRegularFile(path)) {
+    FileKind kind = FileKind.of(path);
+    if (!kind.isImported()) {
       UsageException.require(
-          vocabulary == null || !Files.isDirectory(path),
+          vocabulary == null || kind != FileKind.RUN,
           "--vocab is for models of other libraries: a run has its own words");
-      return Run.open(path);
+      return open(path, (Vocabulary) null);
     }
-    ImportedModel.refusePacked(path);
     UsageException.require(
         vocabulary != null,
-        path
-            + " is no run's folder: to import a model of DL4J, Keras or PyTorch, give its words by --vocab FILE, one a line");
+        "%s is %s: to import it, give its words by --vocab FILE, one a line"
+            .formatted(path, kind.what()));
     return open(path, Vocabulary.load(vocabulary));
   }
 
@@ -43,7 +43,7 @@ public interface SavedModel {
    * @throws IOException if there is no such model, with what is wrong with it
    */
   static SavedModel open(Path path, Vocabulary words) throws IOException {
-    return Files.isRegularFile(path) ? ImportedModel.open(path, words) : Run.open(path);
+    return FileKind.of(path) == FileKind.RUN ? Run.open(path) : ImportedModel.open(path, words);
   }
 
   /** Where it is, as given. */

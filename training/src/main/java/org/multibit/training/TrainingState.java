@@ -1,13 +1,34 @@
 package org.multibit.training;
 
-import java.io.Serializable;
+import java.io.DataInputStream;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import org.nd4j.shade.jackson.annotation.JsonAutoDetect;
+import org.nd4j.shade.jackson.annotation.JsonIgnore;
+import org.nd4j.shade.jackson.core.JsonProcessingException;
 
 /**
  * Where a run stands: with the network and the hidden state, all that is needed to go on to the
- * bit.
+ * bit. In a checkpoint it is JSON, and the floats of its arrays one after the other, little-endian.
  */
-final class TrainingState implements Serializable {
-  private static final long serialVersionUID = 2;
+@JsonAutoDetect(
+    fieldVisibility = JsonAutoDetect.Visibility.NON_PRIVATE,
+    getterVisibility = JsonAutoDetect.Visibility.NONE,
+    isGetterVisibility = JsonAutoDetect.Visibility.NONE,
+    creatorVisibility = JsonAutoDetect.Visibility.ANY)
+final class TrainingState {
+  private static final String JSON = "trainingState.json";
+  private static final String FLOATS = "trainingState.f32";
+
+  /** What a checkpoint holds besides the network. */
+  static final Set<String> ENTRIES = Set.of(JSON, FLOATS);
 
   /** Finished epochs. */
   int epochs;
@@ -40,18 +61,119 @@ final class TrainingState implements Serializable {
    * h and, of LSTMs, c of each recurrent layer after the last segment, [B, H] row-major; null at
    * the start of an epoch.
    */
-  float[][][] model;
+  @JsonIgnore float[][][] model;
 
   /** The same of the teachers that the run distils from; null too if there are none. */
-  float[][][] teachers;
+  @JsonIgnore float[][][] teachers;
 
   /** The average of the weights, and the steps that are in it; null if none is kept. */
-  float[] average;
+  @JsonIgnore float[] average;
 
   long averagedSteps;
 
+  /** Lengths of the arrays above; null where they are. */
+  int[][] modelLengths;
+
+  int[][] teachersLengths;
+
+  Integer averageLength;
+
+  /** For JSON. */
+  private TrainingState() {}
+
   TrainingState(double learningRate) {
     this.learningRate = learningRate;
+  }
+
+  /** The state as entries of a zip. */
+  Map<String, byte[]> entries() {
+    modelLengths = lengths(model);
+    teachersLengths = lengths(teachers);
+    averageLength = average == null ? null : average.length;
+    List<float[]> arrays = arrays();
+    ByteBuffer floats =
+        ByteBuffer.allocate(Float.BYTES * arrays.stream().mapToInt(a -> a.length).sum())
+            .order(ByteOrder.LITTLE_ENDIAN);
+    for (float[] array : arrays) {
+      for (float value : array) {
+        floats.putFloat(value);
+      }
+    }
+    return Map.of(JSON, Json.exact(this).getBytes(StandardCharsets.UTF_8), FLOATS, floats.array());
+  }
+
+  /**
+   * The state in a checkpoint.
+   *
+   * @throws IOException if it is not there or damaged; without the file's name
+   */
+  static TrainingState of(NetworkZip checkpoint) throws IOException {
+    TrainingState state;
+    try {
+      state = Json.parse(checkpoint.json(JSON).toString(), TrainingState.class);
+    } catch (JsonProcessingException e) {
+      throw new IOException(JSON + " is damaged: " + e.getOriginalMessage(), e);
+    }
+    long count = state.averageLength == null ? 0 : state.averageLength;
+    for (int[][] lengths : new int[][][] {state.modelLengths, state.teachersLengths}) {
+      for (int[] layer : lengths == null ? new int[0][] : lengths) {
+        for (int length : layer) {
+          count += Integer.toUnsignedLong(length);
+        }
+      }
+    }
+    try (DataInputStream in = checkpoint.open(FLOATS, Float.BYTES * count)) {
+      state.model = floats(in, state.modelLengths);
+      state.teachers = floats(in, state.teachersLengths);
+      state.average = state.averageLength == null ? null : floats(in, state.averageLength);
+    }
+    return state;
+  }
+
+  private static int[][] lengths(float[][][] ofLayers) {
+    return ofLayers == null
+        ? null
+        : Arrays.stream(ofLayers)
+            .map(states -> Arrays.stream(states).mapToInt(state -> state.length).toArray())
+            .toArray(int[][]::new);
+  }
+
+  /** All arrays, in the order of the file. */
+  private List<float[]> arrays() {
+    List<float[]> arrays = new ArrayList<>();
+    for (float[][][] ofLayers : new float[][][][] {model, teachers}) {
+      for (float[][] states : ofLayers == null ? new float[0][][] : ofLayers) {
+        arrays.addAll(Arrays.asList(states));
+      }
+    }
+    if (average != null) {
+      arrays.add(average);
+    }
+    return arrays;
+  }
+
+  private static float[][][] floats(DataInputStream in, int[][] lengths) throws IOException {
+    if (lengths == null) {
+      return null;
+    }
+    float[][][] ofLayers = new float[lengths.length][][];
+    for (int l = 0; l < lengths.length; l++) {
+      ofLayers[l] = new float[lengths[l].length][];
+      for (int s = 0; s < lengths[l].length; s++) {
+        ofLayers[l][s] = floats(in, lengths[l][s]);
+      }
+    }
+    return ofLayers;
+  }
+
+  private static float[] floats(DataInputStream in, int length) throws IOException {
+    byte[] bytes = in.readNBytes(Math.multiplyExact(Float.BYTES, length));
+    if (bytes.length < Float.BYTES * length) {
+      throw new IOException(FLOATS + " is damaged: it ends within its values");
+    }
+    float[] floats = new float[length];
+    ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer().get(floats);
+    return floats;
   }
 
   /** Whether nothing is left to train. */

@@ -1,24 +1,58 @@
 package org.multibit.core.format;
 
+import java.io.Closeable;
 import java.io.File;
 import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.channels.Channels;
 import java.nio.channels.FileChannel;
+import java.nio.channels.OverlappingFileLockException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.AccessDeniedException;
+import java.nio.file.DirectoryIteratorException;
+import java.nio.file.DirectoryStream;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.security.SecureRandom;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.regex.Pattern;
 
-/** Writes a file whole or not at all: to a temporary name beside it, synced, then renamed. */
+/**
+ * Writes a file whole or not at all: to a temporary file beside it, synced, then renamed.
+ *
+ * <p>Each writer has a temporary file of its own, which it creates (a file or link that is there
+ * already is never opened) and keeps locked. A temporary file that nobody locks was left by a
+ * process that died; the next write into the folder removes it.
+ */
 public final class AtomicFile {
+  private static final String SUFFIX = ".multibit-tmp";
+  private static final Pattern TEMPORARY = Pattern.compile("\\..*\\.[0-9a-f]{16}\\.multibit-tmp");
 
-  /** Writes the content to the path that it is given. */
+  /** Longer names are cut in the temporary's name, so that it fits into a file system's limit. */
+  private static final int LONGEST_STEM = 50;
+
+  private static final SecureRandom RANDOM = new SecureRandom();
+
+  /**
+   * The temporary files that this process writes. Its sweeps leave them alone: to open and close
+   * one would free the lock that the process has on it.
+   */
+  private static final Set<Path> WRITING = ConcurrentHashMap.newKeySet();
+
+  /** Writes the content. */
   @FunctionalInterface
   public interface Content {
-    void writeTo(Path path) throws IOException;
+    /**
+     * @param out not buffered; to close it is allowed and does nothing
+     */
+    void writeTo(OutputStream out) throws IOException;
   }
 
   private AtomicFile() {}
@@ -31,18 +65,133 @@ public final class AtomicFile {
     requireFolder(target);
     Path absolute = target.toAbsolutePath();
     Path directory = absolute.getParent();
-    Path temporary = directory.resolve("." + absolute.getFileName() + ".tmp");
     try {
-      content.writeTo(temporary);
-      sync(temporary, StandardOpenOption.WRITE);
-      Files.move(temporary, absolute, StandardCopyOption.ATOMIC_MOVE);
+      removeStale(directory);
+      try (Temporary temporary = new Temporary(absolute)) {
+        content.writeTo(temporary.stream());
+        temporary.channel.force(true);
+        Files.move(temporary.path, absolute, StandardCopyOption.ATOMIC_MOVE);
+      }
       if (File.separatorChar == '/') { // Windows cannot open a folder.
-        sync(directory, StandardOpenOption.READ);
+        try (FileChannel channel = FileChannel.open(directory, StandardOpenOption.READ)) {
+          channel.force(true);
+        }
       }
     } catch (IOException e) {
       throw new IOException("Cannot write " + target + ": " + reason(e), e);
-    } finally {
-      Files.deleteIfExists(temporary);
+    }
+  }
+
+  /** The bytes as a file. */
+  public static void write(Path target, byte[] content) throws IOException {
+    write(target, out -> out.write(content));
+  }
+
+  /** The text as a file in UTF-8. */
+  public static void write(Path target, String content) throws IOException {
+    write(target, content.getBytes(StandardCharsets.UTF_8));
+  }
+
+  /** A new file beside a target, locked; deleted at the end if it was not renamed. */
+  private static final class Temporary implements Closeable {
+    final Path path;
+    final FileChannel channel;
+
+    Temporary(Path target) throws IOException {
+      String name = target.getFileName().toString();
+      String stem = name.substring(0, Math.min(name.length(), LONGEST_STEM));
+      while (true) {
+        Path candidate =
+            target.resolveSibling(".%s.%016x%s".formatted(stem, RANDOM.nextLong(), SUFFIX));
+        WRITING.add(candidate);
+        FileChannel created = null;
+        try {
+          created =
+              FileChannel.open(candidate, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
+          // Before the lock a sweep of another process may take the file for stale.
+          if (isLocked(created) && Files.exists(candidate, LinkOption.NOFOLLOW_LINKS)) {
+            path = candidate;
+            channel = created;
+            return;
+          }
+        } catch (IOException | RuntimeException e) {
+          WRITING.remove(candidate);
+          if (created != null) {
+            created.close();
+          }
+          throw e;
+        }
+        WRITING.remove(candidate);
+        created.close();
+      }
+    }
+
+    private static boolean isLocked(FileChannel created) {
+      try {
+        return created.tryLock() != null;
+      } catch (IOException e) {
+        return true; // A file system without locks: nobody can take it for stale.
+      }
+    }
+
+    OutputStream stream() {
+      OutputStream toChannel = Channels.newOutputStream(channel);
+      return new OutputStream() {
+        @Override
+        public void write(int b) throws IOException {
+          toChannel.write(b);
+        }
+
+        @Override
+        public void write(byte[] bytes, int start, int length) throws IOException {
+          toChannel.write(bytes, start, length);
+        }
+      };
+    }
+
+    @Override
+    public void close() throws IOException {
+      try {
+        Files.deleteIfExists(path);
+      } finally {
+        channel.close();
+        WRITING.remove(path);
+      }
+    }
+  }
+
+  /** Whether a file is, by its name, a temporary one of a write that is under way or died. */
+  public static boolean isTemporary(Path file) {
+    return TEMPORARY.matcher(file.getFileName().toString()).matches();
+  }
+
+  /**
+   * Removes temporary files that writers which died left in a folder. Those of writers at work, and
+   * those that this process may not open, stay.
+   *
+   * @throws IOException if the folder cannot be listed
+   */
+  public static void removeStale(Path folder) throws IOException {
+    try (DirectoryStream<Path> files =
+        Files.newDirectoryStream(folder.toAbsolutePath(), AtomicFile::isTemporary)) {
+      for (Path file : files) {
+        if (!WRITING.contains(file) && Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS)) {
+          removeUnlessLocked(file);
+        }
+      }
+    } catch (DirectoryIteratorException e) {
+      throw e.getCause();
+    }
+  }
+
+  private static void removeUnlessLocked(Path file) {
+    try (FileChannel channel =
+        FileChannel.open(file, StandardOpenOption.WRITE, LinkOption.NOFOLLOW_LINKS)) {
+      if (channel.tryLock() != null) {
+        Files.deleteIfExists(file);
+      }
+    } catch (IOException | OverlappingFileLockException e) {
+      // Another user's, or another sweep has just removed it: not ours to remove.
     }
   }
 
@@ -63,6 +212,9 @@ public final class AtomicFile {
     Path absolute = target.toAbsolutePath();
     if (Files.isDirectory(absolute)) {
       throw new IOException("Cannot write " + target + ": it is a folder");
+    }
+    if (Files.exists(absolute) && !Files.isRegularFile(absolute)) {
+      throw new IOException("Cannot write " + target + ": it is a device or a pipe, not a file");
     }
     if (!Files.isDirectory(absolute.getParent())) {
       throw new IOException(
@@ -85,12 +237,6 @@ public final class AtomicFile {
     }
     if (!Files.isWritable(folder)) {
       throw new IOException("Cannot write into the folder " + folder + ": it is not writable");
-    }
-  }
-
-  private static void sync(Path path, StandardOpenOption option) throws IOException {
-    try (FileChannel channel = FileChannel.open(path, option)) {
-      channel.force(true);
     }
   }
 

@@ -1,6 +1,7 @@
 package org.multibit.core.format;
 
 import java.util.List;
+import java.util.Locale;
 
 /** The constants of GGUF version 3 that writer and reader share. */
 final class Gguf {
@@ -9,22 +10,47 @@ final class Gguf {
 
   static final int ALIGNMENT = 64;
 
+  /** The limits of docs/format.md, which keep what a hostile file can cost small. */
+  static final int MAX_HEADER = 1 << 26;
+
+  static final int MAX_ENTRIES = 1 << 16;
+
+  static final int MAX_STRING = 1 << 20;
+
+  /** Arrays in arrays. */
+  static final int MAX_NESTING = 4;
+
   /** Metadata value types, in the order of their numbers. */
   enum ValueType {
-    UINT8,
-    INT8,
-    UINT16,
-    INT16,
-    UINT32,
-    INT32,
-    FLOAT32,
-    BOOL,
-    STRING,
-    ARRAY,
-    UINT64,
-    INT64,
-    FLOAT64
+    UINT8(1),
+    INT8(1),
+    UINT16(2),
+    INT16(2),
+    UINT32(4),
+    INT32(4),
+    FLOAT32(4),
+    BOOL(1),
+    STRING(8),
+    ARRAY(12),
+    UINT64(8),
+    INT64(8),
+    FLOAT64(8);
+
+    /** Bytes of a value; of a string or an array those of an empty one. */
+    final int size;
+
+    ValueType(int size) {
+      this.size = size;
+    }
+
+    /** As the GGUF specification writes it: u8, i32, bool, string... */
+    @Override
+    public String toString() {
+      return name().toLowerCase(Locale.ROOT).replaceAll("^([uif])[a-z]+(?=\\d)", "$1");
+    }
   }
+
+  static final List<ValueType> VALUE_TYPES = List.of(ValueType.values());
 
   /** The tensor types that multibit files use. */
   enum TensorType {

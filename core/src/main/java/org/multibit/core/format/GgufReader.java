@@ -17,32 +17,53 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.Comparator;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.multibit.core.Printable;
 
 /**
- * Reads GGUF version 3 of the architecture "multibit", with alignment 64. Metadata is read into
- * memory, tensors are mapped.
+ * Reads GGUF version 3 of the architecture "multibit", with alignment 64. Tensors are mapped.
+ * Metadata is read into memory, but for arrays: of them a number is kept, and their place.
  *
  * <p>Counts and sizes in the file are checked before anything is allocated for them.
  */
 public final class GgufReader {
-  private static final int MAX_HEADER = 1 << 28;
-  private static final int MAX_ENTRIES = 1 << 16;
-
-  /** Arrays in arrays; the native reader's limit too. */
-  private static final int MAX_NESTING = 4;
-
-  private static final int MAX_ARRAY = 1 << 24;
-
   private final Path path;
 
   /** The file, or its first 2 GiB. */
   private final ByteBuffer mapped;
 
   private final Map<String, Object> metadata = new LinkedHashMap<>();
+  private final Map<String, Gguf.ValueType> types = new HashMap<>();
   private final Map<String, Tensor> tensors = new LinkedHashMap<>();
+
+  /** An array of the metadata; it prints as its length. */
+  public static final class Array {
+    private final Gguf.ValueType type;
+    private final int count;
+
+    /** From the first element on. */
+    private final ByteBuffer elements;
+
+    /** Of one that was checked, from its element type on. */
+    private Array(ByteBuffer in) {
+      type = Gguf.VALUE_TYPES.get(in.getInt());
+      count = (int) in.getLong();
+      elements = in;
+    }
+
+    /** Its number of elements. */
+    public int count() {
+      return count;
+    }
+
+    @Override
+    public String toString() {
+      return count + " elements";
+    }
+  }
 
   /**
    * A tensor's place in the file.
@@ -71,17 +92,31 @@ public final class GgufReader {
       throw new IOException(
           path + " is a folder, not a packed model: ./multibit export packs a run");
     }
+    // A pipe would be waited for, a device has no end.
+    if (Files.exists(path) && !Files.isRegularFile(path)) {
+      throw new IOException(
+          path + " is a pipe or a device, not a packed model: copy what it gives to a file");
+    }
     try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
       long size = channel.size();
       mapped = channel.map(FileChannel.MapMode.READ_ONLY, 0, Math.min(size, Integer.MAX_VALUE));
-      ByteBuffer header = mapped.slice(0, Math.min(mapped.capacity(), MAX_HEADER));
-      readHeader(header.order(ByteOrder.LITTLE_ENDIAN), size);
+      readHeader(size);
     } catch (NoSuchFileException e) {
       throw new IOException("There is no file " + path, e);
     } catch (AccessDeniedException e) {
       throw new IOException("Cannot read " + path + ": permission denied", e);
+    }
+  }
+
+  private void readHeader(long size) throws IOException {
+    ByteBuffer header = mapped.slice(0, Math.min(mapped.capacity(), Gguf.MAX_HEADER));
+    try {
+      readHeader(header.order(ByteOrder.LITTLE_ENDIAN), size);
     } catch (BufferUnderflowException e) {
-      throw damaged("it ends inside the header");
+      throw damaged(
+          size <= Gguf.MAX_HEADER
+              ? "it ends inside the header"
+              : "its header takes more than %d bytes".formatted(Gguf.MAX_HEADER));
     }
   }
 
@@ -101,21 +136,25 @@ public final class GgufReader {
     int metadataCount = count(in, "keys");
     for (int i = 0; i < metadataCount; i++) {
       String key = string(in);
-      if (metadata.put(key, value(in, in.getInt(), 0)) != null) {
+      Gguf.ValueType type = type(in.getInt());
+      if (metadata.put(key, value(in, type)) != null) {
         throw damaged("the key " + key + " occurs twice");
       }
+      types.put(key, type);
     }
     List<Tensor> placed = new ArrayList<>();
     for (int i = 0; i < tensorCount; i++) {
       placed.add(tensor(in));
     }
-    String architecture = get("general.architecture", String.class);
+    String architecture = string("general.architecture");
     if (!architecture.equals("multibit")) {
       throw damaged("its architecture is \"%s\", expected \"multibit\"".formatted(architecture));
     }
-    int alignment = get("general.alignment", Integer.class);
+    int alignment = u32("general.alignment");
     if (alignment != Gguf.ALIGNMENT) {
-      throw damaged("general.alignment is %d, not %d".formatted(alignment, Gguf.ALIGNMENT));
+      throw damaged(
+          "general.alignment is %s, not %d"
+              .formatted(Integer.toUnsignedString(alignment), Gguf.ALIGNMENT));
     }
     long start = Gguf.align(in.position());
     for (Tensor tensor : placed) {
@@ -128,8 +167,10 @@ public final class GgufReader {
 
   private int count(ByteBuffer in, String what) throws IOException {
     long count = in.getLong();
-    if (count < 0 || count > MAX_ENTRIES) {
-      throw damaged("it claims to have %s %s".formatted(Long.toUnsignedString(count), what));
+    if (count < 0 || count > Gguf.MAX_ENTRIES) {
+      throw damaged(
+          "it claims to have %s %s, more than %d"
+              .formatted(Long.toUnsignedString(count), what, Gguf.MAX_ENTRIES));
     }
     return (int) count;
   }
@@ -143,13 +184,16 @@ public final class GgufReader {
     long[] dims = new long[rank];
     for (int d = 0; d < rank; d++) {
       dims[d] = in.getLong();
+      if (dims[d] == 0) {
+        throw damaged("tensor %s is empty".formatted(name));
+      }
     }
     return new Tensor(name, dims, in.getInt(), in.getLong());
   }
 
   /**
    * Tensors are aligned, lie within the file and do not overlap. Of a type that is not known only
-   * the start is.
+   * the start is checked.
    */
   private void checkPlaces(long start, long size) throws IOException {
     List<Tensor> byOffset = new ArrayList<>(tensors.values());
@@ -162,15 +206,17 @@ public final class GgufReader {
             "tensor %s starts at byte %s: outside the file or not aligned to %d"
                 .formatted(tensor, Long.toUnsignedString(tensor.offset), Gguf.ALIGNMENT));
       }
-      if (tensor.offset < end) {
-        throw damaged("tensor %s overlaps %s".formatted(tensor, before));
-      }
       long bytes = bytes(tensor);
       if (bytes > size - tensor.offset) {
         throw damaged("tensor %s runs past the end of the file".formatted(tensor));
       }
-      before = tensor;
-      end = tensor.offset + bytes;
+      if (bytes > 0) {
+        if (tensor.offset < end) {
+          throw damaged("tensor %s overlaps %s".formatted(tensor, before));
+        }
+        before = tensor;
+        end = tensor.offset + bytes;
+      }
     }
   }
 
@@ -179,101 +225,177 @@ public final class GgufReader {
     long bytes = 0;
     for (Gguf.TensorType type : Gguf.TensorType.values()) {
       if (type.id == tensor.type) {
+        if (Arrays.stream(tensor.dims).anyMatch(dim -> dim < 0)) {
+          throw damaged("the size of tensor %s overflows".formatted(tensor));
+        }
         try {
           bytes = Math.multiplyExact(Gguf.elements(tensor.dims), type.size);
         } catch (ArithmeticException e) {
           throw damaged("the size of tensor %s overflows".formatted(tensor));
-        }
-        if (Arrays.stream(tensor.dims).anyMatch(dim -> dim < 1)) {
-          throw damaged("tensor %s has an invalid shape".formatted(tensor));
         }
       }
     }
     return bytes;
   }
 
-  private Object value(ByteBuffer in, int type, int nesting) throws IOException {
-    if (type < 0 || type >= Gguf.ValueType.values().length) {
-      throw damaged("a metadata value has the unknown type " + Integer.toUnsignedString(type));
+  private Gguf.ValueType type(int number) throws IOException {
+    if (number < 0 || number >= Gguf.VALUE_TYPES.size()) {
+      throw damaged("a metadata value has the unknown type " + Integer.toUnsignedString(number));
     }
-    return switch (Gguf.ValueType.values()[type]) {
+    return Gguf.VALUE_TYPES.get(number);
+  }
+
+  private Object value(ByteBuffer in, Gguf.ValueType type) throws IOException {
+    return switch (type) {
       case UINT8 -> Byte.toUnsignedInt(in.get());
       case INT8 -> (int) in.get();
       case UINT16 -> Short.toUnsignedInt(in.getShort());
       case INT16 -> (int) in.getShort();
       case UINT32, INT32 -> in.getInt();
       case FLOAT32 -> in.getFloat();
-      case BOOL -> in.get() != 0;
+      case BOOL -> bool(in);
       case STRING -> string(in);
-      case ARRAY -> array(in, nesting);
+      case ARRAY -> array(in);
       case UINT64, INT64 -> in.getLong();
       case FLOAT64 -> in.getDouble();
     };
   }
 
-  private List<Object> array(ByteBuffer in, int nesting) throws IOException {
-    int type = in.getInt();
+  private boolean bool(ByteBuffer in) throws IOException {
+    byte value = in.get();
+    if (value != 0 && value != 1) {
+      throw damaged("a bool is %d, neither 0 nor 1".formatted(value));
+    }
+    return value == 1;
+  }
+
+  private Array array(ByteBuffer in) throws IOException {
+    ByteBuffer start = in.slice().order(in.order());
+    skipArray(in, 0);
+    return new Array(start);
+  }
+
+  /** Checks an array and keeps nothing of it: it could hold millions of others. */
+  private void skipArray(ByteBuffer in, int nesting) throws IOException {
+    Gguf.ValueType type = type(in.getInt());
     long count = in.getLong();
-    if (nesting == MAX_NESTING || count < 0 || count > MAX_ARRAY) {
+    if (nesting == Gguf.MAX_NESTING) {
+      throw damaged("an array lies %d levels deep in others".formatted(nesting));
+    }
+    if (count < 0 || count > in.remaining() / type.size) {
       throw damaged(
-          "it has an array of %s elements of type %s, %d levels deep"
-              .formatted(Long.toUnsignedString(count), Integer.toUnsignedString(type), nesting));
+          "an array of %s elements of type %s runs past the end of the header"
+              .formatted(Long.toUnsignedString(count), type));
     }
-    List<Object> values = new ArrayList<>();
     for (long i = 0; i < count; i++) {
-      values.add(value(in, type, nesting + 1));
+      switch (type) {
+        case STRING -> string(in);
+        case ARRAY -> skipArray(in, nesting + 1);
+        case BOOL -> bool(in);
+        default -> {
+          in.position(in.position() + (int) count * type.size);
+          return;
+        }
+      }
     }
-    return Collections.unmodifiableList(values);
   }
 
   private String string(ByteBuffer in) throws IOException {
     long length = in.getLong();
-    if (length < 0 || length > in.remaining()) {
+    if (length < 0 || length > Gguf.MAX_STRING) {
       throw damaged(
-          "a string of %s bytes runs past the end".formatted(Long.toUnsignedString(length)));
+          "a string takes %s bytes, more than %d"
+              .formatted(Long.toUnsignedString(length), Gguf.MAX_STRING));
     }
-    byte[] utf8 = new byte[(int) length];
+    byte[] utf8 = new byte[(int) Math.min(length, in.remaining())];
     in.get(utf8);
-    return new String(utf8, StandardCharsets.UTF_8);
+    if (utf8.length < length) {
+      throw new BufferUnderflowException();
+    }
+    String string = new String(utf8, StandardCharsets.UTF_8);
+    // What is not UTF-8 was replaced, so it does not come back.
+    if (string.indexOf('\uFFFD') >= 0
+        && !Arrays.equals(utf8, string.getBytes(StandardCharsets.UTF_8))) {
+      throw damaged("the string \"%s\" is not UTF-8".formatted(Printable.of(string, 80)));
+    }
+    return string;
   }
 
   /** The exception for this file and what is wrong with it: one line, whatever the file holds. */
   public IOException damaged(String what) {
-    String line = what.replaceAll("\\p{Cntrl}", "?");
     return new IOException(
-        "%s is damaged or not a multibit model: %s"
-            .formatted(path, line.length() > 300 ? line.substring(0, 300) + "..." : line));
+        "%s is damaged or not a multibit model: %s".formatted(path, Printable.of(what, 300)));
   }
 
   /**
-   * All metadata, in file order: Integer, Long, Float, Double, Boolean, String, List. A u32 is an
-   * Integer and a u64 a Long with the same bits.
+   * All metadata, in file order: Integer, Long, Float, Double, Boolean, String, {@link Array}. A
+   * u32 is an Integer and a u64 a Long with the same bits.
    */
   public Map<String, Object> metadata() {
     return Collections.unmodifiableMap(metadata);
   }
 
-  /** A required value of the metadata. */
-  public <T> T get(String key, Class<T> type) throws IOException {
-    Object value = metadata.get(key);
-    if (value == null) {
+  /** Whether the metadata has such a key. */
+  public boolean hasKey(String key) {
+    return metadata.containsKey(key);
+  }
+
+  /**
+   * A required u32, as an int with the same bits.
+   *
+   * @throws IOException if the key is missing or of another type; the same for the other types
+   */
+  public int u32(String key) throws IOException {
+    return (Integer) required(key, Gguf.ValueType.UINT32);
+  }
+
+  /** A required f32. */
+  public float f32(String key) throws IOException {
+    return (Float) required(key, Gguf.ValueType.FLOAT32);
+  }
+
+  /** A required string. */
+  public String string(String key) throws IOException {
+    return (String) required(key, Gguf.ValueType.STRING);
+  }
+
+  /** The number of elements of a required array of strings. */
+  public int stringCount(String key) throws IOException {
+    return stringArray(key).count;
+  }
+
+  /** A required array of strings. */
+  public List<String> strings(String key) throws IOException {
+    Array array = stringArray(key);
+    ByteBuffer in = array.elements.duplicate().order(array.elements.order());
+    List<String> strings = new ArrayList<>(array.count);
+    for (int i = 0; i < array.count; i++) {
+      strings.add(string(in));
+    }
+    return strings;
+  }
+
+  private Array stringArray(String key) throws IOException {
+    Array array = (Array) required(key, Gguf.ValueType.ARRAY);
+    if (array.type != Gguf.ValueType.STRING) {
+      throw damaged("the key %s is an array of %s, not of strings".formatted(key, array.type));
+    }
+    return array;
+  }
+
+  private Object required(String key, Gguf.ValueType type) throws IOException {
+    if (!metadata.containsKey(key)) {
       throw damaged("it lacks the key " + key);
     }
-    if (!type.isInstance(value)) {
-      throw damaged(
-          "the key %s is of type %s, expected %s"
-              .formatted(key, value.getClass().getSimpleName(), type.getSimpleName()));
+    if (types.get(key) != type) {
+      throw damaged("the key %s is of type %s, not %s".formatted(key, types.get(key), type));
     }
-    return type.cast(value);
+    return metadata.get(key);
   }
 
   /** All tensors, in file order. */
   public Map<String, Tensor> tensors() {
     return Collections.unmodifiableMap(tensors);
-  }
-
-  public boolean has(String tensor) {
-    return tensors.containsKey(tensor);
   }
 
   /** An F32 tensor, mapped; throws IOException if it is missing or of another shape. */

@@ -1,15 +1,15 @@
 package org.multibit.core.format;
 
 import java.io.IOException;
+import java.io.OutputStream;
+import java.io.UncheckedIOException;
 import java.nio.Buffer;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.LongBuffer;
-import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -68,23 +68,60 @@ public final class GgufWriter {
 
   /** Writes the file whole or not at all. */
   public void write(Path path) throws IOException {
-    AtomicFile.write(
-        path,
-        temporary -> {
-          try (FileChannel channel =
-              FileChannel.open(
-                  temporary,
-                  StandardOpenOption.CREATE,
-                  StandardOpenOption.TRUNCATE_EXISTING,
-                  StandardOpenOption.WRITE)) {
-            write(channel, header());
-            for (Tensor tensor : tensors.values()) {
-              pad(channel);
-              write(channel, tensor.data.duplicate());
+    AtomicFile.write(path, this::writeTo);
+  }
+
+  /** The file's length. */
+  public long bytes() {
+    long bytes = Gguf.align(header().remaining());
+    for (Tensor tensor : tensors.values()) {
+      bytes = Gguf.align(bytes + Gguf.elements(tensor.dims) * tensor.type.size);
+    }
+    return bytes;
+  }
+
+  /**
+   * The file in direct memory, aligned as its tensors need it.
+   *
+   * @throws IllegalArgumentException if it takes more than 2 GiB
+   */
+  public ByteBuffer toDirectBuffer() {
+    long bytes = bytes();
+    if (bytes > Integer.MAX_VALUE - Gguf.ALIGNMENT) {
+      throw new IllegalArgumentException(
+          "The model takes %d bytes: over 2 GiB, which needs a file".formatted(bytes));
+    }
+    ByteBuffer file =
+        ByteBuffer.allocateDirect((int) bytes + Gguf.ALIGNMENT)
+            .alignedSlice(Gguf.ALIGNMENT)
+            .limit((int) bytes)
+            .slice();
+    try {
+      writeTo(
+          new OutputStream() {
+            @Override
+            public void write(int b) {
+              file.put((byte) b);
             }
-            pad(channel);
-          }
-        });
+
+            @Override
+            public void write(byte[] source, int start, int length) {
+              file.put(source, start, length);
+            }
+          });
+    } catch (IOException e) {
+      throw new UncheckedIOException(e); // Memory gives none.
+    }
+    return file.flip();
+  }
+
+  private void writeTo(OutputStream out) throws IOException {
+    long position = write(out, header());
+    for (Tensor tensor : tensors.values()) {
+      position += pad(out, position);
+      position += write(out, tensor.data.duplicate());
+    }
+    pad(out, position);
   }
 
   private ByteBuffer header() {
@@ -148,13 +185,14 @@ public final class GgufWriter {
     return ByteBuffer.allocate(size).order(ByteOrder.LITTLE_ENDIAN);
   }
 
-  private static void pad(FileChannel channel) throws IOException {
-    long position = channel.position();
-    write(channel, bytes((int) (Gguf.align(position) - position)));
+  private static long pad(OutputStream out, long position) throws IOException {
+    return write(out, bytes((int) (Gguf.align(position) - position)));
   }
 
-  private static void write(FileChannel channel, Buffer data) throws IOException {
+  /** Returns the number of bytes. */
+  private static long write(OutputStream out, Buffer data) throws IOException {
     ByteBuffer chunk = bytes(CHUNK);
+    long written = 0;
     while (data.hasRemaining()) {
       chunk.clear();
       while (data.hasRemaining() && chunk.remaining() >= Long.BYTES) {
@@ -166,10 +204,9 @@ public final class GgufWriter {
           chunk.put(((ByteBuffer) data).get());
         }
       }
-      chunk.flip();
-      while (chunk.hasRemaining()) {
-        channel.write(chunk);
-      }
+      out.write(chunk.array(), 0, chunk.position());
+      written += chunk.position();
     }
+    return written;
   }
 }

@@ -1,13 +1,15 @@
 package org.multibit.core.format;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.FloatBuffer;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Collections;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.multibit.core.FloatRows;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantizer;
@@ -46,7 +48,12 @@ public record LanguageModelFile(
   /** The value of {@code multibit.head}. */
   static final String HEAD = "language-model";
 
+  /** The most words of a vocabulary: what is kept of them stays well inside a small heap. */
+  private static final int MAX_WORDS = 1 << 21;
+
   private static final String TIED = "multibit.tied_embedding";
+
+  private static final String UNKNOWN = "tokenizer.ggml.unknown_token_id";
 
   /** A recurrent cell. */
   public enum Cell {
@@ -94,23 +101,66 @@ public record LanguageModelFile(
     int e = embedding.cols;
     int h = softmax.cols;
     ModelParts.check(!layers.isEmpty(), "a language model needs a layer");
-    ModelParts.checkShape("embedding", embedding, v, e);
+    checkWords(words, eos, unknown);
+    ModelParts.checkMatrix("embedding", embedding, v, e);
     ModelParts.checkLayers(layers, e, h);
-    ModelParts.checkSoftmax(softmax, softmaxBias, v, h);
-    ModelParts.check(eos >= 0 && eos < v, "the eos token " + eos + " is outside the vocabulary");
-    ModelParts.check(
-        unknown >= -1 && unknown < v,
-        "the unknown token " + unknown + " is outside the vocabulary");
+    if (isOne(embedding, softmax)) {
+      ModelParts.checkShape("softmax", softmax, v, h);
+    } else {
+      ModelParts.checkMatrix("softmax", softmax, v, h);
+    }
+    ModelParts.checkSoftmaxBias(softmaxBias, v);
     int bits = layers.get(0).input.activationBits;
     ModelParts.check(
         embedding.packed == null || bits == embedding.weightBits(),
         "rnn.0.input takes codes of %d bits, the embedding has %d"
             .formatted(bits, embedding.weightBits()));
     // The rows of a multi-bit embedding are codes already.
-    ModelParts.checkActivations(softmax, layers, embedding.packed == null, activations);
+    ModelParts.checkActivations(
+        ModelParts.onlineBits(softmax, layers, embedding.packed == null), activations);
     words = List.copyOf(words);
     layers = List.copyOf(layers);
     provenance = Collections.unmodifiableMap(new LinkedHashMap<>(provenance));
+  }
+
+  private static void checkWords(List<String> words, int eos, int unknown) {
+    int v = words.size();
+    ModelParts.check(
+        v >= 1 && v <= MAX_WORDS,
+        "a packed model takes 1 to %d words, not %d".formatted(MAX_WORDS, v));
+    ModelParts.check(eos >= 0 && eos < v, "the eos token " + eos + " is outside the vocabulary");
+    ModelParts.check(
+        unknown >= -1 && unknown < v,
+        "the unknown token " + unknown + " is outside the vocabulary");
+    ModelParts.check(
+        words.get(eos).equals("<eos>"),
+        "the eos token is the word \"%s\", not <eos>".formatted(words.get(eos)));
+    if (unknown >= 0) {
+      ModelParts.check(
+          words.get(unknown).equals("<unk>"),
+          "the unknown token is the word \"%s\", not <unk>".formatted(words.get(unknown)));
+    }
+    Set<String> seen = new HashSet<>(v * 4 / 3 + 1);
+    for (int token = 0; token < v; token++) {
+      String word = words.get(token);
+      if (word.isEmpty() || word.chars().anyMatch(LanguageModelFile::isWhiteSpace)) {
+        throw new IllegalArgumentException(
+            "word %d of the vocabulary, \"%s\", is empty or holds white space"
+                .formatted(token, word));
+      }
+      if (!seen.add(word)) {
+        throw new IllegalArgumentException(
+            "the vocabulary holds \"%s\" twice, once as word %d".formatted(word, token));
+      }
+    }
+  }
+
+  private static boolean isWhiteSpace(int c) {
+    return c == ' ' || c >= '\t' && c <= '\r';
+  }
+
+  private static boolean isOne(Matrix embedding, Matrix softmax) {
+    return softmax.packed == embedding.packed && softmax.dense == embedding.dense;
   }
 
   /**
@@ -185,7 +235,7 @@ public record LanguageModelFile(
 
   /** Whether one matrix is both the embedding and the softmax's. */
   public boolean tied() {
-    return softmax.packed == embedding.packed && softmax.dense == embedding.dense;
+    return isOne(embedding, softmax);
   }
 
   public int embeddingSize() {
@@ -209,6 +259,24 @@ public record LanguageModelFile(
 
   /** Writes the file whole or not at all. */
   public void write(Path path) throws IOException {
+    writer().write(path);
+  }
+
+  /** The file's length in bytes. */
+  public long fileBytes() {
+    return writer().bytes();
+  }
+
+  /**
+   * The file in direct memory, aligned to 64 bytes, as native code opens it without a file.
+   *
+   * @throws IllegalArgumentException if it takes more than 2 GiB
+   */
+  public ByteBuffer toDirectBuffer() {
+    return writer().toDirectBuffer();
+  }
+
+  private GgufWriter writer() {
     GgufWriter out =
         ModelParts.writer(tied() || cell() != Cell.LSTM ? VERSION : 1, HEAD, layers)
             .put("multibit.vocabulary_size", words.size())
@@ -223,10 +291,10 @@ public record LanguageModelFile(
         .put("tokenizer.ggml.tokens", words)
         .put("tokenizer.ggml.eos_token_id", eos);
     if (unknown >= 0) {
-      out.put("tokenizer.ggml.unknown_token_id", unknown);
+      out.put(UNKNOWN, unknown);
     }
     ModelParts.putTensors(out, matrices(), layers, softmaxBias);
-    out.write(path);
+    return out;
   }
 
   /**
@@ -237,7 +305,7 @@ public record LanguageModelFile(
   public static LanguageModelFile read(Path path) throws IOException {
     GgufReader in = new GgufReader(path);
     ModelParts.checkVersion(in);
-    String head = in.get("multibit.head", String.class);
+    String head = in.string("multibit.head");
     if (head.equals(SequenceClassifierFile.HEAD)) {
       throw new IOException(
           path + " is a classifier of float sequences, not a language model: it takes no text");
@@ -248,15 +316,10 @@ public record LanguageModelFile(
     int v = ModelParts.positive(in, "multibit.vocabulary_size");
     int e = ModelParts.positive(in, "multibit.embedding_size");
     int h = ModelParts.positive(in, "multibit.hidden_size");
-    List<String> words = new ArrayList<>();
-    for (Object word : in.get("tokenizer.ggml.tokens", List.class)) {
-      if (!(word instanceof String text)) {
-        throw in.damaged("its vocabulary holds " + word + ", not a word");
-      }
-      words.add(text);
-    }
-    if (words.size() != v) {
-      throw in.damaged("its vocabulary has %d words, not %d".formatted(words.size(), v));
+    int count = in.stringCount("tokenizer.ggml.tokens");
+    if (count != v || v > MAX_WORDS) {
+      throw in.damaged(
+          "its vocabulary has %d words, not %d (of at most %d)".formatted(count, v, MAX_WORDS));
     }
     boolean tied = tied(in);
     if (tied && e != h) {
@@ -264,24 +327,23 @@ public record LanguageModelFile(
           "tied weights need multibit.embedding_size = multibit.hidden_size, not %d and %d"
               .formatted(e, h));
     }
-    List<Layer> layers = ModelParts.layers(in, cell, e, h);
-    Matrix embedding = ModelParts.matrix(in, "embedding", v, e);
-    Matrix softmax =
-        tied
-            ? embedding.withActivations(ModelParts.bits(in, "multibit.softmax.activation_bits"))
-            : ModelParts.matrix(in, "softmax", v, h);
     try {
+      List<Layer> layers = ModelParts.layers(in, cell, e, h);
+      Matrix embedding = ModelParts.matrix(in, "embedding", v, e);
+      Matrix softmax =
+          tied
+              ? embedding.withActivations(ModelParts.bits(in, "multibit.softmax.activation_bits"))
+              : ModelParts.matrix(in, "softmax", v, h);
+      int onlineBits = ModelParts.onlineBits(softmax, layers, embedding.packed == null);
       return new LanguageModelFile(
-          words,
-          in.get("tokenizer.ggml.eos_token_id", Integer.class),
-          in.metadata().containsKey("tokenizer.ggml.unknown_token_id")
-              ? ModelParts.nonNegative(in, "tokenizer.ggml.unknown_token_id")
-              : -1,
+          in.strings("tokenizer.ggml.tokens"),
+          ModelParts.nonNegative(in, "tokenizer.ggml.eos_token_id"),
+          in.hasKey(UNKNOWN) ? ModelParts.nonNegative(in, UNKNOWN) : -1,
           embedding,
           layers,
           softmax,
           in.floats("softmax.bias", v),
-          ModelParts.quantizer(in, "multibit.activation."),
+          ModelParts.activations(in, onlineBits),
           ModelParts.weightQuantizer(in),
           ModelParts.provenance(in));
     } catch (IllegalArgumentException ex) {
@@ -290,7 +352,7 @@ public record LanguageModelFile(
   }
 
   private static boolean tied(GgufReader in) throws IOException {
-    int tied = in.metadata().containsKey(TIED) ? ModelParts.nonNegative(in, TIED) : 0;
+    int tied = in.hasKey(TIED) ? ModelParts.nonNegative(in, TIED) : 0;
     if (tied > 1) {
       throw in.damaged("%s is %d, neither 0 nor 1".formatted(TIED, tied));
     }

@@ -2,6 +2,7 @@ package org.multibit.core.format;
 
 import java.io.IOException;
 import java.nio.FloatBuffer;
+import java.nio.LongBuffer;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -22,6 +23,9 @@ final class ModelParts {
   /** The newest version that is read; of each file, the oldest that it can be is written. */
   private static final int VERSION = 3;
 
+  /** Of layers and sizes, words aside; GH and products of two sizes stay inside a long. */
+  private static final int MAX_SIZE = 1 << 28;
+
   private static final String PROVENANCE = "multibit.provenance.";
 
   private ModelParts() {}
@@ -39,6 +43,52 @@ final class ModelParts {
             .formatted(name, matrix.rows(), matrix.cols(), rows, cols));
   }
 
+  /** The shape, and that all values can be run: finite, padding zero. */
+  static void checkMatrix(String name, Matrix matrix, long rows, long cols) {
+    checkShape(name, matrix, rows, cols);
+    MultibitMatrix packed = matrix.packed();
+    if (packed == null) {
+      checkFinite(name + ".weight", matrix.dense());
+    } else {
+      checkFinite(name + ".coefficients", packed.coefficients());
+      check(isPaddingZero(packed), "the padding of " + name + " is not zero");
+    }
+  }
+
+  private static void checkFinite(String name, FloatBuffer values) {
+    for (int i = values.position(); i < values.limit(); i++) {
+      float value = values.get(i);
+      if (!Float.isFinite(value)) {
+        throw new IllegalArgumentException(
+            "element %d of tensor %s is %s, not finite"
+                .formatted(i - values.position(), name, value));
+      }
+    }
+  }
+
+  /** Kernels count on it. */
+  private static boolean isPaddingZero(MultibitMatrix m) {
+    LongBuffer planes = m.planes();
+    FloatBuffer coefficients = m.coefficients();
+    int last = m.words() - 1;
+    long pastColumns = m.cols() % Long.SIZE == 0 ? 0 : -1L << m.cols() % Long.SIZE;
+    int paddedRows = (m.rows() + m.lanes() - 1) / m.lanes() * m.lanes();
+    long set = 0;
+    for (int r = 0; r < paddedRows; r++) {
+      for (int i = 0; i < m.bits(); i++) {
+        if (r < m.rows()) {
+          set |= planes.get(m.planeIndex(r, i, last)) & pastColumns;
+          continue;
+        }
+        for (int w = 0; w <= last; w++) {
+          set |= planes.get(m.planeIndex(r, i, w));
+        }
+        set |= coefficients.get(m.coefficientIndex(r, i)) == 0 ? 0 : 1;
+      }
+    }
+    return set == 0;
+  }
+
   /** All of one cell, the first one fed vectors of {@code inputSize}. */
   static void checkLayers(List<Layer> layers, int inputSize, int hiddenSize) {
     Cell cell = layers.get(0).cell();
@@ -47,8 +97,8 @@ final class ModelParts {
       String name = "rnn." + l;
       check(layer.cell() == cell, name + " is " + layer.cell() + ", rnn.0 " + cell);
       long sums = (long) cell.gates() * hiddenSize;
-      checkShape(name + ".input", layer.input(), sums, l == 0 ? inputSize : hiddenSize);
-      checkShape(name + ".recurrent", layer.recurrent(), sums, hiddenSize);
+      checkMatrix(name + ".input", layer.input(), sums, l == 0 ? inputSize : hiddenSize);
+      checkMatrix(name + ".recurrent", layer.recurrent(), sums, hiddenSize);
       checkBias(name + ".bias", layer.bias(), cell.gates(), hiddenSize);
       if (layer.recurrentBias() != null) {
         checkBias(name + ".recurrent_bias", layer.recurrentBias(), cell.gates(), hiddenSize);
@@ -60,33 +110,39 @@ final class ModelParts {
     check(
         bias.remaining() == (long) gates * units,
         "%s does not have %d x %d elements".formatted(name, gates, units));
+    checkFinite(name, bias);
   }
 
-  static void checkSoftmax(Matrix softmax, FloatBuffer bias, int classes, int hiddenSize) {
-    checkShape("softmax", softmax, classes, hiddenSize);
+  static void checkSoftmaxBias(FloatBuffer bias, int classes) {
     check(bias.remaining() == classes, "softmax.bias does not have " + classes + " elements");
+    checkFinite("softmax.bias", bias);
   }
 
   /**
-   * A product that quantizes needs a quantizer that can do its bits.
+   * The most bits that a product quantizes what it is fed to; 0: none quantizes.
    *
    * @param quantizesInput whether the first layer quantizes its input; else it gets codes
    */
-  static void checkActivations(
-      Matrix softmax, List<Layer> layers, boolean quantizesInput, Quantizer activations) {
+  static int onlineBits(Matrix softmax, List<Layer> layers, boolean quantizesInput) {
     int most = softmax.activationBits();
     for (int l = 0; l < layers.size(); l++) {
       Layer layer = layers.get(l);
       int input = l > 0 || quantizesInput ? layer.input().activationBits() : 0;
       most = Math.max(most, Math.max(input, layer.recurrent().activationBits()));
     }
-    check(most == 0 || activations != null, "there is no method to quantize activations with");
-    if (most > 0) {
+    return most;
+  }
+
+  /** Products that quantize need a quantizer that can do their bits. */
+  static void checkActivations(int onlineBits, Quantizer activations) {
+    check(
+        onlineBits == 0 || activations != null, "there is no method to quantize activations with");
+    if (onlineBits > 0) {
       check(
           Quantizers.METHODS.contains(activations.method()),
           "activations are quantized by \"%s\", while who runs the file knows %s"
               .formatted(activations.method(), String.join(", ", Quantizers.METHODS)));
-      activations.checkBits(most);
+      activations.checkBits(onlineBits);
     }
   }
 
@@ -161,7 +217,7 @@ final class ModelParts {
   }
 
   static void checkVersion(GgufReader in) throws IOException {
-    int version = in.get("multibit.version", Integer.class);
+    int version = in.u32("multibit.version");
     if (version < 1 || version > VERSION) {
       throw in.damaged(
           "it has format version %s, this program reads versions 1 to %d"
@@ -170,7 +226,7 @@ final class ModelParts {
   }
 
   static void expect(GgufReader in, String key, String expected) throws IOException {
-    String value = in.get(key, String.class);
+    String value = in.string(key);
     if (!value.equals(expected)) {
       throw in.damaged("%s is \"%s\", expected \"%s\"".formatted(key, value, expected));
     }
@@ -178,7 +234,7 @@ final class ModelParts {
 
   static Cell cell(GgufReader in) throws IOException {
     try {
-      return Cell.of(in.get("multibit.cell", String.class));
+      return Cell.of(in.string("multibit.cell"));
     } catch (IllegalArgumentException e) {
       throw in.damaged("multibit.cell: " + e.getMessage());
     }
@@ -186,16 +242,16 @@ final class ModelParts {
 
   static int positive(GgufReader in, String key) throws IOException {
     int value = nonNegative(in, key);
-    if (value == 0 || value > 1 << 28) {
-      throw in.damaged(key + " is " + value);
+    if (value == 0 || value > MAX_SIZE) {
+      throw in.damaged("%s is %d, outside 1..%d".formatted(key, value, MAX_SIZE));
     }
     return value;
   }
 
   static int nonNegative(GgufReader in, String key) throws IOException {
-    int value = in.get(key, Integer.class);
+    int value = in.u32(key);
     if (value < 0) {
-      throw in.damaged(key + " is " + Integer.toUnsignedString(value));
+      throw in.damaged("%s is %s: too large".formatted(key, Integer.toUnsignedString(value)));
     }
     return value;
   }
@@ -240,31 +296,38 @@ final class ModelParts {
   static int bits(GgufReader in, String key) throws IOException {
     int bits = nonNegative(in, key);
     if (bits > Quantizer.MAX_BITS) {
-      throw in.damaged(key + " is " + bits);
+      throw in.damaged("%s is %d, outside 0..%d".formatted(key, bits, Quantizer.MAX_BITS));
     }
     return bits;
   }
 
-  /** Null if the file names none. */
-  static Quantizer quantizer(GgufReader in, String prefix) throws IOException {
-    if (!in.metadata().containsKey(prefix + "method")) {
+  /** How activations are quantized; null if no product does, whatever the file says then. */
+  static Quantizer activations(GgufReader in, int onlineBits) throws IOException {
+    if (onlineBits == 0) {
       return null;
     }
     return Quantizers.of(
-        in.get(prefix + "method", String.class),
-        in.get(prefix + "cycles", Integer.class),
-        in.get(prefix + "scale", Float.class));
+        in.string("multibit.activation.method"),
+        in.u32("multibit.activation.cycles"),
+        in.f32("multibit.activation.scale"));
   }
 
   /**
-   * How weights were quantized, as provenance: null if the file does not say, or names a method
-   * that is not ours, which its values do not need.
+   * How weights were quantized, as provenance, which their values do not need: null if the file
+   * does not say, or says what is not ours.
    */
-  static Quantizer weightQuantizer(GgufReader in) throws IOException {
-    return in.metadata().get("multibit.weight.method") instanceof String method
-            && Quantizers.METHODS.contains(method)
-        ? quantizer(in, "multibit.weight.")
-        : null;
+  static Quantizer weightQuantizer(GgufReader in) {
+    Map<String, Object> values = in.metadata();
+    if (values.get("multibit.weight.method") instanceof String method
+        && values.get("multibit.weight.cycles") instanceof Integer cycles
+        && values.get("multibit.weight.scale") instanceof Float scale) {
+      try {
+        return Quantizers.of(method, cycles, scale);
+      } catch (IllegalArgumentException e) {
+        return null; // A method of others, or one of ours with settings that it does not take.
+      }
+    }
+    return null;
   }
 
   static Map<String, Object> provenance(GgufReader in) {
@@ -272,7 +335,7 @@ final class ModelParts {
     in.metadata()
         .forEach(
             (key, value) -> {
-              if (key.startsWith(PROVENANCE)) {
+              if (key.startsWith(PROVENANCE) && !(value instanceof GgufReader.Array)) {
                 provenance.put(key.substring(PROVENANCE.length()), value);
               }
             });

@@ -1,6 +1,7 @@
 package org.multibit.core.format;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.FloatBuffer;
 import java.nio.file.Path;
 import java.util.Collections;
@@ -46,8 +47,9 @@ public record SequenceClassifierFile(
     ModelParts.check(!layers.isEmpty(), "a classifier needs a layer");
     int h = softmax.cols();
     ModelParts.checkLayers(layers, layers.get(0).input().cols(), h);
-    ModelParts.checkSoftmax(softmax, softmaxBias, softmax.rows(), h);
-    ModelParts.checkActivations(softmax, layers, true, activations);
+    ModelParts.checkMatrix("softmax", softmax, softmax.rows(), h);
+    ModelParts.checkSoftmaxBias(softmaxBias, softmax.rows());
+    ModelParts.checkActivations(ModelParts.onlineBits(softmax, layers, true), activations);
     layers = List.copyOf(layers);
     provenance = Collections.unmodifiableMap(new LinkedHashMap<>(provenance));
   }
@@ -81,6 +83,19 @@ public record SequenceClassifierFile(
 
   /** Writes the file whole or not at all. */
   public void write(Path path) throws IOException {
+    writer().write(path);
+  }
+
+  /**
+   * The file in direct memory, aligned to 64 bytes, as native code opens it without a file.
+   *
+   * @throws IllegalArgumentException if it takes more than 2 GiB
+   */
+  public ByteBuffer toDirectBuffer() {
+    return writer().toDirectBuffer();
+  }
+
+  private GgufWriter writer() {
     GgufWriter out =
         ModelParts.writer(VERSION, HEAD, layers)
             .put("multibit.input_size", inputSize())
@@ -89,7 +104,7 @@ public record SequenceClassifierFile(
     matrices().forEach((name, matrix) -> ModelParts.putBits(out, name, matrix));
     ModelParts.putOrigin(out, activations, weights, provenance);
     ModelParts.putTensors(out, matrices(), layers, softmaxBias);
-    out.write(path);
+    return out;
   }
 
   /**
@@ -100,7 +115,7 @@ public record SequenceClassifierFile(
   public static SequenceClassifierFile read(Path path) throws IOException {
     GgufReader in = new GgufReader(path);
     ModelParts.checkVersion(in);
-    if (in.get("multibit.head", String.class).equals(LanguageModelFile.HEAD)) {
+    if (in.string("multibit.head").equals(LanguageModelFile.HEAD)) {
       throw new IOException(path + " is a language model, not a classifier of float sequences");
     }
     ModelParts.expect(in, "multibit.head", HEAD);
@@ -109,11 +124,13 @@ public record SequenceClassifierFile(
     int hiddenSize = ModelParts.positive(in, "multibit.hidden_size");
     int classes = ModelParts.positive(in, "multibit.classes");
     try {
+      List<Layer> layers = ModelParts.layers(in, cell, inputSize, hiddenSize);
+      Matrix softmax = ModelParts.matrix(in, "softmax", classes, hiddenSize);
       return new SequenceClassifierFile(
-          ModelParts.layers(in, cell, inputSize, hiddenSize),
-          ModelParts.matrix(in, "softmax", classes, hiddenSize),
+          layers,
+          softmax,
           in.floats("softmax.bias", classes),
-          ModelParts.quantizer(in, "multibit.activation."),
+          ModelParts.activations(in, ModelParts.onlineBits(softmax, layers, true)),
           ModelParts.weightQuantizer(in),
           ModelParts.provenance(in));
     } catch (IllegalArgumentException ex) {

@@ -1,12 +1,15 @@
 package org.multibit.core.format;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertDoesNotThrow;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.sun.management.ThreadMXBean;
 import java.io.IOException;
+import java.lang.management.ManagementFactory;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
@@ -15,8 +18,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Consumer;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 /** The container: writer and reader against bytes put together by hand. */
@@ -92,7 +97,8 @@ class GgufTest {
         .with(b -> b.string("nested").u32(GgufBytes.ARRAY).u32(GgufBytes.ARRAY).u64(1))
         .with(b -> b.u32(GgufBytes.U8).u64(2).u8(3).u8(4))
         .writeTo(file);
-    Map<String, Object> values = new GgufReader(file).metadata();
+    GgufReader reader = new GgufReader(file);
+    Map<String, Object> values = reader.metadata();
     assertEquals(
         List.of(
             "general.architecture",
@@ -130,11 +136,21 @@ class GgufTest {
             1L << 50,
             -5L,
             0.1,
-            "naïve 戦場",
-            List.of("a", "戦"),
-            List.of(1, 255),
-            List.of(List.of(3, 4))),
-        List.copyOf(values.values()));
+            "naïve 戦場"),
+        values.values().stream().filter(v -> !(v instanceof GgufReader.Array)).toList());
+    assertEquals(List.of("a", "戦"), reader.strings("words"));
+    assertEquals(2, reader.stringCount("words"));
+    assertEquals("2 elements", values.get("bytes").toString());
+    assertEquals(1, ((GgufReader.Array) values.get("nested")).count());
+    assertEquals(70000, reader.u32("u32"));
+    assertEquals(1.5f, reader.f32("f32"));
+    assertEquals("naïve 戦場", reader.string("text"));
+    assertRefused("the key i32 is of type i32, not u32", () -> reader.u32("i32"));
+    assertRefused("the key u64 is of type u64, not u32", () -> reader.u32("u64"));
+    assertRefused("the key f64 is of type f64, not f32", () -> reader.f32("f64"));
+    assertRefused("the key yes is of type bool, not string", () -> reader.string("yes"));
+    assertRefused("the key text is of type string, not array", () -> reader.strings("text"));
+    assertRefused("the key bytes is an array of u8", () -> reader.strings("bytes"));
   }
 
   @Test
@@ -156,16 +172,14 @@ class GgufTest {
     assertTrue(longs.isDirect() && longs.isReadOnly());
     assertEquals(
         List.of("longs", "of another type", "floats"), List.copyOf(reader.tensors().keySet()));
-    assertTrue(reader.has("floats") && !reader.has("more"));
     assertEquals(Files.size(file), reader.bytes());
     assertRefused("lacks the tensor more", () -> reader.floats("more", 3));
     assertRefused("expected F32[4]", () -> reader.floats("floats", 4));
     assertRefused("expected F32[3, 1]", () -> reader.floats("floats", 3, 1));
     assertRefused("expected I64[3]", () -> reader.longs("floats", 3));
-    assertRefused("lacks the key x", () -> reader.get("x", Integer.class));
+    assertRefused("lacks the key x", () -> reader.u32("x"));
     assertRefused(
-        "general.alignment is of type Integer, expected String",
-        () -> reader.get("general.alignment", String.class));
+        "general.alignment is of type u32, not string", () -> reader.string("general.alignment"));
   }
 
   @Test
@@ -222,21 +236,51 @@ class GgufTest {
     start(0, 1).string("x").u32(-1).u64(0).writeTo(file);
     assertUnreadable("unknown type 4294967295");
     start(0, 1).u64(1L << 62).writeTo(file);
-    assertUnreadable("runs past the end");
+    assertUnreadable("a string takes 4611686018427387904 bytes, more than 1048576");
     start(0, 1).u64(-1).writeTo(file);
-    assertUnreadable("a string of 18446744073709551615 bytes runs past the end");
-    start(0, 1).string("x").u32(GgufBytes.ARRAY).u32(GgufBytes.U8).u64(1L << 33).writeTo(file);
-    assertUnreadable("an array of 8589934592 elements");
-    start(0, 1).string("x").u32(GgufBytes.ARRAY).u32(GgufBytes.STRING).u64(1 << 20).writeTo(file);
+    assertUnreadable("a string takes 18446744073709551615 bytes");
+    start(0, 1).u64(1 << 20).writeTo(file);
     assertUnreadable("ends inside the header");
+    start(0, 1).u64(2).u8(0xC0).u8(0x80).u32(GgufBytes.U8).u8(0).writeTo(file);
+    assertUnreadable("is not UTF-8");
+    start(0, 1).string("x").u32(GgufBytes.STRING).u64(3).u8(0xED).u8(0xA0).u8(0x80).writeTo(file);
+    assertUnreadable("is not UTF-8");
+    start(0, 1)
+        .string("x")
+        .u32(GgufBytes.ARRAY)
+        .u32(GgufBytes.STRING)
+        .u64(1)
+        .u64(1)
+        .u8(0xFF)
+        .writeTo(file);
+    assertUnreadable("is not UTF-8");
+    start(0, 1).key("x", "\uFFFD").writeTo(file);
+    assertDoesNotThrow(() -> new GgufReader(file)); // UTF-8 has it too.
+    start(0, 1).string("x").u32(GgufBytes.BOOL).u8(2).writeTo(file);
+    assertUnreadable("a bool is 2, neither 0 nor 1");
+    start(0, 1)
+        .string("x")
+        .u32(GgufBytes.ARRAY)
+        .u32(GgufBytes.BOOL)
+        .u64(2)
+        .u8(1)
+        .u8(-1)
+        .writeTo(file);
+    assertUnreadable("a bool is -1");
+    start(0, 1).string("x").u32(GgufBytes.ARRAY).u32(13).u64(0).writeTo(file);
+    assertUnreadable("unknown type 13");
+    start(0, 1).string("x").u32(GgufBytes.ARRAY).u32(GgufBytes.U8).u64(1L << 33).writeTo(file);
+    assertUnreadable("an array of 8589934592 elements of type u8 runs past the end");
+    start(0, 1).string("x").u32(GgufBytes.ARRAY).u32(GgufBytes.STRING).u64(1 << 20).writeTo(file);
+    assertUnreadable("an array of 1048576 elements of type string runs past the end");
     GgufBytes nested = start(0, 1).string("x").u32(GgufBytes.ARRAY);
     for (int level = 0; level < 5; level++) {
       nested.u32(GgufBytes.ARRAY).u64(1);
     }
     nested.writeTo(file);
-    assertUnreadable("an array of 1 elements of type 9, 4 levels deep");
+    assertUnreadable("an array lies 4 levels deep in others");
     GgufBytes.header(0, -1).writeTo(file);
-    assertUnreadable("18446744073709551615 keys");
+    assertUnreadable("18446744073709551615 keys, more than 65536");
     GgufBytes.header(1L << 40, 0).writeTo(file);
     assertUnreadable("1099511627776 tensors");
   }
@@ -279,9 +323,11 @@ class GgufTest {
     oneTensor(0, 0, 1L << 40, 1L << 40);
     assertUnreadable("overflows");
     oneTensor(0, 0, 0);
-    assertUnreadable("invalid shape");
+    assertUnreadable("tensor a is empty");
+    oneTensor(14, 0, 3, 0);
+    assertUnreadable("tensor a is empty");
     oneTensor(0, 0, -1, -1);
-    assertUnreadable("invalid shape");
+    assertUnreadable("overflows");
     oneTensor(0, 0);
     assertUnreadable("has rank 0");
     oneTensor(0, 0, 1, 1, 1, 1, 1);
@@ -291,6 +337,63 @@ class GgufTest {
   /** A file with 64 bytes of data. */
   private void oneTensor(int type, long offset, long... dims) {
     start(1, 0).tensor("a", type, offset, dims).pad().with(b -> b.u64(0).pad()).writeTo(file);
+  }
+
+  /** Opening a pipe would wait for a writer. */
+  @Test
+  @Timeout(20)
+  void pipesAndDevicesAreRefused() throws Exception {
+    assertEquals(0, new ProcessBuilder("mkfifo", file.toString()).start().waitFor());
+    assertUnreadable("is a pipe or a device");
+    assertThrows(IOException.class, () -> new GgufReader(Path.of("/dev/zero")));
+  }
+
+  /** Of types that are not known only the start is checked: nobody knows where they end. */
+  @Test
+  void tensorsOfUnknownTypesMayStartAnywhereInTheFile() throws IOException {
+    start(2, 0)
+        .tensor("a", GgufBytes.TENSOR_F32, 0, 32)
+        .tensor("b", 14, 64, 1L << 62, 1L << 62)
+        .pad()
+        .with(b -> b.u64(0).pad().u64(0).pad())
+        .writeTo(file);
+    assertEquals(32, new GgufReader(file).floats("a", 32).remaining());
+    oneTensor(14, 64, 1);
+    assertEquals(1, new GgufReader(file).tensors().size());
+    oneTensor(14, 128, 1);
+    assertUnreadable("outside the file");
+    oneTensor(14, 32, 1);
+    assertUnreadable("not aligned");
+  }
+
+  /**
+   * What a header of 64 MiB can make of little: no more than it takes itself, and within a moment.
+   */
+  @Test
+  @Timeout(60)
+  void aLargeHeaderCostsLittle() throws IOException {
+    int room = (1 << 26) - 1000;
+    // Arrays without elements in an array, 12 bytes each; bools and one-byte strings.
+    assertCheap(GgufBytes.ARRAY, room / 12, b -> b.putInt(GgufBytes.U8).putLong(0));
+    assertCheap(GgufBytes.BOOL, room, b -> b.put((byte) 1));
+    assertCheap(GgufBytes.STRING, room / 9, b -> b.putLong(1).put((byte) 'a'));
+    assertCheap(GgufBytes.F64, room / 8, b -> b.putDouble(0.5));
+  }
+
+  private void assertCheap(int type, int count, Consumer<ByteBuffer> element) throws IOException {
+    byte[] start = start(0, 1).string("x").u32(GgufBytes.ARRAY).u32(type).u64(count).bytes();
+    ByteBuffer bytes = ByteBuffer.allocate(1 << 26).order(ByteOrder.LITTLE_ENDIAN).put(start);
+    for (int i = 0; i < count; i++) {
+      element.accept(bytes);
+    }
+    Files.write(file, bytes.array());
+    ThreadMXBean thread = (ThreadMXBean) ManagementFactory.getThreadMXBean();
+    long before = thread.getCurrentThreadAllocatedBytes();
+    GgufReader reader = new GgufReader(file);
+    assertEquals(count + " elements", reader.metadata().get("x").toString());
+    // Strings are checked one by one and dropped.
+    long most = type == GgufBytes.STRING ? 1L << 30 : 1 << 20;
+    assertTrue(thread.getCurrentThreadAllocatedBytes() - before < most);
   }
 
   @Test

@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
@@ -23,6 +24,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.multibit.core.Alternating;
 import org.multibit.core.Greedy;
 import org.multibit.core.MultibitMatrix;
@@ -54,7 +56,7 @@ class LanguageModelFileTest extends RandomParts {
     }
     List<String> words = new ArrayList<>();
     for (int t = 0; t < v; t++) {
-      words.add(t == 0 ? "<eos>" : "wört" + t);
+      words.add(t == 0 ? "<eos>" : t == v - 1 ? "<unk>" : "wört" + t);
     }
     Map<String, Object> provenance = new LinkedHashMap<>();
     provenance.put("commit", "0123abc");
@@ -230,9 +232,9 @@ class LanguageModelFileTest extends RandomParts {
       for (boolean tied : new boolean[] {false, true}) {
         model(cell, tied, 9, 4, 4, 2, 2, 2).write(file);
         GgufReader in = new GgufReader(file);
-        assertEquals(cell == Cell.LSTM && !tied ? 1 : 2, in.get("multibit.version", Integer.class));
+        assertEquals(cell == Cell.LSTM && !tied ? 1 : 2, in.u32("multibit.version"));
         assertEquals(tied, !in.tensors().containsKey("softmax.planes"));
-        assertEquals(tied, in.metadata().containsKey("multibit.tied_embedding"));
+        assertEquals(tied, in.hasKey("multibit.tied_embedding"));
         assertEquals(cell == Cell.GRU, in.tensors().containsKey("rnn.1.recurrent_bias"));
       }
     }
@@ -306,7 +308,7 @@ class LanguageModelFileTest extends RandomParts {
         "alternating      | elternating      | no quantization method \"elternating\"",
         "softmax.planes   | saftmax.planes   | lacks the tensor softmax.planes",
         "tokenizer.ggml.t | tokenizer.ggml.u | lacks the key tokenizer.ggml.tokens",
-        "multibit.activation.method | multibit.activation.mothod | no method to quantize",
+        "multibit.activation.method | multibit.activation.mothod | lacks the key multibit.activation.method",
         "multibit.cell    | multibit.call    | lacks the key multibit.cell",
         "gru              | grv              | no cell \"grv\"",
         "rnn.1.recurrent_bias | rnn.1.recurrent_boas | lacks the tensor rnn.1.recurrent_bias",
@@ -409,6 +411,103 @@ class LanguageModelFileTest extends RandomParts {
     assertRefused("layout", () -> Matrix.of(MultibitMatrix.activations(8, 3, 2), 2));
     assertRefused("activations cannot have 9 bits", () -> matrix(8, 3, 2, 9));
     assertRefused("not 8 x 3", () -> Matrix.of(floats(23), 8, 3, 2));
+  }
+
+  /** A file whose values no runtime could use; each is whole otherwise. */
+  @Test
+  void valuesThatTheFormatForbidsAreRefused() throws IOException {
+    Path file = directory.resolve("altered.gguf");
+    // 10 rows and 70 columns: both are padded.
+    model(Cell.LSTM, false, 10, 70, 9, 1, 2, 2).write(file);
+    float nan = Float.NaN;
+    assertRefusedWith(file, "softmax.bias", 9, nan, "element 9 of tensor softmax.bias is NaN");
+    assertRefusedWith(file, "rnn.0.bias", 0, Float.POSITIVE_INFINITY, "is Infinity, not finite");
+    assertRefusedWith(file, "softmax.coefficients", 5, nan, "softmax.coefficients is NaN");
+    assertRefusedWith(file, "softmax.coefficients", 16 + 2, 1, "the padding of softmax is not");
+    float lowBit = Float.intBitsToFloat(1);
+    // Row 10 of 10, then column 70 of 70.
+    assertRefusedWith(file, "embedding.planes", 2 * (32 + 2), lowBit, "the padding of embedding");
+    assertRefusedWith(
+        file, "embedding.planes", 2 * 16, Float.intBitsToFloat(1 << 6), "the padding of embedding");
+    model(Cell.GRU, false, 9, 8, 8, 1, 0, 0).write(file);
+    assertRefusedWith(file, "embedding.weight", 3, nan, "element 3 of tensor embedding.weight");
+    assertRefusedWith(file, "rnn.0.recurrent_bias", 23, nan, "rnn.0.recurrent_bias is NaN");
+  }
+
+  private static void assertRefusedWith(
+      Path file, String tensor, int element, float value, String why) throws IOException {
+    byte[] whole = Files.readAllBytes(file);
+    long offset = new GgufReader(file).tensors().get(tensor).offset();
+    byte[] altered = whole.clone();
+    ByteBuffer.wrap(altered)
+        .order(ByteOrder.LITTLE_ENDIAN)
+        .putFloat((int) offset + element * Float.BYTES, value);
+    Files.write(file, altered);
+    assertUnreadable(file, why);
+    Files.write(file, whole);
+    LanguageModelFile.read(file);
+  }
+
+  /** Numbers are of the type that the format names; those of others may mean something else. */
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "general.alignment",
+        "multibit.version",
+        "multibit.layers",
+        "multibit.hidden_size",
+        "multibit.softmax.weight_bits",
+        "multibit.activation.cycles",
+        "tokenizer.ggml.eos_token_id"
+      })
+  void anotherTypeIsRefused(String key) throws IOException {
+    Path file = directory.resolve("altered.gguf");
+    model(9, 3, 2, 1, 2, 2).write(file);
+    String latin = Files.readString(file, StandardCharsets.ISO_8859_1);
+    String altered = latin.replace(key + "\4\0\0\0", key + "\5\0\0\0");
+    Files.writeString(file, altered, StandardCharsets.ISO_8859_1);
+    assertUnreadable(file, "the key " + key + " is of type i32, not u32");
+  }
+
+  @Test
+  void wordsAreThoseOfATextAndEachIsOneToken() {
+    LanguageModelFile m = model(4, 3, 2, 1, 2, 2);
+    List<String> good = List.of("<eos>", "a", "b", "<unk>");
+    assertEquals(good, with(m, good, 0).words());
+    assertRefused("holds \"a\" twice", () -> with(m, List.of("<eos>", "a", "b", "a"), 0));
+    assertRefused("is empty or holds", () -> with(m, List.of("<eos>", "a", "", "b"), 0));
+    for (String space : List.of(" ", "a b", "\t", "a\n", "\u000B", "\f", "\rb")) {
+      assertRefused(
+          "is empty or holds white space", () -> with(m, List.of("<eos>", "a", space, "b"), 0));
+    }
+    assertRefused("the eos token is the word \"a\", not <eos>", () -> with(m, good, 1));
+    assertRefused(
+        "the unknown token is the word \"b\", not <unk>",
+        () ->
+            new LanguageModelFile(
+                good,
+                0,
+                2,
+                m.embedding(),
+                m.layers(),
+                m.softmax(),
+                m.softmaxBias(),
+                m.activations(),
+                m.weights(),
+                Map.of()));
+  }
+
+  /** Direct memory holds what the file would. */
+  @Test
+  void theFileInMemoryIsTheFile() throws IOException {
+    LanguageModelFile model = model(Cell.GRU, true, 9, 66, 66, 2, 2, 2);
+    Path file = directory.resolve("model.gguf");
+    model.write(file);
+    ByteBuffer memory = model.toDirectBuffer();
+    assertEquals(ByteBuffer.wrap(Files.readAllBytes(file)), memory);
+    assertEquals(Files.size(file), model.fileBytes());
+    assertTrue(memory.isDirect());
+    assertEquals(0, memory.alignmentOffset(0, 64));
   }
 
   /** With weights alone quantized there is no activation method, and none is missed. */

@@ -75,8 +75,8 @@ class SequenceClassifierFileTest extends RandomParts {
     assertEquals(model.weights(), read.weights());
     assertEquals(model.provenance(), read.provenance());
     GgufReader in = new GgufReader(file);
-    assertEquals(3, in.get("multibit.version", Integer.class));
-    assertEquals("classifier", in.get("multibit.head", String.class));
+    assertEquals(3, in.u32("multibit.version"));
+    assertEquals("classifier", in.string("multibit.head"));
     assertEquals(model.matrices().keySet(), read.matrices().keySet());
     byte[] bytes = Files.readAllBytes(file);
     read.write(file); // from its own mapping
@@ -136,7 +136,7 @@ class SequenceClassifierFileTest extends RandomParts {
         "multibit.hidden_size | multibit.hodden_size | lacks the key multibit.hidden_size",
         "softmax.planes      | saftmax.planes      | lacks the tensor softmax.planes",
         "rnn.1.bias          | rnn.1.bios          | lacks the tensor rnn.1.bias",
-        "multibit.activation.method | multibit.activation.mothod | no method to quantize",
+        "multibit.activation.method | multibit.activation.mothod | lacks the key multibit.activation.method",
       })
   void aPartThatIsMissingOrOtherIsNamed(String part, String other, String why) throws IOException {
     Path file = directory.resolve("altered.gguf");
@@ -191,7 +191,7 @@ class SequenceClassifierFileTest extends RandomParts {
     new SequenceClassifierFile(
             m.layers(), m.softmax(), m.softmaxBias(), m.activations(), own, Map.of())
         .write(file);
-    assertEquals("own", new GgufReader(file).get("multibit.weight.method", String.class));
+    assertEquals("own", new GgufReader(file).string("multibit.weight.method"));
     assertNull(SequenceClassifierFile.read(file).weights());
   }
 

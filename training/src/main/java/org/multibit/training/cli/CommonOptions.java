@@ -1,5 +1,7 @@
 package org.multibit.training.cli;
 
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.util.Map;
 import org.bytedeco.openblas.global.openblas_nolapack;
 import org.multibit.core.Versions;
@@ -25,13 +27,37 @@ public final class CommonOptions {
   /** Prints the result's JSON line if it was asked for. */
   public void print(Map<String, ?> result) {
     if (json) {
-      System.out.println(Json.line(result));
+      print(Json.line(result) + "\n");
     }
   }
 
   /** Prints a line for people. */
   public void say(String format, Object... arguments) {
-    System.out.println(arguments.length == 0 ? format : format.formatted(arguments));
+    print((arguments.length == 0 ? format : format.formatted(arguments)) + "\n");
+  }
+
+  /**
+   * Prints a text as it is.
+   *
+   * @throws UncheckedIOException if standard output takes no more: the disk is full, or its reader
+   *     has gone
+   */
+  public static void print(String text) {
+    System.out.print(text);
+    requireWritten();
+  }
+
+  /**
+   * Asks whether all was written that was printed so far.
+   *
+   * @throws UncheckedIOException if not
+   */
+  public static void requireWritten() {
+    if (System.out.checkError()) { // It flushes, too.
+      throw new UncheckedIOException(
+          new IOException(
+              "standard output cannot be written (it is closed, its reader has gone, or the disk is full)"));
+    }
   }
 
   /** How many threads to compute with, as {@link #start} was told. */

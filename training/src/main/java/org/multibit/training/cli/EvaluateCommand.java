@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
+import org.multibit.core.format.FileKind;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.datasets.TextCorpus;
 import org.multibit.datasets.TokenIterator;
@@ -22,7 +23,6 @@ import org.multibit.training.Perplexity;
 import org.multibit.training.Run;
 import org.multibit.training.SavedModel;
 import org.multibit.training.UsageException;
-import org.multibit.training.importing.ImportedModel;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -76,12 +76,8 @@ public final class EvaluateCommand implements Callable<Integer> {
   public Integer call() throws IOException {
     requireSplit(split);
     CommonOptions.start(threads);
-    if (!Files.exists(model)) {
-      throw new IOException("There is no model " + model);
-    }
     Map<String, Object> result;
-    boolean named = model.toString().endsWith(".gguf");
-    if (Files.isRegularFile(model) && (named || ImportedModel.isPacked(model))) {
+    if (FileKind.of(model) == FileKind.PACKED) {
       UsageException.require(
           vocabulary == null,
           "--vocab is for models of other libraries: a packed model has its own words");

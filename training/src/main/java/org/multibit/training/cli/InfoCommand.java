@@ -9,6 +9,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
+import org.multibit.core.Printable;
 import org.multibit.core.format.GgufReader;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.core.format.SequenceClassifierFile;
@@ -49,12 +50,16 @@ public final class InfoCommand implements Callable<Integer> {
                   tensor.type() == 0 ? "F32" : tensor.type() == 27 ? "I64" : "" + tensor.type()));
     }
     common.say("%s: %,d bytes", file, Files.size(file));
-    metadata.forEach((key, value) -> common.say("%-45s %s", key, value));
+    metadata.forEach(
+        (key, value) ->
+            common.say("%-45s %s", Printable.of(key), Printable.of(String.valueOf(value))));
     tensors.forEach(
         t ->
             common.say(
                 "%-25s %-4s %s",
-                t.get("name"), t.get("type"), Arrays.toString((long[]) t.get("dims"))));
+                Printable.of((String) t.get("name")),
+                t.get("type"),
+                Arrays.toString((long[]) t.get("dims"))));
     Map<String, Object> result = new LinkedHashMap<>();
     result.put("file", file.toString());
     result.put("bytes", Files.size(file));

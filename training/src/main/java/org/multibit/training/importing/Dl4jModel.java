@@ -3,12 +3,10 @@ package org.multibit.training.importing;
 import static org.multibit.training.importing.Refusal.unless;
 
 import java.io.IOException;
-import java.io.InputStream;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.zip.ZipEntry;
-import java.util.zip.ZipFile;
+import java.util.Set;
 import org.deeplearning4j.nn.api.Layer;
 import org.deeplearning4j.nn.conf.InputPreProcessor;
 import org.deeplearning4j.nn.conf.layers.BaseLayer;
@@ -20,9 +18,8 @@ import org.deeplearning4j.nn.conf.layers.RnnOutputLayer;
 import org.deeplearning4j.nn.graph.ComputationGraph;
 import org.deeplearning4j.nn.graph.vertex.GraphVertex;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
-import org.deeplearning4j.util.ModelSerializer;
 import org.multibit.core.format.LanguageModelFile.Cell;
-import org.multibit.training.Json;
+import org.multibit.training.NetworkZip;
 import org.nd4j.linalg.activations.IActivation;
 import org.nd4j.linalg.activations.impl.ActivationIdentity;
 import org.nd4j.linalg.activations.impl.ActivationSigmoid;
@@ -47,29 +44,14 @@ final class Dl4jModel {
    * @throws Refusal if DL4J cannot restore it, or it holds anything but such a model
    */
   static FullPrecisionModel read(Path path) {
-    try {
-      return read(
-          isGraph(path)
-              ? chain(ModelSerializer.restoreComputationGraph(path.toFile(), false))
-              : chain(ModelSerializer.restoreMultiLayerNetwork(path.toFile(), false)));
+    try (NetworkZip zip = new NetworkZip(path, Set.of())) {
+      return read(zip.isGraph() ? chain(zip.graph()) : chain(zip.network()));
     } catch (Refusal e) {
       throw e;
-    } catch (IOException | RuntimeException e) {
+    } catch (IOException e) {
+      throw new Refusal(e.getMessage(), e);
+    } catch (RuntimeException e) {
       throw new Refusal("DL4J cannot restore it: " + e.getMessage(), e);
-    }
-  }
-
-  private static boolean isGraph(Path path) throws IOException {
-    try (ZipFile zip = new ZipFile(path.toFile())) {
-      ZipEntry entry = zip.getEntry(ModelSerializer.CONFIGURATION_JSON);
-      if (entry == null) {
-        throw new Refusal(
-            "it is a zip without " + ModelSerializer.CONFIGURATION_JSON + ": no model of DL4J");
-      }
-      try (InputStream in = zip.getInputStream(entry)) {
-        return Json.parse(new String(in.readAllBytes(), java.nio.charset.StandardCharsets.UTF_8))
-            .has("vertices");
-      }
     }
   }
 

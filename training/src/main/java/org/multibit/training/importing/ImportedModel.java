@@ -1,15 +1,11 @@
 package org.multibit.training.importing;
 
 import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.channels.FileChannel;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.LinkedHashMap;
-import java.util.Locale;
 import java.util.Map;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
+import org.multibit.core.format.FileKind;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.datasets.Vocabulary;
 import org.multibit.training.LanguageModel;
@@ -22,10 +18,6 @@ import org.multibit.training.Settings;
  * .safetensors, known by its first bytes. What it computes is kept exactly, or it is refused.
  */
 public final class ImportedModel implements SavedModel {
-  private static final byte[] ZIP = {'P', 'K', 3, 4};
-  private static final byte[] HDF5 = {(byte) 0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
-  private static final byte[] GGUF = {'G', 'G', 'U', 'F'};
-
   private final Path path;
   private final Vocabulary vocabulary;
   private final LanguageModelFile file;
@@ -42,14 +34,18 @@ public final class ImportedModel implements SavedModel {
    *     kept: one line, with the file's name
    */
   public static ImportedModel open(Path path, Vocabulary vocabulary) throws IOException {
-    byte[] start = start(path);
-    refusePacked(path);
+    FileKind kind = FileKind.of(path);
     try {
-      requireWhatItsNameSays(path, start);
       FullPrecisionModel model =
-          startsWith(start, ZIP)
-              ? Dl4jModel.read(path)
-              : startsWith(start, HDF5) ? KerasModel.read(path) : PyTorchModel.read(path);
+          switch (kind) {
+            case DL4J -> Dl4jModel.read(path);
+            case HDF5 -> KerasModel.read(path);
+            case SAFETENSORS -> PyTorchModel.read(path);
+            case PACKED ->
+                throw kind.refusal(
+                    path, "give the run, or the full-precision model, that it was made of");
+            default -> throw kind.refusal(path);
+          };
       Map<String, Object> provenance = new LinkedHashMap<>();
       provenance.put("commit", Provenance.commit());
       provenance.put("imported_from", path.getFileName().toString());
@@ -57,45 +53,6 @@ public final class ImportedModel implements SavedModel {
     } catch (Refusal e) {
       throw new IOException(path + " cannot be imported: " + e.getMessage(), e);
     }
-  }
-
-  private static void requireWhatItsNameSays(Path path, byte[] start) {
-    String name = path.getFileName().toString().toLowerCase(Locale.ROOT);
-    Refusal.unless(
-        !name.endsWith(".h5") || startsWith(start, HDF5), "it is no HDF5 file, as a Keras .h5 is");
-    Refusal.unless(
-        !name.endsWith(".zip") || startsWith(start, ZIP), "it is no zip, as a model of DL4J is");
-  }
-
-  /** Whether a file is, by its first bytes, a packed model. */
-  public static boolean isPacked(Path path) throws IOException {
-    return startsWith(start(path), GGUF);
-  }
-
-  /**
-   * @throws IOException if a file is a packed model, of which nothing can be made
-   */
-  public static void refusePacked(Path path) throws IOException {
-    if (isPacked(path)) {
-      throw new IOException(
-          path
-              + " is a packed model: give the run, or the full-precision model, that it was made of");
-    }
-  }
-
-  private static byte[] start(Path path) throws IOException {
-    try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
-      ByteBuffer bytes = ByteBuffer.allocate(HDF5.length);
-      while (bytes.hasRemaining() && channel.read(bytes) > 0) {}
-      byte[] start = new byte[bytes.flip().remaining()];
-      bytes.get(start);
-      return start;
-    }
-  }
-
-  private static boolean startsWith(byte[] bytes, byte[] magic) {
-    return new String(bytes, StandardCharsets.ISO_8859_1)
-        .startsWith(new String(magic, StandardCharsets.ISO_8859_1));
   }
 
   @Override

@@ -7,13 +7,16 @@ import io.jhdf.api.Attribute;
 import io.jhdf.api.Dataset;
 import io.jhdf.api.Group;
 import io.jhdf.api.Node;
+import io.jhdf.filter.PipelineFilterWithData;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.multibit.core.format.LanguageModelFile.Cell;
 import org.multibit.training.Json;
 import org.nd4j.shade.jackson.core.JsonProcessingException;
@@ -30,6 +33,15 @@ final class KerasModel {
 
   private static final int[] LSTM_FROM_KERAS = {0, 1, 2, 3};
 
+  /** Deflate, shuffle, fletcher32. */
+  private static final Set<Integer> FILTERS = Set.of(1, 2, 3);
+
+  /** Arrays up to this size may be packed as tightly as they like, larger ones by this ratio. */
+  private static final long SMALL = 1 << 26;
+
+  private static final long MAX_RATIO = 100;
+
+  private final long fileBytes;
   private final Group weights;
   private final List<JsonNode> chain;
 
@@ -40,7 +52,8 @@ final class KerasModel {
   private Parameter softmaxBias;
   private boolean normalized;
 
-  private KerasModel(Group weights, List<JsonNode> chain) {
+  private KerasModel(long fileBytes, Group weights, List<JsonNode> chain) {
+    this.fileBytes = fileBytes;
     this.weights = weights;
     this.chain = chain;
   }
@@ -59,7 +72,9 @@ final class KerasModel {
           file.getChild("model_weights") instanceof Group,
           "it has no model_weights: save the whole model (model.save)");
       return new KerasModel(
-              (Group) file.getChild("model_weights"), chain(Json.parse((String) config.getData())))
+              Files.size(path),
+              (Group) file.getChild("model_weights"),
+              chain(Json.parse((String) config.getData())))
           .read();
     } catch (JsonProcessingException e) {
       throw new Refusal("its model_config is no JSON: " + e.getOriginalMessage(), e);
@@ -153,7 +168,11 @@ final class KerasModel {
                     size(config, "output_dim", name));
       }
       case "LSTM", "GRU" -> {
-        place(embedding != null && softmax == null, name);
+        unless(
+            embedding != null || !layers.isEmpty(),
+            "it has no Embedding before %s: it takes vectors (one-hot, if they stand for words), not tokens; such models are not taken yet",
+            name);
+        place(softmax == null, name);
         unless(
             cell == null || cell == cell(kind),
             "%s follows layers of another cell: all must be alike",
@@ -303,6 +322,28 @@ final class KerasModel {
       }
     }
 
+    /**
+     * jHDF's filters other than those that Keras writes are not for files from anywhere: its LZ4
+     * reads out of bounds.
+     */
+    private void requireReadable(String name, Dataset array, long count) {
+      for (PipelineFilterWithData filter : array.getFilters()) {
+        unless(
+            FILTERS.contains(filter.getId()),
+            "%s is packed by the filter %s (%d): only deflate, shuffle and fletcher32 are read",
+            name,
+            filter.getName(),
+            filter.getId());
+      }
+      long bytes = count * array.getDataType().getSize();
+      unless(
+          bytes <= Math.max(SMALL, MAX_RATIO * fileBytes),
+          "%s claims to have %d bytes, in a file of %d: it is damaged",
+          name,
+          bytes,
+          fileBytes);
+    }
+
     Parameter take(String key, long... shape) {
       Dataset array = arrays.get(key);
       unless(array != null, "%s has no array %s; it has %s", layer, key, arrays.keySet());
@@ -315,6 +356,7 @@ final class KerasModel {
           "%s has %d elements: over 2 GiB as floats",
           name,
           count);
+      requireReadable(name, array, count);
       Object data = array.getDataFlat();
       float[] values = new float[(int) count];
       if (data instanceof float[] floats) {

@@ -56,7 +56,7 @@ final class PyTorchModel {
     long hidden = recurrent[1];
     Cell cell = cell(prefix, recurrent);
     List<Layer> layers = new ArrayList<>();
-    for (int l = 0; l == 0 || left.keySet().stream().anyMatch(ofLayer(prefix, l)); l++) {
+    for (int l = 0; l == 0 || hasLayer(prefix, l); l++) {
       layers.add(layer(prefix, l, cell, l == 0 ? input[1] : hidden, hidden));
     }
     for (String name : left.keySet()) {
@@ -65,8 +65,12 @@ final class PyTorchModel {
     return withEmbeddingAndSoftmax(cell, layers, input[1], hidden);
   }
 
-  private static java.util.function.Predicate<String> ofLayer(String prefix, int layer) {
-    return name -> name.startsWith(prefix) && name.endsWith("_l" + layer);
+  private boolean hasLayer(String prefix, int layer) {
+    return left.keySet().stream()
+        .map(RECURRENT::matcher)
+        .anyMatch(
+            name ->
+                name.matches() && name.group(1).equals(prefix) && name.group(4).equals("" + layer));
   }
 
   /** What the names of the recurrent weights have before {@code weight_ih_l0}. */
@@ -134,7 +138,10 @@ final class PyTorchModel {
     List<String> matrices =
         left.keySet().stream().filter(name -> left.get(name).length == 2).toList();
     unless(
-        !matrices.isEmpty() && matrices.size() <= 2,
+        !matrices.isEmpty(),
+        "it has no embedding and no linear layer: a language model has both, or one matrix for both (tied)");
+    unless(
+        matrices.size() <= 2,
         "besides the recurrent weights it has the matrices %s: expected an embedding and a linear layer, or one for both (tied)",
         matrices);
     String embeddingName;
@@ -142,6 +149,13 @@ final class PyTorchModel {
     if (matrices.size() == 1) {
       embeddingName = matrices.get(0);
       softmaxName = null;
+      long[] only = left.get(embeddingName);
+      unless(
+          embeddingSize == hidden || only[1] != hidden,
+          "it has no embedding: it takes vectors of %d numbers (one-hot, if they stand for words), and its linear layer %s has %d outputs; such models are not taken yet",
+          embeddingSize,
+          embeddingName,
+          only[0]);
       unless(
           embeddingSize == hidden,
           "it has %s alone, for embedding and softmax, but an embedding size of %d and a hidden size of %d: tied weights need them equal",
@@ -170,17 +184,35 @@ final class PyTorchModel {
     long vocabulary = left.get(embeddingName)[0];
     Parameter embedding = take(embeddingName, vocabulary, embeddingSize);
     Parameter softmax = softmaxName == null ? embedding : take(softmaxName, vocabulary, hidden);
-    List<String> vectors =
-        left.keySet().stream().filter(name -> name.matches("(.*\\.)?bias")).toList();
+    String biasName = biasName(softmaxName);
     Parameter bias =
-        vectors.size() == 1
-            ? take(vectors.get(0), vocabulary)
+        biasName != null
+            ? take(biasName, vocabulary)
             : Parameter.zeros("bias of the linear layer", vocabulary);
     unless(
         left.isEmpty(),
         "%s cannot be kept: a language model has an embedding, an nn.LSTM or nn.GRU, and a linear layer",
         left.keySet());
     return new FullPrecisionModel(cell, embedding, layers, softmax, bias);
+  }
+
+  /**
+   * The linear layer's bias: that of the matrix's own module or, where the matrix is the
+   * embedding's, the only one whose module has no weight of its own; null if there is none.
+   */
+  private String biasName(String softmaxName) {
+    if (softmaxName != null) {
+      String own = softmaxName.replaceFirst("weight$", "bias");
+      if (!own.equals(softmaxName) && left.containsKey(own)) {
+        return own;
+      }
+    }
+    List<String> free =
+        left.keySet().stream()
+            .filter(name -> name.matches("(.*\\.)?bias") && left.get(name).length == 1)
+            .filter(name -> !left.containsKey(name.replaceFirst("bias$", "weight")))
+            .toList();
+    return free.size() == 1 ? free.get(0) : null;
   }
 
   /** Whether shapes, a bias and names allow these as embedding and linear layer. */

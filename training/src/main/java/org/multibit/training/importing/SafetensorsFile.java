@@ -9,16 +9,15 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
-import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.multibit.training.Json;
 import org.nd4j.shade.jackson.core.JsonParser;
 import org.nd4j.shade.jackson.core.JsonProcessingException;
-import org.nd4j.shade.jackson.databind.DeserializationFeature;
-import org.nd4j.shade.jackson.databind.JsonNode;
-import org.nd4j.shade.jackson.databind.ObjectMapper;
+import org.nd4j.shade.jackson.core.JsonToken;
 
 /**
  * A .safetensors file: a header in JSON that names each tensor's type, shape and place, then the
@@ -26,13 +25,13 @@ import org.nd4j.shade.jackson.databind.ObjectMapper;
  * is read.
  */
 final class SafetensorsFile {
-  /** The format's own limit. */
-  private static final long MAX_HEADER = 100_000_000;
+  /** More than any recurrent network's; the format allows 100 MB. */
+  private static final long MAX_HEADER = 1 << 24;
 
-  private static final ObjectMapper MAPPER =
-      new ObjectMapper()
-          .enable(JsonParser.Feature.STRICT_DUPLICATE_DETECTION)
-          .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
+  private static final int MAX_RANK = 16;
+
+  /** Every number of so many digits is a long. */
+  private static final int MAX_DIGITS = 18;
 
   private enum Type {
     F64(8),
@@ -51,9 +50,9 @@ final class SafetensorsFile {
     F8_E5M2(1),
     BOOL(1);
 
-    final int bytes;
+    final long bytes;
 
-    Type(int bytes) {
+    Type(long bytes) {
       this.bytes = bytes;
     }
   }
@@ -75,10 +74,15 @@ final class SafetensorsFile {
       unless(size >= 8, "it has %d bytes, too few for a .safetensors file", size);
       long length = bytes(channel, 0, 8).getLong();
       unless(
-          length >= 2 && length <= MAX_HEADER && length <= size - 8,
-          "its header of %s bytes runs past the end of the file (%d bytes) or the format's limit",
+          length >= 2 && length <= size - 8,
+          "its header of %s bytes runs past the end of the file (%d bytes): it may be incomplete",
           Long.toUnsignedString(length),
           size);
+      unless(
+          length <= MAX_HEADER,
+          "its header of %d bytes is larger than that of any recurrent network (%d at most)",
+          length,
+          MAX_HEADER);
       byte[] header = new byte[(int) length];
       bytes(channel, 8, header.length).get(header);
       parse(header, 8 + length, size);
@@ -96,19 +100,20 @@ final class SafetensorsFile {
   }
 
   private void parse(byte[] header, long start, long size) throws IOException {
-    JsonNode root;
-    try {
-      root = MAPPER.readTree(header);
+    try (JsonParser json = Json.parser(header)) {
+      unless(json.nextToken() == JsonToken.START_OBJECT, "its header is no JSON object");
+      while (json.nextToken() == JsonToken.FIELD_NAME) {
+        String name = json.getCurrentName();
+        unless(json.nextToken() == JsonToken.START_OBJECT, "%s is no object in its header", name);
+        if (name.equals("__metadata__")) {
+          skipTexts(json);
+        } else {
+          tensors.put(name, tensor(name, json, start, size));
+        }
+      }
+      unless(json.nextToken() == null, "its header goes on after its JSON");
     } catch (JsonProcessingException e) {
       throw new Refusal("its header is no JSON: " + e.getOriginalMessage(), e);
-    }
-    unless(root != null && root.isObject(), "its header is no JSON object");
-    Iterator<Map.Entry<String, JsonNode>> fields = root.fields();
-    while (fields.hasNext()) {
-      Map.Entry<String, JsonNode> field = fields.next();
-      if (!field.getKey().equals("__metadata__")) {
-        tensors.put(field.getKey(), tensor(field.getKey(), field.getValue(), start, size));
-      }
     }
     List<Tensor> ordered = new ArrayList<>(tensors.values());
     ordered.sort(Comparator.comparingLong(Tensor::begin).thenComparingLong(Tensor::end));
@@ -127,52 +132,82 @@ final class SafetensorsFile {
     unless(end == size, "there are %d bytes of no tensor at its end", size - end);
   }
 
-  private static Tensor tensor(String name, JsonNode entry, long start, long size) {
-    Type type = null;
-    for (Type known : Type.values()) {
-      if (known.name().equals(entry.path("dtype").asText())) {
-        type = known;
-      }
+  /** To the end of an object of texts, which the format's metadata is. */
+  private static void skipTexts(JsonParser json) throws IOException {
+    while (json.nextToken() == JsonToken.FIELD_NAME) {
+      unless(json.nextToken().isScalarValue(), "its __metadata__ holds more than texts");
     }
-    unless(type != null, "%s has the unknown type %s", name, entry.path("dtype"));
-    unless(entry.path("shape").isArray(), "%s has no shape", name);
-    long[] shape = new long[entry.path("shape").size()];
-    JsonNode offsets = entry.path("data_offsets");
-    unless(
-        offsets.size() == 2 && isCount(offsets.path(0)) && isCount(offsets.path(1)),
-        "%s has no data_offsets [begin, end]",
-        name);
-    long begin = offsets.path(0).asLong();
-    long end = offsets.path(1).asLong();
-    unless(
-        begin <= end && end <= size - start,
-        "%s lies at [%d, %d], past the end of the %d bytes of tensors",
-        name,
-        begin,
-        end,
-        size - start);
-    try {
-      long bytes = type.bytes;
-      for (int d = 0; d < shape.length; d++) {
-        unless(isCount(entry.path("shape").path(d)), "%s has a size that is no count", name);
-        shape[d] = entry.path("shape").path(d).asLong();
-        bytes = Math.multiplyExact(bytes, shape[d]);
-      }
-      unless(
-          bytes == end - begin,
-          "%s has %d bytes, its type and shape %s ask for %d",
-          name,
-          end - begin,
-          entry.path("shape"),
-          bytes);
-    } catch (ArithmeticException e) {
-      throw new Refusal("%s has the impossible shape %s".formatted(name, entry.path("shape")), e);
-    }
-    return new Tensor(name, type, shape, start + begin, start + end);
   }
 
-  private static boolean isCount(JsonNode node) {
-    return node.isIntegralNumber() && node.canConvertToLong() && node.asLong() >= 0;
+  /** The entry of a tensor, to the end of its object. */
+  private static Tensor tensor(String name, JsonParser json, long start, long size)
+      throws IOException {
+    String type = null;
+    long[] shape = null;
+    long[] offsets = null;
+    while (json.nextToken() == JsonToken.FIELD_NAME) {
+      String key = json.getCurrentName();
+      JsonToken value = json.nextToken();
+      switch (key) {
+        case "dtype" -> type = value == JsonToken.VALUE_STRING ? json.getText() : null;
+        case "shape" -> shape = counts(name, key, json);
+        case "data_offsets" -> offsets = counts(name, key, json);
+        default -> unless(value.isScalarValue(), "%s has the unknown entry %s", name, key);
+      }
+    }
+    unless(shape != null, "%s has no shape", name);
+    unless(offsets != null && offsets.length == 2, "%s has no data_offsets [begin, end]", name);
+    Tensor tensor =
+        new Tensor(name, type(name, type), shape, start + offsets[0], start + offsets[1]);
+    unless(
+        offsets[0] <= offsets[1] && offsets[1] <= size - start,
+        "%s lies at [%d, %d], past the end of the %d bytes of tensors",
+        name,
+        offsets[0],
+        offsets[1],
+        size - start);
+    try {
+      long bytes = Arrays.stream(shape).reduce(tensor.type.bytes, Math::multiplyExact);
+      unless(
+          bytes == offsets[1] - offsets[0],
+          "%s has %d bytes, its type and shape %s ask for %d",
+          name,
+          offsets[1] - offsets[0],
+          Arrays.toString(shape),
+          bytes);
+    } catch (ArithmeticException e) {
+      throw new Refusal(
+          "%s has the impossible shape %s".formatted(name, Arrays.toString(shape)), e);
+    }
+    return tensor;
+  }
+
+  private static Type type(String name, String type) {
+    for (Type known : Type.values()) {
+      if (known.name().equals(type)) {
+        return known;
+      }
+    }
+    throw new Refusal("%s has the unknown type %s".formatted(name, type));
+  }
+
+  /** An array of a few counts. */
+  private static long[] counts(String name, String key, JsonParser json) throws IOException {
+    unless(json.currentToken() == JsonToken.START_ARRAY, "%s has no array %s", name, key);
+    long[] counts = new long[MAX_RANK];
+    int rank = 0;
+    while (json.nextToken() != JsonToken.END_ARRAY) {
+      unless(
+          json.currentToken() == JsonToken.VALUE_NUMBER_INT
+              && json.getTextLength() <= MAX_DIGITS
+              && json.getLongValue() >= 0,
+          "the %s of %s holds what is no count",
+          key,
+          name);
+      unless(rank < MAX_RANK, "the %s of %s has more than %d elements", key, name, MAX_RANK);
+      counts[rank++] = json.getLongValue();
+    }
+    return Arrays.copyOf(counts, rank);
   }
 
   /** The names and shapes of all tensors. */
@@ -215,7 +250,7 @@ final class SafetensorsFile {
   }
 
   private static int decode(Tensor tensor, ByteBuffer bytes, float[] values, int start) {
-    int count = bytes.remaining() / tensor.type.bytes;
+    int count = (int) (bytes.remaining() / tensor.type.bytes);
     switch (tensor.type) {
       case F32 ->
           bytes.slice().order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer().get(values, start, count);

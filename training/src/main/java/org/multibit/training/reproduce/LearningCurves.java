@@ -5,6 +5,7 @@ import java.awt.Color;
 import java.awt.Font;
 import java.awt.Graphics2D;
 import java.awt.image.BufferedImage;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -78,6 +79,8 @@ final class LearningCurves {
     letters.setFont(new Font(Font.SANS_SERIF, Font.PLAIN, 9));
     letters.drawString(provenance, 4, HEIGHT - 4);
     letters.dispose();
-    AtomicFile.write(file, path -> ImageIO.write(image, "png", path.toFile()));
+    ByteArrayOutputStream png = new ByteArrayOutputStream();
+    ImageIO.write(image, "png", png);
+    AtomicFile.write(file, png.toByteArray());
   }
 }

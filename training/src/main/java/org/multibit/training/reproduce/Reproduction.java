@@ -4,7 +4,6 @@ import java.io.Closeable;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.time.Duration;
 import java.util.HashMap;
 import java.util.List;
@@ -239,9 +238,7 @@ final class Reproduction {
       run.pack(Map.of("test_perplexity", perplexity)).write(modelFile(plan));
     }
     // The ledger comes last: a model with a ledger is finished.
-    AtomicFile.write(
-        ledgerFile(plan),
-        path -> Files.copy(run.ledgerFile(), path, StandardCopyOption.REPLACE_EXISTING));
+    AtomicFile.write(ledgerFile(plan), out -> Files.copy(run.ledgerFile(), out));
   }
 
   private Path modelFile(PlannedRun plan) {

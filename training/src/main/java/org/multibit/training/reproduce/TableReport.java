@@ -139,11 +139,11 @@ public final class TableReport {
     }
     page.addAll(List.of(provenance, ""));
     page.addAll(markdown());
-    AtomicFile.write(table, path -> Files.write(path, page));
+    AtomicFile.write(table, String.join("\n", page) + "\n");
     List<String> values = new ArrayList<>();
     values.add(commaSeparated(formats.keySet(), "provenance"));
     texts(Double.POSITIVE_INFINITY).forEach(row -> values.add(commaSeparated(row, provenance)));
-    AtomicFile.write(folder.resolve(name + ".csv"), path -> Files.write(path, values));
+    AtomicFile.write(folder.resolve(name + ".csv"), String.join("\n", values) + "\n");
     return true;
   }
 
