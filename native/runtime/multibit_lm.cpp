@@ -30,7 +30,7 @@ namespace {
 using multibit::Fail;
 using multibit::Model;
 using multibit::Printable;
-using multibit::Shown;
+using multibit::ShownWord;
 using multibit::ThreadPool;
 
 constexpr char kUsage[] =
@@ -209,7 +209,7 @@ class Tokenizer {
     if (token >= 0) return token;
     if (model_.unknown < 0) {
       Fail(MULTIBIT_ERROR_ARGUMENT, "The model does not know the word \"%s\" and has no token for unknown words",
-           Shown(word).c_str());
+           ShownWord(word).c_str());
     }
     if (unknown_++ == 0) first_unknown_ = word;
     return model_.unknown;
@@ -222,7 +222,7 @@ class Tokenizer {
     std::fprintf(stderr,
                  "multibit-lm: warning: the model does not know %lld of the words, for example \"%s\"; "
                  "the unknown word stands in\n",
-                 static_cast<long long>(unknown_), Shown(first_unknown_).c_str());
+                 static_cast<long long>(unknown_), ShownWord(first_unknown_).c_str());
   }
 
  private:

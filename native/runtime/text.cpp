@@ -82,7 +82,7 @@ std::string Printable(std::string_view text, size_t most) {
   return printable;
 }
 
-std::string Shown(std::string_view word, size_t most) {
+std::string ShownWord(std::string_view word, size_t most) {
   std::string shown;
   for (size_t i = 0, count = 0; i < word.size(); ++count) {
     if (count == most) return shown + "...";

@@ -19,6 +19,6 @@ std::string Printable(std::string_view text, size_t most = std::string_view::npo
 
 // At most so many characters of a word, for a message: those that cannot be seen by their codes, as \u00A0, and '?' for
 // bytes that are not UTF-8. The rule of Words in datasets.
-std::string Shown(std::string_view word, size_t most = 80);
+std::string ShownWord(std::string_view word, size_t most = 80);
 
 }  // namespace multibit

@@ -12,14 +12,12 @@ final class BenchArguments {
   private BenchArguments() {}
 
   static void checkRounds(int rounds) {
-    UsageException.require(
-        rounds >= 1 && rounds <= 1000, "--rounds %d: it takes 1 to 1000".formatted(rounds));
+    UsageException.requireRange("--rounds", rounds, 1, 1000);
   }
 
   static void checkBatches(List<Integer> batches) {
     for (int batch : batches) {
-      UsageException.require(
-          batch >= 1 && batch <= 1024, "--batch %d: it takes 1 to 1024".formatted(batch));
+      UsageException.requireRange("--batch", batch, 1, 1024);
     }
   }
 

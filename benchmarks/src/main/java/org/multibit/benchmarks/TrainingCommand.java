@@ -56,9 +56,7 @@ final class TrainingCommand implements Callable<Integer> {
   public Integer call() throws IOException {
     BenchArguments.checkRounds(rounds);
     BenchArguments.checkReport(report);
-    UsageException.require(
-        seconds > 0 && seconds <= 600,
-        "--seconds %s: it takes more than 0, 600 at most".formatted(seconds));
+    UsageException.requireRange("--seconds", seconds, 0.001, 600);
     TrainingBench bench =
         new TrainingBench(
             shapes.isEmpty()

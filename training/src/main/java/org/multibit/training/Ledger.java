@@ -37,12 +37,12 @@ public final class Ledger {
   /**
    * The lines of a ledger, in order; none if it is not there.
    *
-   * @throws IOException if a line is no line of a ledger, with the file's name
+   * @throws IOException if it is not UTF-8, or a line is no line of a ledger, with the file's name
    */
   public static List<JsonNode> read(Path file) throws IOException {
     List<JsonNode> lines = new ArrayList<>();
     if (Files.exists(file)) {
-      for (String text : Files.readAllLines(file)) {
+      for (String text : Utf8.read(file).lines().toList()) {
         JsonNode line;
         try {
           line = Json.parse(text);

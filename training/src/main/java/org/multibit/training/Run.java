@@ -204,8 +204,9 @@ public final class Run implements SavedModel {
 
   @Override
   public Settings settings() throws IOException {
+    String text = Utf8.read(settingsFile());
     try {
-      return Json.parse(Files.readString(settingsFile()), Settings.class);
+      return Json.parse(text, Settings.class);
     } catch (IOException e) {
       throw new IOException("%s cannot be read: %s".formatted(settingsFile(), firstLine(e)), e);
     }

@@ -1,5 +1,7 @@
 package org.multibit.training;
 
+import static org.multibit.training.UsageException.requireRange;
+
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Iterator;
@@ -266,27 +268,16 @@ public class Settings {
       throw new UsageException(e.getMessage());
     }
     require(cell.equals("lstm") || cell.equals("gru"), "--cell", cell, "lstm or gru");
-    require(hidden >= 1 && hidden <= 1 << 16, "--hidden", hidden, "1 to 65536");
-    require(layers >= 1 && layers <= 4, "--layers", layers, "1 to 4");
-    require(
-        embedding >= 0 && embedding <= 1 << 16,
-        "--embedding",
-        embedding,
-        "1 to 65536, or 0 for the size of --hidden");
-    require(batch >= 1 && batch <= 1 << 16, "--batch", batch, "1 to 65536");
-    require(unroll >= 1 && unroll <= 1 << 16, "--unroll", unroll, "1 to 65536");
-    require(epochs >= 1, "--epochs", epochs, "at least 1");
-    require(
-        holdCodes >= 0 && holdCodes <= epochs,
-        "--hold-codes",
-        holdCodes,
-        "0 to --epochs, " + epochs);
-    require(maxTokens >= 1, "--max-tokens", maxTokens, "at least 1");
-    require(
-        learningRate >= Trainer.SMALLEST_LEARNING_RATE && learningRate <= 1e6,
-        "--lr",
-        learningRate,
-        "0.001 (training stops below that) to 1000000");
+    requireRange("--hidden", hidden, 1, 1 << 16);
+    requireRange("--layers", layers, 1, 4);
+    requireRange("--embedding", embedding, 0, 1 << 16);
+    requireRange("--batch", batch, 1, 1 << 16);
+    requireRange("--unroll", unroll, 1, 1 << 16);
+    requireRange("--epochs", epochs, 1, Integer.MAX_VALUE);
+    requireRange("--hold-codes", holdCodes, 0, epochs);
+    requireRange("--max-tokens", maxTokens, 1, Long.MAX_VALUE);
+    // Below the least rate training stops.
+    requireRange("--lr", learningRate, Trainer.SMALLEST_LEARNING_RATE, 1e6);
     require(
         isLinear() || learningRateSchedule.equals(PLATEAU),
         "--lr-schedule",
@@ -295,29 +286,17 @@ public class Settings {
     UsageException.require(
         !isLinear() || learningRateDecay == new Settings().learningRateDecay,
         "--lr-decay is of --lr-schedule plateau, not linear");
-    require(
-        learningRateDecay >= 1 && learningRateDecay < 1e6,
-        "--lr-decay",
-        learningRateDecay,
-        "at least 1");
-    require(clip > 0 && clip < 1e30, "--clip", clip, "above 0");
-    require(
-        weightBound >= 0 && weightBound < 1e30,
-        "--weight-bound",
-        weightBound,
-        "above 0, or 0 for the default");
-    require(average >= 0, "--average", average, "0 or more");
+    requireRange("--lr-decay", learningRateDecay, 1, 1e6);
+    requireRange("--clip", clip, 1e-30, 1e30);
+    requireRange("--weight-bound", weightBound, 0, 1e30);
+    requireRange("--average", average, 0, Integer.MAX_VALUE);
     UsageException.require(
         average == 0 || holdCodes == 0,
         "--average and --hold-codes exclude each other, since averages are not on codes: give --hold-codes 0");
-    require(dropout >= 0 && dropout < 1, "--dropout", dropout, "0 to below 1");
-    require(noise >= 0 && noise <= 1, "--noise", noise, "0 to 1");
-    require(distill >= 0 && distill <= 1, "--distill", distill, "0 to 1");
-    require(
-        distillTemperature >= 0.01 && distillTemperature <= 100,
-        "--distill-temperature",
-        distillTemperature,
-        "0.01 to 100");
+    requireRange("--dropout", dropout, 0, 0.99);
+    requireRange("--noise", noise, 0, 1);
+    requireRange("--distill", distill, 0, 1);
+    requireRange("--distill-temperature", distillTemperature, 0.01, 100);
   }
 
   /** Whether each layer's weights are quantized as another model's, so that they start on codes. */
@@ -401,10 +380,9 @@ public class Settings {
     }
   }
 
-  private static void require(boolean holds, String option, Object value, String range) {
+  private static void require(boolean holds, String option, String value, String choices) {
     if (!holds) {
-      throw new UsageException(
-          "%s %s is out of range: it takes %s".formatted(option, value, range));
+      throw new UsageException("%s %s is not known: it takes %s".formatted(option, value, choices));
     }
   }
 }

@@ -8,8 +8,10 @@ import static org.multibit.training.Outcome.succeed;
 
 import java.io.Closeable;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -459,14 +461,14 @@ class CommandLineTest {
             "2",
             "no quantization method",
             "train --method best --hidden 8 --out " + out + " --data " + data + " --bits 2/2"),
-        List.of("2", "--lr", base + data + " --lr -1"),
+        List.of("2", "--lr -1 .* 0.001 to 1000000", base + data + " --lr -1"),
         List.of("2", "--lr-schedule cosine .* plateau or linear", tune + " --lr-schedule cosine"),
         List.of("2", "--lr-decay is of", tune + " --lr-schedule linear --lr-decay 2"),
         List.of("2", "a scale of 1.*give --hold-codes 0", tune + " --hold-codes 1 --scale 0.3"),
         List.of("2", "up to 2 bits .*not of 3", tune.replace("2/2", "3/3") + " --hold-codes 1"),
         List.of("2", "exclude each other", tune + " --hold-codes 1 --average 9"),
         List.of("2", "--hold-codes 1 is for", tune + " --hold-codes 1 --method uniform"),
-        List.of("2", "--hold-codes 81 .* 0 to --epochs, 80", tune + " --hold-codes 81"),
+        List.of("2", "--hold-codes 81 .* 0 to 80", tune + " --hold-codes 81"),
         List.of("2", "--hold-codes needs codes", tune.replace("2/2", "fp") + " --hold-codes 1"),
         List.of("2", "leaves none to learn codes in", tune + " --epochs 4 --hold-codes 4"),
         List.of("2", "--cycles 4 is for .* alternating", tune + " --method refined --cycles 4"),
@@ -477,17 +479,30 @@ class CommandLineTest {
         List.of("2", "--method refined is for quantized", base + data + " --method refined"),
         List.of("2", "--cycles 4 is for quantized", base + data + " --cycles 4"),
         List.of("2", "--scale 0.3 is for quantized", base + data + " --scale 0.3"),
-        List.of("2", "--checkpoint-minutes 2000000.0 .* 0 to", tune + " --checkpoint-minutes 2e6"),
+        List.of(
+            "2",
+            "--checkpoint-minutes 2000000 .* 0 to 1000000",
+            tune + " --checkpoint-minutes 2e6"),
         List.of("2", "--noise 1.5 .* 0 to 1", tune + " --noise 1.5"),
-        List.of("2", "--average -1", tune + " --average -1"),
-        List.of("2", "--weight-bound -1", tune + " --weight-bound -1"),
+        List.of("2", "--average -1 .* 0 to 2147483647", tune + " --average -1"),
+        List.of("2", "--weight-bound -1 .* 0 to 1.0E30", tune + " --weight-bound -1"),
+        List.of("2", "--epochs 0 .* 1 to 2147483647", tune + " --epochs 0"),
+        List.of("2", "--max-tokens 0 .* 1 to 9223372036854775807", tune + " --max-tokens 0"),
+        List.of("2", "--clip 0 .* 1.0E-30 to 1.0E30", tune + " --clip 0"),
+        List.of("2", "--lr-decay 0.5 .* 1 to 1000000", tune + " --lr-decay 0.5"),
+        List.of("2", "--dropout 1 .* 0 to 0.99", tune + " --dropout 1"),
+        List.of("2", "scale above 0, up to 1000000, not -1.0", tune + " --scale -1"),
+        List.of("2", "--top-k -1 .* 0 to 2147483647", "generate --top-k -1 --model " + model),
+        List.of("2", "--threads 2000 .* 0 to 1024", tune + " --threads 2000"),
+        List.of("2", "--budget-minutes -1 .* 0 to 1000000", "reproduce table1 --budget-minutes -1"),
         List.of("2", "scale 0.3 is for .* alternating", tune + " --method greedy --scale 0.3"),
         List.of(
             "2",
             "scale 0.3 is for",
             "quantize --bits 2/2 --method refined --scale 0.3 --model " + model),
         List.of("2", "a run has its own words", "quantize --bits 2/2 --model " + model + imported),
-        List.of("1", "There is no file mistyped", "quantize --bits 2/2 --model mistyped.h5" + imported),
+        List.of(
+            "1", "There is no file mistyped", "quantize --bits 2/2 --model mistyped.h5" + imported),
         List.of("2", "--cell rnn .* lstm or gru", base + data + " --cell rnn"),
         List.of("2", "--layers 5 .* 1 to 4", base + data + " --layers 5"),
         List.of("2", "--embedding -1", base + data + " --embedding -1"),
@@ -515,7 +530,10 @@ class CommandLineTest {
         List.of("1", "is a text, not a model", "generate --model " + foreign),
         List.of("1", "the folder of a run.*export", "generate --model " + model),
         List.of("1", "no file|There is no", "generate --model " + folder.resolve("none.gguf")),
-        List.of("1", "a folder without a run", "export --model " + empty + " --out " + folder.resolve("x.gguf")),
+        List.of(
+            "1",
+            "a folder without a run",
+            "export --model " + empty + " --out " + folder.resolve("x.gguf")),
         List.of(
             "1",
             "no folder",
@@ -537,7 +555,7 @@ class CommandLineTest {
         List.of("2", "--distill NaN .* 0 to 1", tune + " --distill NaN"),
         List.of(
             "2",
-            "--distill-temperature 0.0 .* 0.01 to 100",
+            "--distill-temperature 0 .* 0.01 to 100",
             tune + " --distill 0.5 --distill-temperature 0"),
         List.of(
             "2",
@@ -562,6 +580,23 @@ class CommandLineTest {
     Outcome.of(mistake.get(2).split(" ")).failed(Integer.parseInt(mistake.get(0)), mistake.get(1));
     assertFalse(Files.exists(folder.resolve("never")));
     assertFalse(Files.exists(folder.resolve("never-diverges")));
+  }
+
+  /** What is not UTF-8 of a run is named with file, line and byte. */
+  @ParameterizedTest
+  @ValueSource(strings = {"ledger.jsonl", "settings.json", "vocabulary.txt"})
+  void runThatIsNotUtf8(String name) throws IOException {
+    Path run = Files.createDirectories(folder.resolve("latin1-" + name));
+    for (String part : List.of("ledger.jsonl", "settings.json", "vocabulary.txt", "model.zip")) {
+      Files.copy(parent.resolve(part), run.resolve(part), StandardCopyOption.REPLACE_EXISTING);
+    }
+    byte[] bytes = Files.readAllBytes(run.resolve(name));
+    int second = new String(bytes, StandardCharsets.ISO_8859_1).indexOf('\n') + 1;
+    bytes[second] = (byte) 0xE9;
+    Files.write(run.resolve(name), bytes);
+    Outcome.of(("export --model %s --out %s/x.gguf".formatted(run, run)).split(" "))
+        .failed(1, run.resolve(name) + ".*line 2.* not UTF-8 at byte " + second + " .*0xE9");
+    assertFalse(Files.exists(run.resolve("x.gguf")));
   }
 
   /** A truncated packed file is refused by every reader. */

@@ -73,10 +73,7 @@ public final class CommonOptions {
    */
   public static void start(int threads) {
     Versions.check();
-    if (threads < 0 || threads > 1024) {
-      throw new UsageException(
-          "--threads " + threads + " is out of range: it takes 0 (all) to 1024");
-    }
+    UsageException.requireRange("--threads", threads, 0, 1024);
     if (threads > 0) {
       // The thread that shares out work computes too: the common pool gives it the others.
       System.setProperty(

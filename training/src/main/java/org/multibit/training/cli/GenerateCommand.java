@@ -72,9 +72,9 @@ public final class GenerateCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    require(tokens >= 1 && tokens <= 1_000_000, "--tokens " + tokens, "1 to 1,000,000");
-    require(temperature >= 0 && temperature <= 1000, "--temperature " + temperature, "0 to 1000");
-    require(topK >= 0, "--top-k " + topK, "0 or more");
+    UsageException.requireRange("--tokens", tokens, 1, 1_000_000);
+    UsageException.requireRange("--temperature", temperature, 0, 1000);
+    UsageException.requireRange("--top-k", topK, 0, Integer.MAX_VALUE);
     LanguageModelFile file = LanguageModelFile.read(model);
     TextPrinter printer = new TextPrinter(prompt);
     List<String> words =
@@ -87,12 +87,6 @@ public final class GenerateCommand implements Callable<Integer> {
     result.put("seed", seed);
     common.print(result);
     return 0;
-  }
-
-  private static void require(boolean holds, String option, String range) {
-    if (!holds) {
-      throw new UsageException(option + " is out of range: it takes " + range);
-    }
   }
 
   /** Prints a prompt, and words after it as they come: each end of line is a new line. */

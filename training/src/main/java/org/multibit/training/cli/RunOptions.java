@@ -57,10 +57,7 @@ final class RunOptions {
       List<MultiLayerNetwork> teachers,
       CommonOptions common)
       throws IOException {
-    UsageException.require(
-        checkpointMinutes >= 0 && checkpointMinutes <= 1e6,
-        "--checkpoint-minutes %s is out of range: it takes 0 to 1000000"
-            .formatted(checkpointMinutes));
+    UsageException.requireRange("--checkpoint-minutes", checkpointMinutes, 0, 1e6);
     Trainer.requireEnough(corpus, settings);
     boolean goesOn = resume && Run.exists(out);
     Run run = goesOn ? Run.resume(out, settings) : Run.create(out, settings, corpus.vocabulary());

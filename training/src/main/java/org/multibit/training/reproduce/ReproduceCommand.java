@@ -34,6 +34,9 @@ public final class ReproduceCommand implements Callable<Integer> {
   private static final List<String> POST_TRAINING = List.of("table1", "table2");
   private static final List<String> TRAINED = List.of("table3", "table4", "table5");
 
+  /** Two years: no run takes as long. */
+  private static final double MOST_MINUTES = 1e6;
+
   @Parameters(
       paramLabel = "TABLE",
       description =
@@ -44,7 +47,7 @@ public final class ReproduceCommand implements Callable<Integer> {
       names = "--budget-minutes",
       paramLabel = "N",
       description = "pause training after so many minutes (default: go on to the end)")
-  double budgetMinutes = Double.POSITIVE_INFINITY;
+  double budgetMinutes = MOST_MINUTES;
 
   @Option(
       names = "--only",
@@ -97,8 +100,7 @@ public final class ReproduceCommand implements Callable<Integer> {
     UsageException.require(
         postTraining || TRAINED.contains(table),
         "There is no %s to reproduce: there are table1 to table6".formatted(table));
-    UsageException.require(
-        budgetMinutes >= 0, "--budget-minutes %s: it takes 0 or more".formatted(budgetMinutes));
+    UsageException.requireRange("--budget-minutes", budgetMinutes, 0, MOST_MINUTES);
     UsageException.require(
         only.isEmpty() || !postTraining,
         "--only is for table3 to table5: %s trains one run".formatted(table));

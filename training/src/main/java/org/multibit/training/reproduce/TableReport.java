@@ -14,6 +14,7 @@ import java.util.OptionalInt;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.multibit.core.format.AtomicFile;
+import org.multibit.training.Utf8;
 
 /** A table "paper | ours | difference", as Markdown, as comma-separated values and as JSON. */
 public final class TableReport {
@@ -124,7 +125,7 @@ public final class TableReport {
    */
   public boolean write(Path folder, String name) throws IOException {
     Path table = folder.resolve(name + ".md");
-    long before = Files.exists(table) ? finishedRows(Files.readAllLines(table)) : 0;
+    long before = Files.exists(table) ? finishedRows(Utf8.read(table).lines().toList()) : 0;
     long now = finishedRows(markdown());
     if (now < before) {
       System.err.printf(
