@@ -47,6 +47,15 @@ final class Checks {
             .formatted(layer, type));
   }
 
+  /** Throws unless the mask is null or has a row for each of the layer's rows. */
+  static void mask(String layer, INDArray mask, long rows) {
+    if (mask != null && (mask.rank() != 2 || mask.size(0) != rows)) {
+      throw new DL4JInvalidInputException(
+          "%s takes a mask [%d, 1], one element for each row of its input, got %s"
+              .formatted(layer, rows, Arrays.toString(mask.shape())));
+    }
+  }
+
   /** Throws unless the input is [examples, size]. */
   static void rows(String layer, INDArray input, long size) {
     if (input.rank() != 2 || input.size(1) != size) {
