@@ -19,7 +19,7 @@ final class Checks {
     for (Quantization quantization : quantizations) {
       if (quantization != null && type != DataType.FLOAT) {
         throw new DL4JInvalidConfigException(
-            "%s quantizes (%s), which is done in FLOAT, but the network's data type is %s: set dataType(DataType.FLOAT) or take the quantization away"
+            "%s quantizes (%s), which is done in FLOAT, but the network's data type is %s: set dataType(DataType.FLOAT), convert a network that exists by convertDataType(DataType.FLOAT) first, or take the quantization away"
                 .formatted(layer, quantization, type));
       }
     }
