@@ -114,6 +114,18 @@ public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements Q
     this.weightQuantization = weightQuantization;
   }
 
+  @Override
+  public Quantization activationQuantization() {
+    return recurrentActivationQuantization;
+  }
+
+  @Override
+  public void quantize(Quantization weights, Quantization activations, boolean codes) {
+    weightQuantization = weights;
+    inputActivationQuantization = codes ? null : activations;
+    recurrentActivationQuantization = activations;
+  }
+
   /** How the input is quantized before its product with W; null = not, or not again. */
   public Quantization getInputActivationQuantization() {
     return inputActivationQuantization;
@@ -130,18 +142,6 @@ public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements Q
 
   public void setRecurrentActivationQuantization(Quantization quantization) {
     this.recurrentActivationQuantization = quantization;
-  }
-
-  @Override
-  public Quantization activationQuantization() {
-    return recurrentActivationQuantization;
-  }
-
-  @Override
-  public void quantize(Quantization weights, Quantization activations, boolean codes) {
-    weightQuantization = weights;
-    inputActivationQuantization = codes ? null : activations;
-    recurrentActivationQuantization = activations;
   }
 
   /** As {@link Builder#stateful} says. */
