@@ -38,7 +38,8 @@ public final class Alternating extends Quantizer {
       throw new IllegalArgumentException("Alternating takes 0 to 1000 cycles, not " + cycles);
     }
     if (!(scale > 0) || scale > 1e6f) {
-      throw new IllegalArgumentException("Alternating takes a scale above 0, up to 1000000, not " + scale);
+      throw new IllegalArgumentException(
+          "Alternating takes a scale above 0, up to 1000000, not " + scale);
     }
     this.cycles = cycles;
     this.scale = scale;

@@ -195,11 +195,11 @@ public final class MultibitMatrix {
   }
 
   /**
-   * {@code sum ||W - Q||^2 / sum ||W||^2} over all rows, in double; 0 for W = 0 quantized to 0.
+   * How far the values are from those of {@code w}, over all rows.
    *
    * @param w shape [rows, cols]; [cols] if there is one row
    */
-  public double relativeSquaredError(INDArray w) {
+  public SquaredError squaredError(INDArray w) {
     boolean fits = w.rank() == 1 ? rows == 1 : w.rank() == 2 && w.size(0) == rows;
     if (!fits || w.length() != (long) rows * cols) {
       throw new IllegalArgumentException(
@@ -207,19 +207,15 @@ public final class MultibitMatrix {
               .formatted(rows, cols, Arrays.toString(w.shape())));
     }
     INDArray q = dequantize();
-    FloatBuffer original = FloatRows.of(w);
-    FloatBuffer quantized = FloatRows.of(q);
-    double error = 0;
-    double norm = 0;
-    for (int i = 0; i < original.remaining(); i++) {
-      double x = original.get(i);
-      double d = x - quantized.get(i);
-      error += d * d;
-      norm += x * x;
-    }
+    SquaredError error = SquaredError.of(FloatRows.of(w), FloatRows.of(q));
     Reference.reachabilityFence(w);
     Reference.reachabilityFence(q);
-    return error == 0 ? 0 : error / norm;
+    return error;
+  }
+
+  /** {@code ||W - Q||^2 / ||W||^2}, as {@link SquaredError#relative} of {@link #squaredError}. */
+  public double relativeSquaredError(INDArray w) {
+    return squaredError(w).relative();
   }
 
   /** Bytes of planes and coefficients. */

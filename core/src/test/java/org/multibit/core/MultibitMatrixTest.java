@@ -157,7 +157,13 @@ class MultibitMatrixTest {
     assertEquals(expected, q.relativeSquaredError(w.dup('f')), 1e-7);
     assertEquals(0, new Greedy().quantize(w.getRow(0), 1).relativeSquaredError(w.getRow(0)), 1e-12);
     INDArray zeros = Nd4j.zeros(DataType.FLOAT, 2, 3);
-    assertEquals(0, new Alternating().quantize(zeros, 3).relativeSquaredError(zeros));
+    MultibitMatrix zero = new Alternating().quantize(zeros, 3);
+    assertEquals(0, zero.relativeSquaredError(zeros));
+    assertEquals(0, SquaredError.NONE.relative());
+    SquaredError both = zero.squaredError(zeros).plus(q.squaredError(w));
+    assertEquals(expected, both.relative(), 1e-7);
+    INDArray huge = w.mul(5e37f);
+    assertEquals(expected, new Greedy().quantize(huge, 1).relativeSquaredError(huge), 1e-5);
     assertEquals(Double.POSITIVE_INFINITY, q.relativeSquaredError(zeros));
     for (INDArray bad : new INDArray[] {w.transpose(), w.getRow(0), Nd4j.ones(6)}) {
       assertThrows(IllegalArgumentException.class, () -> q.relativeSquaredError(bad));

@@ -63,6 +63,17 @@ public class QuantizedDense extends FeedForwardLayer implements QuantizesWeights
     this.activationQuantization = activationQuantization;
   }
 
+  @Override
+  public Quantization activationQuantization() {
+    return activationQuantization;
+  }
+
+  @Override
+  public void quantize(Quantization weights, Quantization activations, boolean codes) {
+    weightQuantization = weights;
+    activationQuantization = codes ? null : activations;
+  }
+
   public boolean hasBias() {
     return hasBias;
   }

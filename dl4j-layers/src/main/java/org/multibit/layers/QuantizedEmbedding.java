@@ -64,6 +64,17 @@ public class QuantizedEmbedding extends FeedForwardLayer implements QuantizesWei
     this.weightQuantization = weightQuantization;
   }
 
+  /** Null: rows are looked up and multiplied with nothing. */
+  @Override
+  public Quantization activationQuantization() {
+    return null;
+  }
+
+  @Override
+  public void quantize(Quantization weights, Quantization activations, boolean codes) {
+    weightQuantization = weights;
+  }
+
   @Override
   public Layer instantiate(
       NeuralNetConfiguration conf,

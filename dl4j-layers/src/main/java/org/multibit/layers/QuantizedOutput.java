@@ -21,6 +21,9 @@ import org.nd4j.linalg.lossfunctions.LossFunctions.LossFunction;
  * nIn], labels and output [B, nOut]; any of DL4J's losses and activation functions, multi-class
  * cross-entropy and softmax unless set. Parameters W [nIn, nOut] and b [1, nOut] as in DL4J.
  *
+ * <p>It takes no sequences: after a recurrent layer wrap that one in LastTimeStep, or take {@link
+ * QuantizedSoftmaxOutput} or DL4J's RnnOutputLayer for an output at each step.
+ *
  * <p>The input is quantized here, each example by itself, and then dropped out. Without
  * quantizations it is DL4J's {@link org.deeplearning4j.nn.conf.layers.OutputLayer}.
  */
@@ -59,6 +62,17 @@ public class QuantizedOutput extends BaseOutputLayer implements QuantizesWeights
 
   public void setActivationQuantization(Quantization activationQuantization) {
     this.activationQuantization = activationQuantization;
+  }
+
+  @Override
+  public Quantization activationQuantization() {
+    return activationQuantization;
+  }
+
+  @Override
+  public void quantize(Quantization weights, Quantization activations, boolean codes) {
+    weightQuantization = weights;
+    activationQuantization = codes ? null : activations;
   }
 
   @Override

@@ -1,5 +1,7 @@
 package org.multibit.layers;
 
+import java.util.Arrays;
+import org.deeplearning4j.exception.DL4JInvalidInputException;
 import org.deeplearning4j.nn.conf.NeuralNetConfiguration;
 import org.deeplearning4j.nn.gradient.Gradient;
 import org.deeplearning4j.nn.layers.BaseOutputLayer;
@@ -23,6 +25,7 @@ public final class QuantizedOutputLayer extends BaseOutputLayer<QuantizedOutput>
 
   private DenseProduct.Operands operands(boolean training, LayerWorkspaceMgr workspaceMgr) {
     assertInputSet(training);
+    checkNoSequences("input [batch, %d]".formatted(layerConf().getNIn()), input);
     Checks.rows(layerId(), input, layerConf().getNIn());
     return product.operands(
         this,
@@ -50,13 +53,32 @@ public final class QuantizedOutputLayer extends BaseOutputLayer<QuantizedOutput>
     INDArray delta =
         layerConf()
             .getLossFn()
-            .computeGradient(labels, sums, layerConf().getActivationFn(), maskArray);
+            .computeGradient(checkedLabels(), sums, layerConf().getActivationFn(), maskArray);
     return operands.backward(
         delta, gradientViews.get(W), hasBias() ? gradientViews.get(B) : null, workspaceMgr);
   }
 
   @Override
   protected INDArray getLabels2d(LayerWorkspaceMgr workspaceMgr, ArrayType arrayType) {
+    return checkedLabels();
+  }
+
+  private INDArray checkedLabels() {
+    String takes = "labels [batch, %d]".formatted(layerConf().getNOut());
+    checkNoSequences(takes, labels);
+    if (labels.size(0) != input.size(0)) {
+      throw new DL4JInvalidInputException(
+          "%s takes %s, one row for each of %d examples, got %s"
+              .formatted(layerId(), takes, input.size(0), Arrays.toString(labels.shape())));
+    }
     return labels;
+  }
+
+  private void checkNoSequences(String takes, INDArray array) {
+    if (array.rank() == 3) {
+      throw new DL4JInvalidInputException(
+          "%s takes %s, got the sequences %s: for one output a sequence put the recurrent layer before it into LastTimeStep, for one at each step use QuantizedSoftmaxOutput or DL4J's RnnOutputLayer"
+              .formatted(layerId(), takes, Arrays.toString(array.shape())));
+    }
   }
 }

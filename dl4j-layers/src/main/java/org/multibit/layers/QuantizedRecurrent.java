@@ -127,6 +127,18 @@ public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements Q
     this.recurrentActivationQuantization = quantization;
   }
 
+  @Override
+  public Quantization activationQuantization() {
+    return recurrentActivationQuantization;
+  }
+
+  @Override
+  public void quantize(Quantization weights, Quantization activations, boolean codes) {
+    weightQuantization = weights;
+    inputActivationQuantization = codes ? null : activations;
+    recurrentActivationQuantization = activations;
+  }
+
   /**
    * Whether training by standard backpropagation carries the state from one {@code fit} to the
    * next.

@@ -79,6 +79,17 @@ public class QuantizedSoftmaxOutput extends BaseOutputLayer implements Quantizes
     this.activationQuantization = activationQuantization;
   }
 
+  @Override
+  public Quantization activationQuantization() {
+    return activationQuantization;
+  }
+
+  @Override
+  public void quantize(Quantization weights, Quantization activations, boolean codes) {
+    weightQuantization = weights;
+    activationQuantization = codes ? null : activations;
+  }
+
   /**
    * Whether score and gradient are divided by the number of time steps T, masked or not: the mean
    * loss per token, instead of per sequence.

@@ -317,8 +317,18 @@ class NetworkQuantizerTest {
                 .setInputType(InputType.recurrent(4, 9))
                 .build());
     stock.init();
-    MultiLayerNetwork ours = NetworkQuantizer.convert(stock, "2/2");
-    assertEquals(stock.getLayerWiseConfigurations(), ours.getLayerWiseConfigurations());
+    String message =
+        assertThrows(IllegalArgumentException.class, () -> NetworkQuantizer.convert(stock, "2/2"))
+            .getMessage();
+    for (String part :
+        new String[] {
+          "Nothing in the network was converted: layer0 (LastTimeStep(GravesLSTM)): full precision,",
+          "; layer1 (DenseLayer): full precision, it has layer normalization",
+          "; layer2 (OutputLayer): full precision, its dropout is "
+        }) {
+      assertTrue(message.contains(part), message);
+    }
+    assertEquals(1, message.lines().count());
   }
 
   @Test

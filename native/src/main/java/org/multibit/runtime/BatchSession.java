@@ -19,20 +19,17 @@ public final class BatchSession implements AutoCloseable {
   /** Which streams the last step fed, and were not reset since. */
   private final boolean[] fed;
 
-  /** The native batch's address; 0 when closed. */
-  private long handle;
+  private final NativeHandle handle;
 
-  BatchSession(PackedLanguageModel model, long handle, int streams) {
+  BatchSession(PackedLanguageModel model, long address, int streams) {
     this.model = model;
-    this.handle = handle;
-    this.fed = new boolean[streams];
+    handle = model.handle.user(address, Bindings::multibit_batch_free);
+    handle.closeWith(this);
+    fed = new boolean[streams];
   }
 
   private long open() {
-    if (handle == 0) {
-      throw new IllegalStateException("The batch is closed");
-    }
-    return handle;
+    return handle.address("The batch");
   }
 
   /** How many streams there are. */
@@ -41,9 +38,11 @@ public final class BatchSession implements AutoCloseable {
   }
 
   /** All streams back to zero state. */
-  public synchronized void reset() {
-    NativeLibrary.check(Bindings.multibit_batch_reset_all(open()));
-    Arrays.fill(fed, false);
+  public void reset() {
+    synchronized (handle) {
+      NativeLibrary.check(Bindings.multibit_batch_reset_all(open()));
+      Arrays.fill(fed, false);
+    }
   }
 
   /**
@@ -51,9 +50,11 @@ public final class BatchSession implements AutoCloseable {
    *
    * @throws IllegalArgumentException if there is no such stream
    */
-  public synchronized void reset(int stream) {
-    NativeLibrary.check(Bindings.multibit_batch_reset(open(), stream));
-    fed[stream] = false;
+  public void reset(int stream) {
+    synchronized (handle) {
+      NativeLibrary.check(Bindings.multibit_batch_reset(open(), stream));
+      fed[stream] = false;
+    }
   }
 
   /**
@@ -65,19 +66,21 @@ public final class BatchSession implements AutoCloseable {
    * @throws ArithmeticException if the model's values are so large that a state overflows; the
    *     streams that were fed have to be reset then
    */
-  public synchronized void step(int... tokens) {
-    long batch = open();
-    if (tokens.length != fed.length) {
-      throw new IllegalArgumentException(
-          "There are %d tokens for %d streams".formatted(tokens.length, fed.length));
-    }
-    int code = Bindings.multibit_batch_step(batch, tokens);
-    if (code != Bindings.ERROR_ARGUMENT) {
-      for (int stream = 0; stream < fed.length; stream++) {
-        fed[stream] = code == Bindings.OK && tokens[stream] != IDLE;
+  public void step(int... tokens) {
+    synchronized (handle) {
+      long batch = open();
+      if (tokens.length != fed.length) {
+        throw new IllegalArgumentException(
+            "There are %d tokens for %d streams".formatted(tokens.length, fed.length));
       }
+      int code = Bindings.multibit_batch_step(batch, tokens);
+      if (code != Bindings.ERROR_ARGUMENT) {
+        for (int stream = 0; stream < fed.length; stream++) {
+          fed[stream] = code == Bindings.OK && tokens[stream] != IDLE;
+        }
+      }
+      NativeLibrary.check(code);
     }
-    NativeLibrary.check(code);
   }
 
   /**
@@ -86,31 +89,29 @@ public final class BatchSession implements AutoCloseable {
    * @throws IllegalArgumentException if there is no such stream, or the last step did not feed it
    * @throws ArithmeticException if the model's values are so large that logits overflow
    */
-  public synchronized float[] logits(int stream) {
-    long batch = open();
-    if (stream < 0 || stream >= fed.length) {
-      throw new IllegalArgumentException(
-          "There is no stream %d in a batch of %d".formatted(stream, fed.length));
-    }
-    if (!fed[stream]) {
-      throw new IllegalArgumentException(
-          "There are no logits of stream %d: the last step did not feed it".formatted(stream));
-    }
-    try (FloatPointer logits = new FloatPointer((Pointer) null)) {
-      NativeLibrary.check(Bindings.multibit_batch_logits(batch, logits));
-      float[] copy = new float[model.vocabularySize()];
-      logits.position((long) stream * copy.length).get(copy);
-      return copy;
+  public float[] logits(int stream) {
+    synchronized (handle) {
+      long batch = open();
+      if (stream < 0 || stream >= fed.length) {
+        throw new IllegalArgumentException(
+            "There is no stream %d in a batch of %d".formatted(stream, fed.length));
+      }
+      if (!fed[stream]) {
+        throw new IllegalArgumentException(
+            "There are no logits of stream %d: the last step did not feed it".formatted(stream));
+      }
+      try (FloatPointer logits = new FloatPointer((Pointer) null)) {
+        NativeLibrary.check(Bindings.multibit_batch_logits(batch, logits));
+        float[] copy = new float[model.vocabularySize()];
+        logits.position((long) stream * copy.length).get(copy);
+        return copy;
+      }
     }
   }
 
   /** Frees the batch; closing again does nothing. */
   @Override
-  public synchronized void close() {
-    if (handle != 0) {
-      Bindings.multibit_batch_free(handle);
-      handle = 0;
-      model.release();
-    }
+  public void close() {
+    handle.close();
   }
 }

@@ -89,6 +89,13 @@ final class Bindings {
   static native int multibit_model_open(
       @Cast("const char*") byte[] path, @Cast("multibit_model**") long[] model);
 
+  /** The caller keeps the memory until the model is closed. */
+  static native int multibit_model_open_memory(
+      @Cast("const void*") Pointer data,
+      @Cast("size_t") long size,
+      @Cast("const char*") byte[] name,
+      @Cast("multibit_model**") long[] model);
+
   static native void multibit_model_close(@Cast("multibit_model*") long model);
 
   static native int multibit_model_set_threads(@Cast("multibit_model*") long model, int threads);

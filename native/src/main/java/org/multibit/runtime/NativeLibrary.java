@@ -1,5 +1,6 @@
 package org.multibit.runtime;
 
+import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Loader;
@@ -18,12 +19,45 @@ public final class NativeLibrary {
       return null;
     } catch (LinkageError e) {
       UnsatisfiedLinkError failure =
-          new UnsatisfiedLinkError(
-              "multibit's native library does not load on %s: %s; is multibit-native-platform, or multibit-native's jar for this platform, on the class path?"
-                  .formatted(Loader.getPlatform(), e.getMessage()));
+          new UnsatisfiedLinkError("multibit's native library does not load: " + reason(e));
       failure.initCause(e);
       return failure;
     }
+  }
+
+  /**
+   * Why a native library, multibit's or ND4J's, does not load, and what to do about it.
+   *
+   * @param failure as JavaCPP or ND4J threw it, with the first cause at its end
+   */
+  public static String reason(Throwable failure) {
+    Throwable cause = failure;
+    while (cause.getCause() != null) {
+      cause = cause.getCause();
+    }
+    boolean isNative = cause instanceof IOException || cause instanceof UnsatisfiedLinkError;
+    if (!isNative || cause.getMessage() == null) {
+      return cause.toString();
+    }
+    String message = cause.getMessage();
+    // The dynamic linker's message stands behind the file's name, and behind it once more.
+    String said = message.replaceFirst("^(.+?): (?=\\1: )", "");
+    if (cause instanceof IOException || message.contains("failed to map segment")) {
+      return "%s; native libraries are unpacked to a folder that takes 500 MB and lets programs run (no noexec mount), by default ~/.javacpp/cache: choose another one by JDK_JAVA_OPTIONS=-Dorg.bytedeco.javacpp.cachedir=DIR"
+          .formatted(said);
+    }
+    if (message.contains("cannot open shared object file")) {
+      return said + "; install the library that is missing";
+    }
+    if (message.startsWith("Could not find ")) {
+      return "%s; the class path has no jar of it for %s: it has to have multibit-native-platform and nd4j-native-platform, or their jars for this platform"
+          .formatted(said, Loader.getPlatform());
+    }
+    if (message.contains("ELF") || message.contains("too short")) {
+      return "%s; it is damaged, or made for another processor: delete JavaCPP's cache, by default ~/.javacpp/cache"
+          .formatted(said);
+    }
+    return said;
   }
 
   /** Whether native code runs here. */

@@ -1,6 +1,7 @@
 package org.multibit.runtime;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.HashMap;
@@ -22,8 +23,9 @@ public final class PackedLanguageModel extends PackedModel {
   private final List<String> words;
   private final Map<String, Integer> tokens = new HashMap<>();
 
-  private PackedLanguageModel(Path path, long handle, Bindings.ModelInfo info) {
-    super(path, handle, info);
+  private PackedLanguageModel(Opened opened) {
+    super(opened);
+    Bindings.ModelInfo info = opened.info();
     vocabularySize = info.vocabulary_size();
     embeddingSize = info.embedding_size();
     eos = info.eos_token();
@@ -40,7 +42,7 @@ public final class PackedLanguageModel extends PackedModel {
     long[] length = new long[1];
     try (BytePointer word = nullPointer()) {
       for (int token = 0; token < read.length; token++) {
-        NativeLibrary.check(Bindings.multibit_model_word(handle, token, word, length));
+        NativeLibrary.check(Bindings.multibit_model_word(open(), token, word, length));
         byte[] utf8 = new byte[(int) length[0]];
         word.get(utf8);
         read[token] = new String(utf8, StandardCharsets.UTF_8);
@@ -58,16 +60,34 @@ public final class PackedLanguageModel extends PackedModel {
    * @throws UnsatisfiedLinkError if the native library does not load; see {@link NativeLibrary}
    */
   public static PackedLanguageModel open(Path path) throws IOException {
-    return open(
-        path,
-        (handle, info) -> {
-          if (isClassifier(info)) {
-            throw new IOException(
-                path
-                    + " is a classifier of float sequences, not a language model: open it as a PackedSequenceClassifier");
-          }
-          return new PackedLanguageModel(path, handle, info);
-        });
+    return open(path, PackedLanguageModel::of);
+  }
+
+  /**
+   * A file in memory: of a program that has no file system, or makes the model itself ({@link
+   * org.multibit.core.format.LanguageModelFile#toDirectBuffer}). Nothing is copied: the memory
+   * stays as it is until the model and its sessions are closed, and is kept from the garbage
+   * collector until then.
+   *
+   * @param file direct, from its position to its limit; starts at a multiple of 64
+   * @param name stands for the file in messages
+   * @throws IllegalArgumentException if the memory is not direct or not aligned
+   * @throws IOException if it does not hold a multibit language model, whole and undamaged
+   * @throws IllegalStateException if MULTIBIT_ISA names a tier that is unknown or not supported
+   *     here
+   * @throws UnsatisfiedLinkError if the native library does not load; see {@link NativeLibrary}
+   */
+  public static PackedLanguageModel open(ByteBuffer file, String name) throws IOException {
+    return open(file, name, PackedLanguageModel::of);
+  }
+
+  private static PackedLanguageModel of(Opened opened) throws IOException {
+    if (opened.isClassifier()) {
+      throw new IOException(
+          opened.name()
+              + " is a classifier of float sequences, not a language model: open it as a PackedSequenceClassifier");
+    }
+    return new PackedLanguageModel(opened);
   }
 
   /**
@@ -77,12 +97,12 @@ public final class PackedLanguageModel extends PackedModel {
    * @throws IllegalArgumentException if the number of streams is out of range
    * @throws IllegalStateException if the model is closed
    */
-  public synchronized BatchSession newBatch(int streams) {
-    requireOpen();
-    long[] batch = new long[1];
-    NativeLibrary.check(Bindings.multibit_batch_new(handle, streams, batch));
-    use();
-    return new BatchSession(this, batch[0], streams);
+  public BatchSession newBatch(int streams) {
+    synchronized (handle) {
+      long[] batch = new long[1];
+      NativeLibrary.check(Bindings.multibit_batch_new(open(), streams, batch));
+      return new BatchSession(this, batch[0], streams);
+    }
   }
 
   /** V. */

@@ -1,10 +1,13 @@
 package org.multibit.runtime;
 
 import java.io.IOException;
+import java.lang.ref.Reference;
+import java.nio.ByteBuffer;
 import java.nio.charset.Charset;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.function.LongConsumer;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Pointer;
 
@@ -18,7 +21,9 @@ public abstract sealed class PackedModel implements AutoCloseable
   /** The most threads that share a product. */
   public static final int MOST_THREADS = 256;
 
-  private final Path path;
+  /** The file's path, or what the caller called its memory. */
+  private final String name;
+
   private final int hiddenSize;
   private final int layers;
   private final int weightBits;
@@ -26,15 +31,14 @@ public abstract sealed class PackedModel implements AutoCloseable
   private final long fileBytes;
   private final String cell;
 
-  /** The native model's address; it lives until the model and all of its sessions are closed. */
-  final long handle;
+  /** Used by the model and by each of its sessions; freed with the last of them. */
+  final NativeHandle handle;
 
-  private int users = 1;
-  private boolean closed;
-
-  PackedModel(Path path, long handle, Bindings.ModelInfo info) {
-    this.path = path;
-    this.handle = handle;
+  PackedModel(Opened opened) {
+    name = opened.name;
+    handle = opened.handle;
+    handle.closeWith(this);
+    Bindings.ModelInfo info = opened.info;
     hiddenSize = info.hidden_size();
     layers = info.layers();
     weightBits = info.weight_bits();
@@ -43,40 +47,77 @@ public abstract sealed class PackedModel implements AutoCloseable
     cell = NativeLibrary.string(info.cell());
   }
 
-  /** What is made of a native model. */
-  interface Opened<M> {
-    M of(long handle, Bindings.ModelInfo info) throws IOException;
+  /** A native model: what {@link Maker} makes a model of. */
+  record Opened(String name, NativeHandle handle, Bindings.ModelInfo info) {
+    /** Whether the model is fed floats, not tokens. */
+    boolean isClassifier() {
+      return info.classes() > 0;
+    }
+  }
+
+  /** Makes a model of a native one. */
+  interface Maker<M> {
+    M of(Opened opened) throws IOException;
   }
 
   /**
    * Maps a file and checks all of it.
    *
-   * @param model takes the native model; if it throws, that is closed
+   * @param maker takes the native model; if it throws, that is closed
    * @throws IOException if the file cannot be read, is damaged, or is not a multibit model
    * @throws IllegalStateException if MULTIBIT_ISA names a tier that is unknown or not supported
    *     here
    * @throws UnsatisfiedLinkError if the native library does not load; see {@link NativeLibrary}
    */
-  static <M> M open(Path path, Opened<M> model) throws IOException {
+  static <M> M open(Path path, Maker<M> maker) throws IOException {
     NativeLibrary.load();
-    long[] handle = new long[1];
-    int code = Bindings.multibit_model_open(fileName(path), handle);
+    long[] address = new long[1];
+    checkOpened(Bindings.multibit_model_open(fileName(path), address));
+    return made(
+        path.toString(), new NativeHandle(address[0], Bindings::multibit_model_close), maker);
+  }
+
+  /**
+   * The same for a file in direct memory, which is kept until the model and its sessions are
+   * closed.
+   */
+  static <M> M open(ByteBuffer file, String name, Maker<M> maker) throws IOException {
+    if (!file.isDirect()) {
+      throw new IllegalArgumentException(
+          "The memory of %s is on the heap; native code takes ByteBuffer.allocateDirect"
+              .formatted(name));
+    }
+    NativeLibrary.load();
+    ByteBuffer memory = file.slice();
+    long[] address = new long[1];
+    try (BytePointer data = new BytePointer(memory)) {
+      checkOpened(
+          Bindings.multibit_model_open_memory(
+              data, memory.remaining(), zeroTerminated(name, StandardCharsets.UTF_8), address));
+    }
+    LongConsumer free =
+        model -> {
+          Bindings.multibit_model_close(model);
+          Reference.reachabilityFence(memory); // Reachable through this, until then.
+        };
+    return made(name, new NativeHandle(address[0], free), maker);
+  }
+
+  private static void checkOpened(int code) throws IOException {
     if (code == Bindings.ERROR_IO || code == Bindings.ERROR_FORMAT) {
       throw new IOException(NativeLibrary.string(Bindings.multibit_last_error()));
     }
     NativeLibrary.check(code);
-    try (Bindings.ModelInfo info = new Bindings.ModelInfo()) {
-      NativeLibrary.check(Bindings.multibit_model_describe(handle[0], info));
-      return model.of(handle[0], info);
-    } catch (IOException | RuntimeException | Error e) {
-      Bindings.multibit_model_close(handle[0]);
-      throw e;
-    }
   }
 
-  /** Whether the model is fed floats, not tokens. */
-  static boolean isClassifier(Bindings.ModelInfo info) {
-    return info.classes() > 0;
+  private static <M> M made(String name, NativeHandle handle, Maker<M> maker) throws IOException {
+    try (Bindings.ModelInfo info = new Bindings.ModelInfo()) {
+      NativeLibrary.check(Bindings.multibit_model_describe(handle.address(name), info));
+      return maker.of(new Opened(name, handle, info));
+    } catch (IOException | RuntimeException | Error e) {
+      handle.close();
+      throw e;
+    }
   }
 
   /** The path as the file system has it. */
@@ -101,12 +142,12 @@ public abstract sealed class PackedModel implements AutoCloseable
    *
    * @throws IllegalStateException if the model is closed
    */
-  public synchronized Session newSession() {
-    requireOpen();
-    long[] session = new long[1];
-    NativeLibrary.check(Bindings.multibit_session_new(handle, session));
-    use();
-    return new Session(this, session[0]);
+  public Session newSession() {
+    synchronized (handle) {
+      long[] session = new long[1];
+      NativeLibrary.check(Bindings.multibit_session_new(open(), session));
+      return new Session(this, session[0]);
+    }
   }
 
   /**
@@ -117,16 +158,15 @@ public abstract sealed class PackedModel implements AutoCloseable
    * @throws IllegalArgumentException if the number is out of range
    * @throws IllegalStateException if the model is closed
    */
-  public synchronized void setThreads(int threads) {
-    requireOpen();
-    NativeLibrary.check(Bindings.multibit_model_set_threads(handle, threads));
+  public void setThreads(int threads) {
+    synchronized (handle) {
+      NativeLibrary.check(Bindings.multibit_model_set_threads(open(), threads));
+    }
   }
 
-  /** Throws if the model is closed. */
-  synchronized void requireOpen() {
-    if (closed) {
-      throw new IllegalStateException("The model " + path + " is closed");
-    }
+  /** The native model's address; throws if the model is closed. */
+  long open() {
+    return handle.address("The model " + name);
   }
 
   /**
@@ -134,12 +174,13 @@ public abstract sealed class PackedModel implements AutoCloseable
    *
    * @throws IllegalStateException if the model is closed
    */
-  public synchronized String metadata(String key) {
-    requireOpen();
-    try (BytePointer value = nullPointer()) {
-      byte[] name = zeroTerminated(key, StandardCharsets.UTF_8);
-      NativeLibrary.check(Bindings.multibit_model_metadata(handle, name, value));
-      return value.isNull() ? null : NativeLibrary.string(value);
+  public String metadata(String key) {
+    synchronized (handle) {
+      try (BytePointer value = nullPointer()) {
+        byte[] name = zeroTerminated(key, StandardCharsets.UTF_8);
+        NativeLibrary.check(Bindings.multibit_model_metadata(open(), name, value));
+        return value.isNull() ? null : NativeLibrary.string(value);
+      }
     }
   }
 
@@ -175,27 +216,12 @@ public abstract sealed class PackedModel implements AutoCloseable
 
   /** Ends the use of the model; its memory goes when its last session is closed. */
   @Override
-  public synchronized void close() {
-    if (!closed) {
-      closed = true;
-      release();
-    }
-  }
-
-  /** One user more: a session. */
-  synchronized void use() {
-    users++;
-  }
-
-  /** One user less: a session, or the model itself. */
-  synchronized void release() {
-    if (--users == 0) {
-      Bindings.multibit_model_close(handle);
-    }
+  public void close() {
+    handle.close();
   }
 
   @Override
   public String toString() {
-    return path.toString();
+    return name;
   }
 }

@@ -14,24 +14,23 @@ import org.bytedeco.javacpp.Pointer;
 public final class Session implements AutoCloseable {
   private final PackedModel model;
 
-  /** The native session's address; 0 when closed. */
-  private long handle;
+  private final NativeHandle handle;
 
-  Session(PackedModel model, long handle) {
+  Session(PackedModel model, long address) {
     this.model = model;
-    this.handle = handle;
+    handle = model.handle.user(address, Bindings::multibit_session_free);
+    handle.closeWith(this);
   }
 
   private long open() {
-    if (handle == 0) {
-      throw new IllegalStateException("The session is closed");
-    }
-    return handle;
+    return handle.address("The session");
   }
 
   /** Back to zero state. */
-  public synchronized void reset() {
-    NativeLibrary.check(Bindings.multibit_session_reset(open()));
+  public void reset() {
+    synchronized (handle) {
+      NativeLibrary.check(Bindings.multibit_session_reset(open()));
+    }
   }
 
   /**
@@ -40,8 +39,10 @@ public final class Session implements AutoCloseable {
    * @throws IllegalArgumentException if there is no such token, or the model is a classifier
    * @throws ArithmeticException if the model's values are so large that its state overflows
    */
-  public synchronized void step(int token) {
-    NativeLibrary.check(Bindings.multibit_session_step(open(), token));
+  public void step(int token) {
+    synchronized (handle) {
+      NativeLibrary.check(Bindings.multibit_session_step(open(), token));
+    }
   }
 
   /**
@@ -53,8 +54,10 @@ public final class Session implements AutoCloseable {
    *     or the model is a language model; nothing was fed then
    * @throws ArithmeticException if the model's values are so large that its state overflows
    */
-  public synchronized void step(float[] inputs) {
-    NativeLibrary.check(Bindings.multibit_session_step_floats(open(), inputs, inputs.length));
+  public void step(float[] inputs) {
+    synchronized (handle) {
+      NativeLibrary.check(Bindings.multibit_session_step_floats(open(), inputs, inputs.length));
+    }
   }
 
   /**
@@ -62,12 +65,14 @@ public final class Session implements AutoCloseable {
    *
    * @throws IllegalArgumentException if nothing was fed since the start or a reset
    */
-  public synchronized float[] logits() {
-    try (FloatPointer logits = new FloatPointer((Pointer) null)) {
-      NativeLibrary.check(Bindings.multibit_session_logits(open(), logits));
-      float[] copy = new float[model.logits()];
-      logits.get(copy);
-      return copy;
+  public float[] logits() {
+    synchronized (handle) {
+      try (FloatPointer logits = new FloatPointer((Pointer) null)) {
+        NativeLibrary.check(Bindings.multibit_session_logits(open(), logits));
+        float[] copy = new float[model.logits()];
+        logits.get(copy);
+        return copy;
+      }
     }
   }
 
@@ -79,22 +84,24 @@ public final class Session implements AutoCloseable {
    *     is too small
    * @throws ReadOnlyBufferException if the buffer is read-only
    */
-  public synchronized void logits(FloatBuffer into) {
-    int count = model.logits();
-    if (into.remaining() < count) {
-      throw new IllegalArgumentException(
-          "%d floats do not hold %d logits".formatted(into.remaining(), count));
-    }
-    if (into.isReadOnly()) {
-      throw new ReadOnlyBufferException();
-    }
-    if (into.isDirect() && into.order() == ByteOrder.nativeOrder()) {
-      // A slice: JavaCPP 1.5.12 gets positions wrong.
-      FloatPointer out = new FloatPointer(into.slice());
-      NativeLibrary.check(Bindings.multibit_session_write_logits(open(), out));
-      Reference.reachabilityFence(into);
-    } else {
-      into.put(into.position(), logits());
+  public void logits(FloatBuffer into) {
+    synchronized (handle) {
+      int count = model.logits();
+      if (into.remaining() < count) {
+        throw new IllegalArgumentException(
+            "%d floats do not hold %d logits".formatted(into.remaining(), count));
+      }
+      if (into.isReadOnly()) {
+        throw new ReadOnlyBufferException();
+      }
+      if (into.isDirect() && into.order() == ByteOrder.nativeOrder()) {
+        // A slice: JavaCPP 1.5.12 gets positions wrong.
+        FloatPointer out = new FloatPointer(into.slice());
+        NativeLibrary.check(Bindings.multibit_session_write_logits(open(), out));
+        Reference.reachabilityFence(into);
+      } else {
+        into.put(into.position(), logits());
+      }
     }
   }
 
@@ -106,11 +113,13 @@ public final class Session implements AutoCloseable {
    * @throws IllegalArgumentException if a token is outside the vocabulary, or the model is a
    *     classifier; nothing was fed then
    */
-  public synchronized double evaluate(int first, int[] tokens) {
-    double[] loss = new double[1];
-    NativeLibrary.check(
-        Bindings.multibit_session_evaluate(open(), first, tokens, tokens.length, loss));
-    return loss[0];
+  public double evaluate(int first, int[] tokens) {
+    synchronized (handle) {
+      double[] loss = new double[1];
+      NativeLibrary.check(
+          Bindings.multibit_session_evaluate(open(), first, tokens, tokens.length, loss));
+      return loss[0];
+    }
   }
 
   /**
@@ -121,14 +130,16 @@ public final class Session implements AutoCloseable {
    * @throws IllegalArgumentException if an argument is out of range, no token was fed yet, or the
    *     model is a classifier
    */
-  public synchronized int[] generate(int count, float temperature, int topK, long seed) {
-    if (count < 0) {
-      throw new IllegalArgumentException("Cannot generate " + count + " tokens");
+  public int[] generate(int count, float temperature, int topK, long seed) {
+    synchronized (handle) {
+      if (count < 0) {
+        throw new IllegalArgumentException("Cannot generate " + count + " tokens");
+      }
+      int[] tokens = new int[count];
+      NativeLibrary.check(
+          Bindings.multibit_session_generate(open(), temperature, topK, seed, tokens, count));
+      return tokens;
     }
-    int[] tokens = new int[count];
-    NativeLibrary.check(
-        Bindings.multibit_session_generate(open(), temperature, topK, seed, tokens, count));
-    return tokens;
   }
 
   /**
@@ -143,11 +154,7 @@ public final class Session implements AutoCloseable {
 
   /** Frees the session; closing again does nothing. */
   @Override
-  public synchronized void close() {
-    if (handle != 0) {
-      Bindings.multibit_session_free(handle);
-      handle = 0;
-      model.release();
-    }
+  public void close() {
+    handle.close();
   }
 }

@@ -7,8 +7,10 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.FloatBuffer;
 import java.nio.ReadOnlyBufferException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -99,6 +101,58 @@ class PackedLanguageModelTest {
       assertNull(model.metadata("no such key"));
       assertThrows(IllegalArgumentException.class, () -> model.word(V));
     }
+  }
+
+  /** A model in memory is that of the file, also when nobody else keeps the memory. */
+  @Test
+  void opensFromMemory() throws IOException {
+    PackedLanguageModel model =
+        PackedLanguageModel.open(LanguageModelFile.read(file).toDirectBuffer(), "asset");
+    try (PackedLanguageModel fromFile = PackedLanguageModel.open(file);
+        Session expected = fromFile.newSession();
+        Session session = model.newSession()) {
+      model.close();
+      System.gc();
+      for (int token : new int[] {3, 9, 0}) {
+        expected.step(token);
+        session.step(token);
+        assertArrayEquals(expected.logits(), session.logits());
+      }
+      assertEquals(fromFile.words(), model.words());
+      assertEquals(Files.size(file), model.fileBytes());
+      assertEquals("asset", model.toString());
+    }
+  }
+
+  @Test
+  void memoryThatHoldsNoModelIsRefused() throws IOException {
+    ByteBuffer memory = LanguageModelFile.read(file).toDirectBuffer();
+    assertRefused(
+        IllegalArgumentException.class,
+        "The memory of asset is on the heap",
+        () -> PackedLanguageModel.open(ByteBuffer.allocate(64), "asset"));
+    assertRefused(
+        IllegalArgumentException.class,
+        "The memory of asset starts 4 bytes past a multiple of 64",
+        () -> PackedLanguageModel.open(memory.duplicate().position(4), "asset"));
+    assertRefused(
+        IOException.class,
+        "asset is damaged or not a multibit model",
+        () -> PackedLanguageModel.open(memory.duplicate().limit(1000), "asset"));
+    assertRefused(
+        IOException.class,
+        "asset is not a packed model",
+        () -> PackedLanguageModel.open(memory.duplicate().limit(0), "asset"));
+    assertRefused(
+        IOException.class,
+        "asset is a language model",
+        () -> PackedSequenceClassifier.open(memory, "asset"));
+  }
+
+  private static void assertRefused(
+      Class<? extends Exception> type, String why, Callable<PackedModel> open) {
+    String message = assertThrows(type, open::call).getMessage();
+    assertTrue(message.contains(why), message);
   }
 
   /** Two GRUs whose softmax is the embedding; single and batch sessions agree. */
@@ -210,6 +264,50 @@ class PackedLanguageModelTest {
       session.step(0);
       assertArrayEquals(drawn, session.generate(50, 1, 5, 42));
     }
+  }
+
+  @Test
+  void whatIsNeverClosedIsFreed() throws Exception {
+    Path forgotten = Files.copy(file, folder.resolve("forgotten.gguf"));
+    for (int i = 0; i < 100; i++) {
+      PackedLanguageModel model = PackedLanguageModel.open(forgotten);
+      model.newSession().step(0);
+      model.newBatch(2).step(0, 1);
+      if (i % 2 == 0) {
+        // Either of the two may be the last one.
+        model.close();
+      }
+    }
+    aSessionKeepsItsModel(forgotten);
+    awaitMappings(forgotten, 0);
+  }
+
+  private static void aSessionKeepsItsModel(Path forgotten) throws Exception {
+    try (Session kept = PackedLanguageModel.open(forgotten).newSession()) {
+      kept.step(0);
+      float[] logits = kept.logits();
+      awaitMappings(forgotten, 1);
+      kept.reset();
+      kept.step(0);
+      assertArrayEquals(logits, kept.logits());
+    }
+  }
+
+  /** Collects garbage until a file is mapped so often. */
+  private static void awaitMappings(Path file, long count) throws Exception {
+    long deadline = System.nanoTime() + 20_000_000_000L;
+    while (mappings(file) != count && System.nanoTime() < deadline) {
+      System.gc();
+      Thread.sleep(20);
+    }
+    assertEquals(count, mappings(file));
+  }
+
+  private static long mappings(Path file) throws IOException {
+    String name = file.getFileName().toString();
+    return Files.readAllLines(Path.of("/proc/self/maps"), StandardCharsets.ISO_8859_1).stream()
+        .filter(line -> line.endsWith(name))
+        .count();
   }
 
   @Test

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.nd4j.linalg.indexing.NDArrayIndex.point;
 
 import java.io.IOException;
 import java.nio.FloatBuffer;
@@ -260,6 +261,79 @@ class PackedSequenceClassifierTest {
           assertThrows(IllegalArgumentException.class, () -> model.logits(sequences)).getMessage();
       assertTrue(message.contains("Sequence 3 has NaN at time 4, element 1"), message);
     }
+  }
+
+  /** Of a padded batch each sequence is itself without its padding, whatever that holds. */
+  @Test
+  void paddedSequences() throws IOException {
+    int time = 6;
+    int[] lengths = {6, 1, 4, 3};
+    INDArray sequences = Nd4j.rand(DataType.FLOAT, 4, N, time).subi(0.5);
+    INDArray mask = Nd4j.zeros(DataType.FLOAT, 4, time);
+    float[] foreign = {Float.NaN, Float.POSITIVE_INFINITY, 1e30f};
+    for (int b = 0; b < 4; b++) {
+      for (int t = 0; t < time; t++) {
+        if (t < lengths[b]) {
+          mask.putScalar(b, t, 1);
+        } else {
+          sequences.get(point(b), NDArrayIndex.all(), point(t)).assign(foreign[t % 3]);
+        }
+      }
+    }
+    try (PackedSequenceClassifier model = PackedSequenceClassifier.open(file)) {
+      INDArray logits = model.logits(sequences, lengths);
+      for (int b = 0; b < 4; b++) {
+        INDArray alone =
+            sequences.get(
+                NDArrayIndex.interval(b, b + 1),
+                NDArrayIndex.all(),
+                NDArrayIndex.interval(0, lengths[b]));
+        assertEquals(model.logits(alone).getRow(0), logits.getRow(b));
+      }
+      for (DataType type : new DataType[] {DataType.FLOAT, DataType.DOUBLE, DataType.BOOL}) {
+        assertEquals(logits, model.logits(sequences, mask.castTo(type).dup('f')));
+      }
+      INDArray whole =
+          sequences.get(NDArrayIndex.interval(0, 1), NDArrayIndex.all(), NDArrayIndex.all());
+      assertEquals(model.logits(whole), model.logits(whole, (INDArray) null));
+
+      refuse("Sequence 1 has length 0: lengths are 1 to 6", model, sequences, 6, 0, 4, 3);
+      refuse("Sequence 3 has length 7: lengths are 1 to 6", model, sequences, 6, 1, 4, 7);
+      refuse("There are 3 lengths for 4 sequences", model, sequences, 6, 1, 4);
+      refuse(
+          "Sequence 2 has NaN at time 3, element 0",
+          model,
+          sequences.dup().putScalar(2, 0, 3, Float.NaN),
+          lengths);
+      refuse("[4, 6], got [6, 4]", model, sequences, mask.transpose());
+      refuse("Sequence 1 has length 0", model, sequences, mask.dup().putScalar(1, 0, 0));
+      refuse(
+          "The mask has 1.0 at sequence 2, time 5, after a 0",
+          model,
+          sequences,
+          mask.dup().putScalar(2, 5, 1));
+      refuse(
+          "The mask has 0.5 at sequence 0, time 5: the classifier takes ones and then zeros",
+          model,
+          sequences,
+          mask.dup().putScalar(0, 5, 0.5));
+    }
+  }
+
+  private static void refuse(
+      String why, PackedSequenceClassifier model, INDArray sequences, int... lengths) {
+    String message =
+        assertThrows(IllegalArgumentException.class, () -> model.logits(sequences, lengths))
+            .getMessage();
+    assertTrue(message.contains(why), message);
+  }
+
+  private static void refuse(
+      String why, PackedSequenceClassifier model, INDArray sequences, INDArray mask) {
+    String message =
+        assertThrows(IllegalArgumentException.class, () -> model.logits(sequences, mask))
+            .getMessage();
+    assertTrue(message.contains(why), message);
   }
 
   @Test

@@ -8,6 +8,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import org.multibit.core.Printable;
+import org.multibit.runtime.NativeLibrary;
 import org.multibit.training.cli.CommonOptions;
 import org.multibit.training.cli.EvaluateCommand;
 import org.multibit.training.cli.ExportCommand;
@@ -62,9 +63,22 @@ public final class Main {
   private Main() {}
 
   public static void main(String[] args) {
-    int exitCode = run(args);
+    int exitCode = isText(args) ? run(args) : CommandLine.ExitCode.USAGE;
     StopSignal.reported();
     System.exit(exitCode);
+  }
+
+  /** Java puts a replacement character for bytes that are no text: no file has that name. */
+  private static boolean isText(String... args) {
+    for (String argument : args) {
+      if (argument.indexOf('\uFFFD') >= 0) {
+        System.err.printf(
+            "multibit: the argument %s is not UTF-8: rename the file, or give a link to it%n",
+            argument);
+        return false;
+      }
+    }
+    return true;
   }
 
   /** Runs one command and returns the exit code. */
@@ -132,7 +146,7 @@ public final class Main {
               "multibit: out of memory (%s): use a smaller --hidden or --batch, or more memory"
                   .formatted(e.getMessage()));
     } catch (LinkageError e) {
-      line.getErr().println("multibit: a native library does not load: " + e);
+      line.getErr().println("multibit: a library does not load: " + NativeLibrary.reason(e));
     }
     return CommandLine.ExitCode.SOFTWARE;
   }

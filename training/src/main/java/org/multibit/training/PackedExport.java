@@ -9,6 +9,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import org.deeplearning4j.nn.conf.layers.BaseLayer;
+import org.deeplearning4j.nn.conf.layers.BaseOutputLayer;
+import org.deeplearning4j.nn.conf.layers.misc.FrozenLayer;
 import org.deeplearning4j.nn.conf.layers.recurrent.LastTimeStep;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.core.FloatRows;
@@ -20,6 +22,7 @@ import org.multibit.core.format.LanguageModelFile.Cell;
 import org.multibit.core.format.LanguageModelFile.Matrix;
 import org.multibit.core.format.SequenceClassifierFile;
 import org.multibit.datasets.Vocabulary;
+import org.multibit.layers.ConversionReport;
 import org.multibit.layers.MultibitWeightNoise;
 import org.multibit.layers.QuantizedEmbedding;
 import org.multibit.layers.QuantizedGRU;
@@ -27,6 +30,7 @@ import org.multibit.layers.QuantizedOutput;
 import org.multibit.layers.QuantizedRecurrent;
 import org.multibit.layers.QuantizedSoftmaxOutput;
 import org.nd4j.linalg.activations.impl.ActivationSoftmax;
+import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.linalg.indexing.NDArrayIndex;
@@ -46,6 +50,18 @@ public final class PackedExport {
   private static final Map<Cell, int[]> DL4J_FROM_FILE =
       Map.of(Cell.LSTM, new int[] {2, 1, 3, 0}, Cell.GRU, new int[] {0, 1, 2});
 
+  private static final String CONVERT = "NetworkQuantizer makes them of DL4J's layers";
+
+  private static final String LANGUAGE_MODEL =
+      "a packed language model is a QuantizedEmbedding, then QuantizedLSTMs or QuantizedGRUs of one"
+          + " size, then a QuantizedSoftmaxOutput; "
+          + CONVERT;
+
+  private static final String CLASSIFIER =
+      "a packed classifier is QuantizedLSTMs or QuantizedGRUs of one size, the last one in"
+          + " LastTimeStep, then a QuantizedOutput with softmax; "
+          + CONVERT;
+
   private final MultiLayerNetwork network;
   private final Map<String, INDArray> originals = new LinkedHashMap<>();
 
@@ -60,12 +76,23 @@ public final class PackedExport {
   /**
    * Softmax weights that are the embedding's, quantized the same way, are stored once.
    *
-   * @throws IllegalArgumentException if the vocabulary does not fit the network
+   * @throws IllegalArgumentException if the vocabulary does not fit the network, or with the layer
+   *     that is or has something else than a packed language model
    */
   public LanguageModelFile pack(Vocabulary vocabulary, Map<String, Object> provenance) {
-    QuantizedEmbedding embedding = (QuantizedEmbedding) conf(LanguageModel.EMBEDDING);
+    requireLayers(3, LANGUAGE_MODEL);
     int softmaxLayer = softmaxLayer(network);
-    QuantizedSoftmaxOutput softmax = (QuantizedSoftmaxOutput) conf(softmaxLayer);
+    QuantizedEmbedding embedding =
+        require(QuantizedEmbedding.class, LanguageModel.EMBEDDING, LANGUAGE_MODEL);
+    List<QuantizedRecurrent> stack = new ArrayList<>();
+    for (int l = LanguageModel.RECURRENT; l < softmaxLayer; l++) {
+      stack.add(require(QuantizedRecurrent.class, l, LANGUAGE_MODEL));
+    }
+    QuantizedSoftmaxOutput softmax =
+        require(QuantizedSoftmaxOutput.class, softmaxLayer, LANGUAGE_MODEL);
+    requireNothingBesides(LanguageModel.EMBEDDING, embedding);
+    requireAlike("language model", stack, LanguageModel.RECURRENT, softmax.getNIn());
+    requireNothingBesides(softmaxLayer, softmax);
     if (vocabulary.size() != embedding.getNIn()) {
       throw new IllegalArgumentException(
           "The vocabulary has %d words, the model %d"
@@ -81,17 +108,16 @@ public final class PackedExport {
             && copy(words).equals(copy(softmaxRows));
     Matrix embeddingMatrix = matrix("embedding", words, embedded, 0);
     List<LanguageModelFile.Layer> layers = new ArrayList<>();
+    List<Quantization> activations = new ArrayList<>();
     for (int l = LanguageModel.RECURRENT; l < softmaxLayer; l++) {
       boolean codes = l == LanguageModel.RECURRENT && embedded != null;
-      QuantizedRecurrent recurrent = (QuantizedRecurrent) conf(l);
-      layers.add(
-          layer(
-              l,
-              l - LanguageModel.RECURRENT,
-              recurrent,
-              codes ? embedded.bits() : bits(recurrent.getInputActivationQuantization())));
+      QuantizedRecurrent recurrent = stack.get(l - LanguageModel.RECURRENT);
+      Quantization input = codes ? embedded : recurrent.getInputActivationQuantization();
+      layers.add(layer(l, l - LanguageModel.RECURRENT, recurrent, bits(input)));
+      activations.add(codes ? null : input);
+      activations.add(recurrent.getRecurrentActivationQuantization());
     }
-    QuantizedRecurrent first = (QuantizedRecurrent) conf(LanguageModel.RECURRENT);
+    activations.add(softmax.getActivationQuantization());
     return new LanguageModelFile(
         vocabulary.words(),
         vocabulary.eos(),
@@ -101,13 +127,11 @@ public final class PackedExport {
         tied
             ? embeddingMatrix.withActivations(softmaxBits)
             : matrix("softmax", softmaxRows, softmax.getWeightQuantization(), softmaxBits),
-        copy(param(softmaxLayer, "b")),
+        bias(softmaxLayer, softmax),
+        onlyQuantizer("language model", activations),
         quantizer(
             Arrays.asList(
-                first.getRecurrentActivationQuantization(), softmax.getActivationQuantization())),
-        quantizer(
-            Arrays.asList(
-                first.getWeightQuantization(), embedded, softmax.getWeightQuantization())),
+                stack.get(0).getWeightQuantization(), embedded, softmax.getWeightQuantization())),
         provenance);
   }
 
@@ -119,12 +143,13 @@ public final class PackedExport {
    * @throws IllegalArgumentException with the layer that is or has something else
    */
   public SequenceClassifierFile packClassifier(Map<String, Object> provenance) {
+    requireLayers(2, CLASSIFIER);
     int last = network.getnLayers() - 1;
-    require(last >= 1, 0, "a packed classifier has recurrent layers and an output");
     require(
         conf(last) instanceof QuantizedOutput,
         last,
-        "the last layer of a packed classifier is a QuantizedOutput");
+        "the last layer of a packed classifier is a QuantizedOutput, which NetworkQuantizer makes"
+            + " of DL4J's OutputLayer");
     QuantizedOutput output = (QuantizedOutput) conf(last);
     require(
         output.getActivationFn() instanceof ActivationSoftmax,
@@ -133,23 +158,19 @@ public final class PackedExport {
     List<LanguageModelFile.Layer> layers = new ArrayList<>();
     List<Quantization> activations = new ArrayList<>();
     List<Quantization> weights = new ArrayList<>();
-    long units = output.getNIn();
     List<QuantizedRecurrent> stack = new ArrayList<>();
     for (int l = 0; l < last; l++) {
       stack.add(recurrent(l));
     }
     for (int l = 0; l < last; l++) {
-      QuantizedRecurrent recurrent = stack.get(l);
       require(
           conf(l) instanceof LastTimeStep == (l == last - 1),
           l,
           "of a packed classifier the last recurrent layer, and no other, is in LastTimeStep");
-      requireNothingBesides(l, recurrent);
-      require(
-          recurrent.getNOut() == units,
-          l,
-          "it has %d units, the last one %d; those of a packed classifier are equal"
-              .formatted(recurrent.getNOut(), units));
+    }
+    requireAlike("classifier", stack, 0, output.getNIn());
+    for (int l = 0; l < last; l++) {
+      QuantizedRecurrent recurrent = stack.get(l);
       layers.add(layer(l, l, recurrent, bits(recurrent.getInputActivationQuantization())));
       activations.add(recurrent.getInputActivationQuantization());
       activations.add(recurrent.getRecurrentActivationQuantization());
@@ -158,14 +179,6 @@ public final class PackedExport {
     requireNothingBesides(last, output);
     activations.add(output.getActivationQuantization());
     weights.add(output.getWeightQuantization());
-    Quantizer method = quantizer(activations);
-    for (Quantization quantization : activations) {
-      if (quantization != null && !quantization.quantizer().equals(method)) {
-        throw new IllegalArgumentException(
-            "The classifier cannot be packed: it quantizes activations by %s and by %s, a packed model by one method"
-                .formatted(method, quantization.quantizer()));
-      }
-    }
     return new SequenceClassifierFile(
         layers,
         matrix(
@@ -173,12 +186,51 @@ public final class PackedExport {
             param(last, "W").transpose(),
             output.getWeightQuantization(),
             bits(output.getActivationQuantization())),
-        output.hasBias()
-            ? copy(param(last, "b"))
-            : LanguageModelFile.directFloats((int) output.getNOut()),
-        method,
+        bias(last, output),
+        onlyQuantizer("classifier", activations),
         quantizer(weights),
         provenance);
+  }
+
+  private void requireLayers(int least, String what) {
+    if (!network.isInitCalled()) {
+      throw new IllegalArgumentException(
+          "The network has no parameters yet: call init(), and train it, before it is packed");
+    }
+    DataType type = network.getLayerWiseConfigurations().getDataType();
+    if (type != DataType.FLOAT) {
+      throw new IllegalArgumentException(
+          "The network cannot be packed: its data type is %s, a packed model's FLOAT; pack what convertDataType(DataType.FLOAT) makes of it"
+              .formatted(type));
+    }
+    if (network.getnLayers() < least) {
+      throw new IllegalArgumentException(
+          "A network of %d layers cannot be packed: %s".formatted(network.getnLayers(), what));
+    }
+  }
+
+  private <T> T require(Class<T> kind, int layer, String otherwise) {
+    require(kind.isInstance(conf(layer)), layer, otherwise);
+    return kind.cast(conf(layer));
+  }
+
+  /** A file has layers of one cell and of one size, which the output reads. */
+  private void requireAlike(String model, List<QuantizedRecurrent> stack, int first, long units) {
+    String cell = stack.get(0).getClass().getSimpleName();
+    for (int l = 0; l < stack.size(); l++) {
+      QuantizedRecurrent recurrent = stack.get(l);
+      requireNothingBesides(first + l, recurrent);
+      require(
+          recurrent.getClass() == stack.get(0).getClass(),
+          first + l,
+          "layer %d is a %s; the recurrent layers of a packed %s are of one kind"
+              .formatted(first, cell, model));
+      require(
+          recurrent.getNOut() == units,
+          first + l,
+          "it has %d units, the last one %d; those of a packed %s are equal"
+              .formatted(recurrent.getNOut(), units, model));
+    }
   }
 
   /** A file has the layer's own arithmetic alone. */
@@ -190,7 +242,8 @@ public final class PackedExport {
     require(
         !(conf.getWeightNoise() instanceof MultibitWeightNoise),
         layer,
-        "its weights are quantized by MultibitWeightNoise; give the layer itself the quantization, by weights(...)");
+        "its weights are quantized by MultibitWeightNoise; give the layer itself the quantization,"
+            + " by weights(...)");
   }
 
   private QuantizedRecurrent recurrent(int layer) {
@@ -199,7 +252,7 @@ public final class PackedExport {
     require(
         inner instanceof QuantizedRecurrent,
         layer,
-        "a packed classifier has QuantizedLSTMs or QuantizedGRUs; NetworkQuantizer makes them of DL4J's LSTMs");
+        "a packed classifier has QuantizedLSTMs or QuantizedGRUs before its output; " + CONVERT);
     return (QuantizedRecurrent) inner;
   }
 
@@ -207,7 +260,7 @@ public final class PackedExport {
     if (!holds) {
       throw new IllegalArgumentException(
           "Layer %d (%s) cannot be packed: %s"
-              .formatted(layer, conf(layer).getClass().getSimpleName(), otherwise));
+              .formatted(layer, ConversionReport.kind(conf(layer)), otherwise));
     }
   }
 
@@ -282,8 +335,10 @@ public final class PackedExport {
     return originals;
   }
 
+  /** Frozen or not makes no difference to what a layer computes. */
   private org.deeplearning4j.nn.conf.layers.Layer conf(int layer) {
-    return network.getLayerWiseConfigurations().getConf(layer).getLayer();
+    var conf = network.getLayerWiseConfigurations().getConf(layer).getLayer();
+    return conf instanceof FrozenLayer frozen ? frozen.getLayer() : conf;
   }
 
   private INDArray param(int layer, String key) {
@@ -297,6 +352,26 @@ public final class PackedExport {
         .map(Quantization::quantizer)
         .findFirst()
         .orElse(null);
+  }
+
+  /** As {@link #quantizer}; a file names one method for all activations. */
+  private static Quantizer onlyQuantizer(String model, List<Quantization> activations) {
+    Quantizer method = quantizer(activations);
+    for (Quantization quantization : activations) {
+      if (quantization != null && !quantization.quantizer().equals(method)) {
+        throw new IllegalArgumentException(
+            "The %s cannot be packed: it quantizes activations by %s and by %s, a packed model by one method"
+                .formatted(model, method, quantization.quantizer()));
+      }
+    }
+    return method;
+  }
+
+  /** An output's, zeros where it has none. */
+  private FloatBuffer bias(int layer, BaseOutputLayer output) {
+    return output.hasBias()
+        ? copy(param(layer, "b"))
+        : LanguageModelFile.directFloats((int) output.getNOut());
   }
 
   private static int bits(Quantization quantization) {

@@ -41,6 +41,8 @@ public final class Run implements SavedModel {
   public static final Set<String> MAY_CHANGE =
       Set.of("epochs", "maxTokens", "data", "parent", "teachers");
 
+  private static final String LOCK = ".lock";
+
   /** Runs that this process trains: a second lock on a file, once closed, would free the first. */
   private static final Set<Path> LOCKED = ConcurrentHashMap.newKeySet();
 
@@ -70,6 +72,26 @@ public final class Run implements SavedModel {
     // The settings come last: a folder with settings is a run.
     run.saveSettings(settings);
     return run;
+  }
+
+  /**
+   * Removes the folder of a run that has nothing to go on from, unless something else is in it. For
+   * the holder of its lock.
+   */
+  public void removeIfUntrained() throws IOException {
+    if (hasCheckpoint() || Files.exists(modelFile())) {
+      return;
+    }
+    for (Path file :
+        List.of(settingsFile(), vocabularyFile(), ledgerFile(), folder.resolve(LOCK))) {
+      Files.deleteIfExists(file);
+    }
+    try (Stream<Path> others = Files.list(folder)) {
+      if (others.findAny().isPresent()) {
+        return;
+      }
+    }
+    Files.delete(folder);
   }
 
   /** Whether the folder holds a run to go on with. */
@@ -122,7 +144,7 @@ public final class Run implements SavedModel {
     try {
       FileChannel channel =
           FileChannel.open(
-              folder.resolve(".lock"), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+              folder.resolve(LOCK), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
       locked = channel.tryLock() != null;
       if (!locked) {
         channel.close();

@@ -382,8 +382,7 @@ public class Settings {
 
   private static void require(boolean holds, String option, String value, String choices) {
     if (!holds) {
-      throw new UsageException(
-          "%s %s is not known: it takes %s".formatted(option, value, choices));
+      throw new UsageException("%s %s is not known: it takes %s".formatted(option, value, choices));
     }
   }
 }

@@ -21,8 +21,7 @@ public final class UsageException extends IllegalArgumentException {
   /** Throws unless the option's value is from {@code least} to {@code most}, both included. */
   public static void requireRange(String option, double value, double least, double most) {
     require(
-        value >= least && value <= most,
-        outOfRange(option, text(value), text(least), text(most)));
+        value >= least && value <= most, outOfRange(option, text(value), text(least), text(most)));
   }
 
   private static String outOfRange(String option, Object value, Object least, Object most) {

@@ -3,20 +3,30 @@ package org.multibit.training;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.nd4j.linalg.indexing.NDArrayIndex.all;
+import static org.nd4j.linalg.indexing.NDArrayIndex.point;
 
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import org.deeplearning4j.nn.conf.NeuralNetConfiguration;
 import org.deeplearning4j.nn.conf.inputs.InputType;
+import org.deeplearning4j.nn.conf.layers.DenseLayer;
+import org.deeplearning4j.nn.conf.layers.DropoutLayer;
 import org.deeplearning4j.nn.conf.layers.LSTM;
 import org.deeplearning4j.nn.conf.layers.Layer;
 import org.deeplearning4j.nn.conf.layers.OutputLayer;
+import org.deeplearning4j.nn.conf.layers.RnnLossLayer;
+import org.deeplearning4j.nn.conf.layers.RnnOutputLayer;
+import org.deeplearning4j.nn.conf.layers.recurrent.Bidirectional;
 import org.deeplearning4j.nn.conf.layers.recurrent.LastTimeStep;
 import org.deeplearning4j.nn.conf.preprocessor.ComposableInputPreProcessor;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
+import org.deeplearning4j.nn.transferlearning.TransferLearning;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -24,13 +34,17 @@ import org.junit.jupiter.params.provider.ValueSource;
 import org.multibit.core.Alternating;
 import org.multibit.core.Greedy;
 import org.multibit.core.Quantization;
+import org.multibit.core.format.LanguageModelFile;
 import org.multibit.core.format.SequenceClassifierFile;
+import org.multibit.datasets.Vocabulary;
 import org.multibit.layers.MultibitWeightNoise;
 import org.multibit.layers.NetworkQuantizer;
 import org.multibit.layers.QuantizedDense;
+import org.multibit.layers.QuantizedEmbedding;
 import org.multibit.layers.QuantizedGRU;
 import org.multibit.layers.QuantizedLSTM;
 import org.multibit.layers.QuantizedOutput;
+import org.multibit.layers.QuantizedSoftmaxOutput;
 import org.multibit.runtime.PackedSequenceClassifier;
 import org.nd4j.linalg.activations.Activation;
 import org.nd4j.linalg.api.buffer.DataType;
@@ -176,7 +190,8 @@ class ClassifierExportTest {
         new LastTimeStep(new QuantizedLSTM.Builder().nOut(H).build()),
         new QuantizedOutput.Builder().nOut(CLASSES).build());
     refuse(
-        "Layer 1 (OutputLayer) cannot be packed: the last layer of a packed classifier is a QuantizedOutput",
+        "Layer 1 (OutputLayer) cannot be packed: the last layer of a packed classifier is a"
+            + " QuantizedOutput",
         new LastTimeStep(new QuantizedLSTM.Builder().nOut(H).build()),
         new OutputLayer.Builder().nOut(CLASSES).activation(Activation.SOFTMAX).build());
     refuse(
@@ -201,7 +216,8 @@ class ClassifierExportTest {
         new QuantizedLSTM.Builder().nOut(H).build(),
         new QuantizedOutput.Builder().nOut(CLASSES).build());
     refuse(
-        "rnn.1 is gru, rnn.0 lstm",
+        "Layer 1 (LastTimeStep(QuantizedGRU)) cannot be packed: layer 0 is a QuantizedLSTM; the"
+            + " recurrent layers of a packed classifier are of one kind",
         new QuantizedLSTM.Builder().nOut(H).build(),
         new LastTimeStep(new QuantizedGRU.Builder().nOut(H).build()),
         new QuantizedOutput.Builder().nOut(CLASSES).build());
@@ -212,6 +228,149 @@ class ClassifierExportTest {
             .nOut(CLASSES)
             .activations(new Quantization(new Greedy(), 2))
             .build());
+  }
+
+  /** Other networks, of which neither kind of model can be made, are refused with a line. */
+  @Test
+  void otherNetworksAreRefused() {
+    Vocabulary words = new Vocabulary(List.of("<eos>", "<unk>", "a", "b", "c", "d"));
+    OutputLayer output = new OutputLayer.Builder().nOut(CLASSES).build();
+    QuantizedLSTM lstm = new QuantizedLSTM.Builder().nOut(H).build();
+    MultiLayerNetwork[] others = {
+      network(new RnnLossLayer.Builder(LossFunction.MSE).build()),
+      network(new QuantizedSoftmaxOutput.Builder().nOut(CLASSES).build()),
+      network(lstm),
+      network(new DenseLayer.Builder().nOut(H).build(), output),
+      network(new DenseLayer.Builder().nOut(H).build(), lstm, new DropoutLayer(0.5), output),
+      network(
+          new LastTimeStep(new Bidirectional(new QuantizedLSTM.Builder().nOut(H).build())),
+          new QuantizedOutput.Builder().nOut(CLASSES).build()),
+      network(
+          new LastTimeStep(new LSTM.Builder().nOut(H).build()),
+          new DenseLayer.Builder().nOut(H).build(),
+          output),
+      network(
+          lstm,
+          new RnnOutputLayer.Builder(LossFunction.MCXENT)
+              .nOut(CLASSES)
+              .activation(Activation.SOFTMAX)
+              .build()),
+      network(
+          new QuantizedEmbedding.Builder().nOut(H).build(),
+          new QuantizedSoftmaxOutput.Builder().nOut(N).build()),
+      network(
+          new QuantizedEmbedding.Builder().nOut(H).build(),
+          new DropoutLayer(0.5),
+          new QuantizedLSTM.Builder().nOut(H).build(),
+          new QuantizedSoftmaxOutput.Builder().nOut(N).build()),
+      network(
+          new QuantizedEmbedding.Builder().nOut(H).build(),
+          new QuantizedLSTM.Builder().nOut(H).weightNoise(new MultibitWeightNoise(Q2)).build(),
+          new QuantizedSoftmaxOutput.Builder().nOut(N).build()),
+      network(
+          new QuantizedEmbedding.Builder().nOut(H).build(),
+          new QuantizedLSTM.Builder().nOut(5).build(),
+          new QuantizedLSTM.Builder().nOut(H).build(),
+          new QuantizedSoftmaxOutput.Builder().nOut(N).build()),
+      network(
+          new QuantizedEmbedding.Builder().nOut(H).build(),
+          new QuantizedLSTM.Builder().nOut(H).build(),
+          new QuantizedGRU.Builder().nOut(H).build(),
+          new QuantizedSoftmaxOutput.Builder().nOut(N).build()),
+      network(
+          new QuantizedEmbedding.Builder().nOut(H).build(),
+          new QuantizedLSTM.Builder().nOut(H).activations(Q2).build(),
+          new QuantizedSoftmaxOutput.Builder()
+              .nOut(N)
+              .activations(new Quantization(new Greedy(), 2))
+              .build()),
+      network(
+              new LastTimeStep(new QuantizedLSTM.Builder().nOut(H).build()),
+              new QuantizedOutput.Builder().nOut(CLASSES).build())
+          .convertDataType(DataType.DOUBLE),
+      new MultiLayerNetwork(
+          new NeuralNetConfiguration.Builder()
+              .list(lstm, output)
+              .setInputType(InputType.recurrent(N, TIME))
+              .build())
+    };
+    for (MultiLayerNetwork other : others) {
+      PackedExport export = new PackedExport(other);
+      for (Executable packing :
+          new Executable[] {
+            () -> export.pack(words, Map.of()), () -> export.packClassifier(Map.of())
+          }) {
+        String message = assertThrows(IllegalArgumentException.class, packing).getMessage();
+        assertEquals(1, message.lines().count(), message);
+        assertTrue(message.contains("pack"), message);
+      }
+    }
+  }
+
+  /** Frozen layers compute what others do, and an output without a bias has zeros. */
+  @Test
+  void frozenLayersAndOutputsWithoutABiasPack() {
+    MultiLayerNetwork frozen =
+        new TransferLearning.Builder(
+                network(
+                    new QuantizedEmbedding.Builder().nOut(H).weights(Q2).build(),
+                    new QuantizedLSTM.Builder().nOut(H).weights(Q2).build(),
+                    new QuantizedSoftmaxOutput.Builder().nOut(N).hasBias(false).build()))
+            .setFeatureExtractor(1)
+            .build();
+    Vocabulary words = new Vocabulary(List.of("<eos>", "<unk>", "a", "b", "c", "d"));
+    LanguageModelFile file = new PackedExport(frozen).pack(words, Map.of());
+    assertEquals(2, file.layers().get(0).input().weightBits());
+    for (int i = 0; i < N; i++) {
+      assertEquals(0, file.softmaxBias().get(i));
+    }
+  }
+
+  /** Sequences of several lengths: native code takes the network's mask, or the lengths. */
+  @ParameterizedTest
+  @ValueSource(strings = {"2/2", "lstm=2/fp, output=2/2", "fp"})
+  void paddedSequences(String bits) throws IOException {
+    MultiLayerNetwork stock =
+        network(
+            new LSTM.Builder().nOut(H).build(),
+            new LastTimeStep(new LSTM.Builder().nOut(H).build()),
+            new OutputLayer.Builder().nOut(CLASSES).activation(Activation.SOFTMAX).build());
+    for (int i = 0; i < 20; i++) {
+      stock.fit(padded(waves(i, 50), i));
+    }
+    MultiLayerNetwork tuned = NetworkQuantizer.convert(stock, bits);
+    for (int i = 20; i < 30; i++) {
+      tuned.fit(padded(waves(i, 50), i));
+    }
+    DataSet test = padded(waves(1000, 300), 1000);
+    INDArray mask = test.getFeaturesMaskArray();
+    INDArray expected = tuned.output(test.getFeatures(), false, mask, null);
+    Path file = folder.resolve("waves.gguf");
+    new PackedExport(tuned).packClassifier(Map.of()).write(file);
+    try (PackedSequenceClassifier classifier = PackedSequenceClassifier.open(file)) {
+      INDArray logits = classifier.logits(test.getFeatures(), mask);
+      assertEquals(logits, classifier.logits(test.getFeatures(), mask.sum(1).toIntVector()));
+      INDArray difference = Transforms.abs(expected.sub(Transforms.softmax(logits))).max(1);
+      double close = difference.lt(1e-4).castTo(DataType.FLOAT).meanNumber().doubleValue();
+      assertTrue(close >= 0.95, close + " of the outputs agree");
+      assertTrue(accuracy(logits, expected) >= 0.99);
+      // Read as data, the padding makes other classes: this is what the mask is for.
+      assertTrue(accuracy(classifier.logits(test.getFeatures()), expected) < 0.95);
+    }
+  }
+
+  /** Cut to lengths from 3 on, with padding of a value that cannot be overlooked. */
+  private static DataSet padded(DataSet data, long seed) {
+    Random random = new Random(seed);
+    INDArray mask = Nd4j.ones(DataType.FLOAT, data.numExamples(), TIME);
+    for (int b = 0; b < data.numExamples(); b++) {
+      for (int t = 3 + random.nextInt(TIME - 2); t < TIME; t++) {
+        mask.putScalar(b, t, 0);
+        data.getFeatures().get(point(b), all(), point(t)).assign(7);
+      }
+    }
+    data.setFeaturesMaskArray(mask);
+    return data;
   }
 
   /** What the network computes besides its layers would be missing in the file. */

@@ -479,7 +479,10 @@ class CommandLineTest {
         List.of("2", "--method refined is for quantized", base + data + " --method refined"),
         List.of("2", "--cycles 4 is for quantized", base + data + " --cycles 4"),
         List.of("2", "--scale 0.3 is for quantized", base + data + " --scale 0.3"),
-        List.of("2", "--checkpoint-minutes 2000000 .* 0 to 1000000", tune + " --checkpoint-minutes 2e6"),
+        List.of(
+            "2",
+            "--checkpoint-minutes 2000000 .* 0 to 1000000",
+            tune + " --checkpoint-minutes 2e6"),
         List.of("2", "--noise 1.5 .* 0 to 1", tune + " --noise 1.5"),
         List.of("2", "--average -1 .* 0 to 2147483647", tune + " --average -1"),
         List.of("2", "--weight-bound -1 .* 0 to 1.0E30", tune + " --weight-bound -1"),
@@ -498,7 +501,8 @@ class CommandLineTest {
             "scale 0.3 is for",
             "quantize --bits 2/2 --method refined --scale 0.3 --model " + model),
         List.of("2", "a run has its own words", "quantize --bits 2/2 --model " + model + imported),
-        List.of("1", "no run .*mistyped", "quantize --bits 2/2 --model mistyped.h5" + imported),
+        List.of(
+            "1", "There is no file mistyped", "quantize --bits 2/2 --model mistyped.h5" + imported),
         List.of("2", "--cell rnn .* lstm or gru", base + data + " --cell rnn"),
         List.of("2", "--layers 5 .* 1 to 4", base + data + " --layers 5"),
         List.of("2", "--embedding -1", base + data + " --embedding -1"),
@@ -522,11 +526,14 @@ class CommandLineTest {
         List.of("2", "no file of options presets/absent", tune + " @presets/absent"),
         List.of("1", "does not fit", "evaluate --model " + model + " --data " + other),
         List.of("2", "split", "evaluate --split dev --model " + model + " --data " + data),
-        List.of("1", "not a packed model", "info " + foreign),
-        List.of("1", "not a packed model.*export", "generate --model " + foreign),
-        List.of("1", "a folder.*export", "generate --model " + model),
+        List.of("1", "is a text, not a model", "info " + foreign),
+        List.of("1", "is a text, not a model", "generate --model " + foreign),
+        List.of("1", "the folder of a run.*export", "generate --model " + model),
         List.of("1", "no file|There is no", "generate --model " + folder.resolve("none.gguf")),
-        List.of("1", "not a run", "export --model " + empty + " --out " + folder.resolve("x.gguf")),
+        List.of(
+            "1",
+            "a folder without a run",
+            "export --model " + empty + " --out " + folder.resolve("x.gguf")),
         List.of(
             "1",
             "no folder",
@@ -535,10 +542,10 @@ class CommandLineTest {
         List.of("2", "ends in .gguf", "quantize --bits 2/2 --model " + model + " --out " + out),
         List.of(
             "1", "is no run", base.replace(out, empty.getParent().toString()) + data + " --resume"),
-        List.of("1", "no HDF5 file", "evaluate --model " + keras + imported),
-        List.of("1", "no zip", "evaluate --model " + dl4j + imported),
-        List.of("1", "not a packed model", "evaluate --model " + foreign + " --data " + data),
-        List.of("2", "has its own words", "evaluate --model " + foreign + imported),
+        List.of("1", "is a text, not a model", "evaluate --model " + keras + imported),
+        List.of("1", "is a text, not a model", "evaluate --model " + dl4j + imported),
+        List.of("1", "is a text, not a model", "evaluate --model " + foreign + " --data " + data),
+        List.of("1", "is a text, not a model", "evaluate --model " + foreign + imported),
         List.of(
             "1",
             "diverged",
@@ -571,7 +578,8 @@ class CommandLineTest {
   @MethodSource("mistakes")
   void mistakesAreExplained(List<String> mistake) {
     Outcome.of(mistake.get(2).split(" ")).failed(Integer.parseInt(mistake.get(0)), mistake.get(1));
-    assertFalse(Files.exists(folder.resolve("never").resolve("checkpoint.zip")));
+    assertFalse(Files.exists(folder.resolve("never")));
+    assertFalse(Files.exists(folder.resolve("never-diverges")));
   }
 
   /** What is not UTF-8 of a run is named with file, line and byte. */

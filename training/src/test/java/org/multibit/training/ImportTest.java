@@ -352,6 +352,17 @@ class ImportTest {
     assertRefused("several recurrent modules", safetensors(with("other.weight_ih_l0", 64, 12)));
     assertRefused("not the layer below", safetensors(with("rnn.weight_ih_l2", 64, HIDDEN)));
     assertRefused("norm.weight.* cannot be kept", safetensors(with("norm.weight", HIDDEN)));
+    // What is too many is named, not what it could be taken for.
+    assertRefused(
+        "\\[norm.bias, norm.weight\\] cannot be kept",
+        safetensors(with("norm.weight", HIDDEN).andThen(with("norm.bias", HIDDEN))));
+    assertRefused(
+        "\\[norm.bias, norm.weight\\] cannot be kept",
+        safetensors(with("norm.weight", 18).andThen(with("norm.bias", 18))));
+    assertRefused("\\[foo_l1\\] cannot be kept", safetensors(with("foo_l1", 64, 12, 2)));
+    assertRefused("\\[foo_l1\\]", safetensors(with("foo_l1", 64)));
+    assertRefused(
+        "takes vectors of 12 numbers \\(one-hot", safetensors(m -> remove(m, "encoder.weight")));
     assertRefused("besides the recurrent weights", safetensors(with("proj.weight", 12, 12)));
     assertRefused(
         "rnn.bias_ih_l0 holds NaN",
@@ -374,6 +385,11 @@ class ImportTest {
     assertRefused("unclear which", unnamed.write(folder.resolve("unnamed.safetensors")));
   }
 
+  private static void remove(ForeignModel model, String name) {
+    model.arrays.remove(name);
+    model.shapes.remove(name);
+  }
+
   /** The header is believed in nothing. */
   @Test
   void damagedSafetensorsAreRefused() throws IOException {
@@ -381,7 +397,10 @@ class ImportTest {
     String header = good.header();
     Path file = folder.resolve("damaged.safetensors");
     byte[] json = header.getBytes(StandardCharsets.UTF_8);
-    for (long length : new long[] {0, -1, Long.MAX_VALUE, Long.MIN_VALUE, 1L << 40, 90_000_000}) {
+    for (long length : new long[] {-1, Long.MAX_VALUE, Long.MIN_VALUE}) {
+      assertRefused("damaged, or of a kind that is not known", good.write(file, length, json));
+    }
+    for (long length : new long[] {0, 1L << 40, 90_000_000}) {
       assertRefused("its header of", good.write(file, length, json));
     }
     assertRefused("no JSON", good.write(file, header.replace("{\"__m", "{{\"__m")));
@@ -481,7 +500,7 @@ class ImportTest {
       Path file = folder.resolve("cut-" + whole.getFileName());
       for (int i = 0; i < 20; i++) {
         Files.write(file, Arrays.copyOf(bytes, 8 + random.nextInt(bytes.length - 8)));
-        assertRefused("cannot be imported", file);
+        assertRefused("cannot be imported|is a zip that is damaged", file);
       }
       // Some bytes do not matter: what is asked for is an answer or one line.
       for (int i = 0; i < 60; i++) {
@@ -493,7 +512,7 @@ class ImportTest {
         try {
           ImportedModel.open(file, corpus.vocabulary());
         } catch (IOException e) {
-          assertTrue(e.getMessage().startsWith(file + " cannot be imported: "), e.getMessage());
+          assertTrue(e.getMessage().startsWith(file + " "), e.getMessage());
         }
       }
     }
@@ -544,7 +563,7 @@ class ImportTest {
         new java.util.zip.ZipOutputStream(Files.newOutputStream(other))) {
       out.putNextEntry(new java.util.zip.ZipEntry("x"));
     }
-    assertRefused("no model of DL4J", other);
+    assertRefused("a zip without a model", other);
   }
 
   @Test

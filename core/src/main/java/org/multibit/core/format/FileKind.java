@@ -61,7 +61,7 @@ public enum FileKind {
   FOLDER(
       "a folder without a run (settings.json)", "give the folder of a run, or the file of a model"),
   SPECIAL("no file but a pipe or a device", "give a file"),
-  UNKNOWN("of a kind that is not known", FileKind.MODELS);
+  UNKNOWN("damaged, or of a kind that is not known", FileKind.MODELS);
 
   private static final String MODELS =
       "models are runs, packed models (.gguf), .safetensors (PyTorch), .h5 (Keras) and .zip (DL4J)";
@@ -124,7 +124,7 @@ public enum FileKind {
    */
   public static FileKind of(Path path) throws IOException {
     if (!Files.exists(path)) {
-      throw new IOException("There is no model " + Printable.of(path.toString()));
+      throw new IOException("There is no file " + Printable.of(path.toString()));
     }
     if (Files.isDirectory(path)) {
       return Files.isRegularFile(path.resolve("settings.json"))
@@ -222,6 +222,16 @@ public enum FileKind {
             .flip()
             .chars()
             .noneMatch(c -> Character.isISOControl(c) && !Character.isWhitespace(c));
+  }
+
+  /**
+   * @throws IOException if a file is no packed model, with what it is and how to pack it
+   */
+  public static void requirePacked(Path path) throws IOException {
+    FileKind kind = of(path);
+    if (kind != PACKED) {
+      throw kind.refusal(path, "a packed model is needed; ./multibit export makes one");
+    }
   }
 
   /** The exception for a file of this kind that cannot be taken: what it is, and the way out. */

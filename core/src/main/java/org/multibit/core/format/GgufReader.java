@@ -8,9 +8,7 @@ import java.nio.FloatBuffer;
 import java.nio.LongBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
@@ -88,23 +86,11 @@ public final class GgufReader {
    */
   public GgufReader(Path path) throws IOException {
     this.path = path;
-    if (Files.isDirectory(path)) {
-      throw new IOException(
-          path + " is a folder, not a packed model: ./multibit export packs a run");
-    }
-    // A pipe would be waited for, a device has no end.
-    if (Files.exists(path) && !Files.isRegularFile(path)) {
-      throw new IOException(
-          path + " is a pipe or a device, not a packed model: copy what it gives to a file");
-    }
+    FileKind.requirePacked(path);
     try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
       long size = channel.size();
       mapped = channel.map(FileChannel.MapMode.READ_ONLY, 0, Math.min(size, Integer.MAX_VALUE));
       readHeader(size);
-    } catch (NoSuchFileException e) {
-      throw new IOException("There is no file " + path, e);
-    } catch (AccessDeniedException e) {
-      throw new IOException("Cannot read " + path + ": permission denied", e);
     }
   }
 

@@ -1,7 +1,6 @@
 package org.multibit.training.cli;
 
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -39,6 +38,9 @@ public final class EvaluateCommand implements Callable<Integer> {
   private static final int SEGMENT = 100;
 
   private static final int NATIVE_SEGMENT = 1000;
+
+  /** Bytes of a packed model that need no file. */
+  private static final long MOST_IN_MEMORY = 2_000_000_000;
 
   @Option(
       names = "--model",
@@ -111,32 +113,36 @@ public final class EvaluateCommand implements Callable<Integer> {
   public static Map<String, Object> evaluate(Path model, TextCorpus corpus, String split)
       throws IOException {
     if (!NativeLibrary.isAvailable()) {
-      LanguageModelFile file = LanguageModelFile.read(model);
-      Run.requireSameWords(file.words(), corpus, model);
-      return evaluate(model, LanguageModel.of(file), corpus, split);
+      return evaluate(LanguageModelFile.read(model), model, corpus, split);
     }
     try (PackedLanguageModel packed = PackedLanguageModel.open(model)) {
-      Run.requireSameWords(packed.words(), corpus, model);
-      packed.setThreads(Math.min(CommonOptions.threads(), PackedModel.MOST_THREADS));
-      int[] tokens = tokens(corpus, split);
-      long begin = System.nanoTime();
-      return result(model, corpus, split, evaluate(packed, corpus, tokens), begin, "native");
+      return evaluate(packed, model, corpus, split);
     }
   }
 
-  /** The result line for a model as it would be in a packed file; {@code name} stands for it. */
+  /**
+   * The result line for a model as it would be in a packed file; {@code name} stands for it. By the
+   * native runtime, unless there is none or the model takes more memory than one buffer holds.
+   */
   public static Map<String, Object> evaluate(
-      LanguageModelFile packed, Path name, TextCorpus corpus, String split) throws IOException {
-    Run.requireSameWords(packed.words(), corpus, name);
-    Path file = Files.createTempFile("multibit", ".gguf");
-    try {
-      packed.write(file);
-      Map<String, Object> result = evaluate(file, corpus, split);
-      result.put("model", name.toString());
-      return result;
-    } finally {
-      Files.deleteIfExists(file);
+      LanguageModelFile file, Path name, TextCorpus corpus, String split) throws IOException {
+    if (!NativeLibrary.isAvailable() || file.fileBytes() > MOST_IN_MEMORY) {
+      Run.requireSameWords(file.words(), corpus, name);
+      return evaluate(name, LanguageModel.of(file), corpus, split);
     }
+    try (PackedLanguageModel packed =
+        PackedLanguageModel.open(file.toDirectBuffer(), name.toString())) {
+      return evaluate(packed, name, corpus, split);
+    }
+  }
+
+  private static Map<String, Object> evaluate(
+      PackedLanguageModel packed, Path name, TextCorpus corpus, String split) throws IOException {
+    Run.requireSameWords(packed.words(), corpus, name);
+    packed.setThreads(Math.min(CommonOptions.threads(), PackedModel.MOST_THREADS));
+    int[] tokens = tokens(corpus, split);
+    long begin = System.nanoTime();
+    return result(name, corpus, split, evaluate(packed, corpus, tokens), begin, "native");
   }
 
   private static Map<String, Object> evaluate(

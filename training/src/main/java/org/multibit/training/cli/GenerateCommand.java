@@ -7,8 +7,12 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
+import java.util.function.Consumer;
+import java.util.function.IntConsumer;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
+import org.multibit.core.Printable;
 import org.multibit.core.format.LanguageModelFile;
+import org.multibit.datasets.Vocabulary;
 import org.multibit.datasets.Words;
 import org.multibit.runtime.NativeLibrary;
 import org.multibit.runtime.PackedLanguageModel;
@@ -27,6 +31,9 @@ import picocli.CommandLine.Option;
 @Command(name = "generate", description = "Write on from a prompt.", sortOptions = false)
 public final class GenerateCommand implements Callable<Integer> {
   private static final Logger LOG = LoggerFactory.getLogger(GenerateCommand.class);
+
+  /** Words of a native call. */
+  private static final int AT_ONCE = 16;
 
   @Option(
       names = "--model",
@@ -69,9 +76,10 @@ public final class GenerateCommand implements Callable<Integer> {
     UsageException.requireRange("--temperature", temperature, 0, 1000);
     UsageException.requireRange("--top-k", topK, 0, Integer.MAX_VALUE);
     LanguageModelFile file = LanguageModelFile.read(model);
-    List<String> words = generate(model, file, prompt, tokens, temperature, topK, seed);
-    String text = text(words);
-    common.say(prompt.isEmpty() ? text : prompt + " " + text);
+    TextPrinter printer = new TextPrinter(prompt);
+    List<String> words =
+        generate(model, file, prompt, tokens, temperature, topK, seed, printer::print);
+    CommonOptions.print("\n");
     Map<String, Object> result = new LinkedHashMap<>();
     result.put("model", model.toString());
     result.put("prompt", prompt);
@@ -81,11 +89,33 @@ public final class GenerateCommand implements Callable<Integer> {
     return 0;
   }
 
-  /** Words as text: each end of line a new line. */
-  static String text(List<String> words) {
-    return String.join(" ", words).replaceAll(" ?<eos> ?", "\n").strip();
+  /** Prints a prompt, and words after it as they come: each end of line is a new line. */
+  private static final class TextPrinter {
+    private String gap;
+
+    TextPrinter(String prompt) {
+      CommonOptions.print(Printable.of(prompt));
+      gap = prompt.isEmpty() ? "" : " ";
+    }
+
+    void print(List<String> words) {
+      for (String word : words) {
+        if (!word.equals(Vocabulary.EOS)) {
+          CommonOptions.print(gap + Printable.of(word));
+          gap = " ";
+        } else if (!gap.isEmpty()) {
+          gap = gap.equals(" ") ? "\n" : gap + "\n";
+        }
+      }
+    }
   }
 
+  /**
+   * Draws words.
+   *
+   * @param drawn told of some words at a time, as soon as they are there
+   * @return all of them
+   */
   static List<String> generate(
       Path model,
       LanguageModelFile file,
@@ -93,16 +123,20 @@ public final class GenerateCommand implements Callable<Integer> {
       int count,
       double temperature,
       int topK,
-      long seed)
+      long seed,
+      Consumer<List<String>> drawn)
       throws IOException {
     int[] start = encode(file, prompt);
-    int[] drawn =
-        NativeLibrary.isAvailable()
-            ? inNative(model, start, count, (float) temperature, topK, seed)
-            : inDl4j(file, start, count, new Sampler(temperature, topK, seed));
     List<String> words = new ArrayList<>();
-    for (int token : drawn) {
-      words.add(file.words().get(token));
+    IntConsumer take =
+        token -> {
+          words.add(file.words().get(token));
+          drawn.accept(words.subList(words.size() - 1, words.size()));
+        };
+    if (NativeLibrary.isAvailable()) {
+      inNative(model, start, count, (float) temperature, topK, seed, take);
+    } else {
+      inDl4j(file, start, count, new Sampler(temperature, topK, seed), take);
     }
     return words;
   }
@@ -127,31 +161,38 @@ public final class GenerateCommand implements Callable<Integer> {
     return tokens.stream().mapToInt(t -> t).toArray();
   }
 
-  private static int[] inNative(
-      Path model, int[] start, int count, float temperature, int topK, long seed)
+  private static void inNative(
+      Path model, int[] start, int count, float temperature, int topK, long seed, IntConsumer take)
       throws IOException {
     try (PackedLanguageModel packed = PackedLanguageModel.open(model);
         Session session = packed.newSession()) {
       for (int token : start) {
         session.step(token);
       }
-      return session.generate(count, temperature, topK, seed);
+      for (int done = 0; done < count; done += AT_ONCE) {
+        int[] tokens =
+            session.generate(
+                Math.min(AT_ONCE, count - done), temperature, topK, Session.seedAfter(seed, done));
+        for (int token : tokens) {
+          take.accept(token);
+        }
+      }
     }
   }
 
-  private static int[] inDl4j(LanguageModelFile file, int[] start, int count, Sampler sampler) {
+  private static void inDl4j(
+      LanguageModelFile file, int[] start, int count, Sampler sampler, IntConsumer take) {
     CommonOptions.start(0);
     MultiLayerNetwork network = LanguageModel.of(file);
-    int[] drawn = new int[count];
     float[] probabilities = null;
     for (int token : start) {
       probabilities = step(network, token);
     }
     for (int i = 0; i < count; i++) {
-      drawn[i] = sampler.draw(probabilities);
-      probabilities = step(network, drawn[i]);
+      int token = sampler.draw(probabilities);
+      take.accept(token);
+      probabilities = step(network, token);
     }
-    return drawn;
   }
 
   private static float[] step(MultiLayerNetwork network, int token) {

@@ -38,8 +38,7 @@ public final class InfoCommand implements Callable<Integer> {
         .metadata()
         .forEach(
             (key, value) ->
-                metadata.put(
-                    key, value instanceof List<?> list ? list.size() + " elements" : value));
+                metadata.put(key, value instanceof GgufReader.Array ? value.toString() : value));
     List<Map<String, Object>> tensors = new ArrayList<>();
     for (GgufReader.Tensor tensor : reader.tensors().values()) {
       tensors.add(

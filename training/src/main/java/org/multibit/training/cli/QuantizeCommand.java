@@ -10,6 +10,7 @@ import java.util.Map;
 import java.util.concurrent.Callable;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.core.MultibitMatrix;
+import org.multibit.core.SquaredError;
 import org.multibit.core.format.AtomicFile;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.datasets.Corpora;
@@ -21,6 +22,7 @@ import org.multibit.training.Run;
 import org.multibit.training.SavedModel;
 import org.multibit.training.Settings;
 import org.multibit.training.UsageException;
+import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -116,8 +118,7 @@ public final class QuantizeCommand implements Callable<Integer> {
     LanguageModelFile packed = export.pack(corpus.vocabulary(), Provenance.of(settings));
 
     List<Map<String, Object>> matrices = new ArrayList<>();
-    double error = 0;
-    double norm = 0;
+    SquaredError overall = SquaredError.NONE;
     common.say(
         "%-16s %14s  %18s  %s",
         "matrix", "rows x cols", "standard deviation", "relative squared error");
@@ -127,19 +128,17 @@ public final class QuantizeCommand implements Callable<Integer> {
         continue; // Full precision: it has no error.
       }
       INDArray original = export.originals().get(entry.getKey());
-      double relative = matrix.relativeSquaredError(original);
-      double squares = Math.pow(original.norm2Number().doubleValue(), 2);
-      error += relative * squares;
-      norm += squares;
-      double deviation = original.stdNumber().doubleValue();
+      SquaredError error = matrix.squaredError(original);
+      overall = overall.plus(error);
+      double deviation = original.castTo(DataType.DOUBLE).stdNumber().doubleValue();
       Map<String, Object> figures = new LinkedHashMap<>();
       figures.put("name", entry.getKey());
       figures.put("standardDeviation", deviation);
-      figures.put("relativeSquaredError", relative);
+      figures.put("relativeSquaredError", error.relative());
       matrices.add(figures);
       common.say(
           "%-16s %14s  %18.3f  %.6f",
-          entry.getKey(), matrix.rows() + "x" + matrix.cols(), deviation, relative);
+          entry.getKey(), matrix.rows() + "x" + matrix.cols(), deviation, error.relative());
     }
 
     Map<String, Object> evaluated;
@@ -152,11 +151,16 @@ public final class QuantizeCommand implements Callable<Integer> {
     }
     common.say(
         "%s %s: relative squared error %.6f over all matrices, perplexity %.2f on %s (%s)",
-        method, bits, error / norm, (double) evaluated.get("perplexity"), corpus.name(), split);
+        method,
+        bits,
+        overall.relative(),
+        (double) evaluated.get("perplexity"),
+        corpus.name(),
+        split);
     Map<String, Object> result = new LinkedHashMap<>();
     result.put("method", method);
     result.put("bits", bits);
-    result.put("relativeSquaredError", error / norm);
+    result.put("relativeSquaredError", overall.relative());
     result.put("perplexity", evaluated.get("perplexity"));
     result.put("matrices", matrices);
     common.print(result);

@@ -12,6 +12,7 @@ import java.util.Map;
 import java.util.concurrent.Callable;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.datasets.TextCorpus;
+import org.multibit.datasets.Vocabulary;
 import org.multibit.datasets.WikiText2;
 import org.multibit.training.LanguageModel;
 import org.multibit.training.Run;
@@ -83,7 +84,14 @@ public final class QuickstartCommand implements Callable<Integer> {
 
     List<String> words =
         GenerateCommand.generate(
-            quantized.file, LanguageModelFile.read(quantized.file), "The", 25, 0.8, 40, 1);
+            quantized.file,
+            LanguageModelFile.read(quantized.file),
+            "The",
+            25,
+            0.8,
+            40,
+            1,
+            some -> {});
     common.say("");
     common.say("%-22s %12s %14s %12s", "", "perplexity", "bytes", "tokens/s");
     row("full precision", fp);
@@ -98,7 +106,9 @@ public final class QuickstartCommand implements Callable<Integer> {
         "The DL4J layers give the 2/2 model perplexity %.3f, the packed file %.3f.",
         (double) byLayers.get("perplexity"), quantized.perplexity);
     common.say("");
-    common.say("It writes: The %s", GenerateCommand.text(words).replace('\n', ' '));
+    common.say(
+        "It writes: The %s",
+        String.join(" ", words).replaceAll(" ?%s ?".formatted(Vocabulary.EOS), " ").strip());
     common.say("Go on: ./multibit generate --model %s --prompt \"The game\"", quantized.file);
 
     Map<String, Object> result = new LinkedHashMap<>();

@@ -11,8 +11,10 @@ import java.util.function.BiFunction;
 import org.multibit.core.Balanced;
 import org.multibit.core.FloatRows;
 import org.multibit.core.MultibitMatrix;
+import org.multibit.core.PaperAlternating;
 import org.multibit.core.Quantizer;
 import org.multibit.core.Quantizers;
+import org.multibit.core.SquaredError;
 import org.multibit.core.Uniform;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.core.format.LanguageModelFile.Layer;
@@ -36,7 +38,9 @@ record PostTrainingMethod(
   static List<PostTrainingMethod> ofRows() {
     List<PostTrainingMethod> methods = new ArrayList<>();
     for (String method : Quantizers.METHODS) {
-      Quantizer quantizer = Quantizers.of(method);
+      // With more than 3 bits the paper's alternating is another than ours.
+      Quantizer quantizer =
+          method.equals("alternating") ? new PaperAlternating() : Quantizers.of(method);
       methods.add(new PostTrainingMethod(method, method, quantizer.maxBits(), byRow(quantizer)));
     }
     return methods;
@@ -84,24 +88,16 @@ record PostTrainingMethod(
   /** Quantizes all matrices of a full-precision model; biases stay as they are. */
   Quantized quantize(LanguageModelFile model, int bits) {
     Map<String, Double> errors = new LinkedHashMap<>();
-    double squaredError = 0;
-    double squaredNorm = 0;
+    SquaredError overall = SquaredError.NONE;
     Map<Matrix, Matrix> quantized = new IdentityHashMap<>();
     for (Map.Entry<String, Matrix> entry : model.matrices().entrySet()) {
       Matrix matrix = entry.getValue();
       float[] weights = new float[matrix.dense().remaining()];
       matrix.dense().duplicate().get(weights);
       FloatBuffer values = values(weights, matrix, bits);
-      double error = 0;
-      double norm = 0;
-      for (int i = 0; i < weights.length; i++) {
-        double difference = (double) weights[i] - values.get(i);
-        error += difference * difference;
-        norm += (double) weights[i] * weights[i];
-      }
-      errors.put(entry.getKey(), error / norm);
-      squaredError += error;
-      squaredNorm += norm;
+      SquaredError error = SquaredError.of(FloatBuffer.wrap(weights), values);
+      overall = overall.plus(error);
+      errors.put(entry.getKey(), error.relative());
       quantized.put(matrix, Matrix.of(values, matrix.rows(), matrix.cols(), 0));
     }
     List<Layer> layers = new ArrayList<>();
@@ -125,7 +121,7 @@ record PostTrainingMethod(
             null,
             null,
             model.provenance()),
-        squaredError / squaredNorm,
+        overall.relative(),
         errors);
   }
 

@@ -1,0 +1,71 @@
+package org.multibit.runtime;
+
+import java.lang.ref.Cleaner;
+import java.util.function.LongConsumer;
+
+/**
+ * A native object: a model, a session or a batch. It is closed once, by its owner or, where that is
+ * forgotten, after the owner became unreachable; it is freed when nobody uses it any more.
+ *
+ * <p>Its monitor guards the native object. A call holds the monitor, so that an owner which becomes
+ * unreachable during its last call is freed after that call.
+ */
+final class NativeHandle {
+  private static final Cleaner CLEANER = Cleaner.create();
+
+  private final long address;
+  private final LongConsumer free;
+  private int users = 1;
+  private boolean closed;
+
+  /**
+   * @param free frees the object at an address; it must not refer to the owner
+   */
+  NativeHandle(long address, LongConsumer free) {
+    this.address = address;
+    this.free = free;
+  }
+
+  /** Closes the handle, too, when the owner is no longer reachable. */
+  void closeWith(Object owner) {
+    CLEANER.register(owner, this::close);
+  }
+
+  /**
+   * The native object's address.
+   *
+   * @param name what an error calls it
+   * @throws IllegalStateException if it is closed
+   */
+  synchronized long address(String name) {
+    if (closed) {
+      throw new IllegalStateException(name + " is closed");
+    }
+    return address;
+  }
+
+  /** The handle of an object that uses this one, as a session uses its model. */
+  synchronized NativeHandle user(long address, LongConsumer free) {
+    users++;
+    return new NativeHandle(
+        address,
+        own -> {
+          free.accept(own);
+          release();
+        });
+  }
+
+  private synchronized void release() {
+    if (--users == 0) {
+      free.accept(address);
+    }
+  }
+
+  /** Ends the owner's use; closing again does nothing. */
+  synchronized void close() {
+    if (!closed) {
+      closed = true;
+      release();
+    }
+  }
+}
