@@ -499,7 +499,8 @@ void Run(const Options& options) {
     Print("multibit-lm %s\n", multibit_version());
     return;
   }
-  const auto model = multibit::LoadModel(options.files[0].c_str(), multibit::ChosenKernels());
+  const char* const file = options.files[0].c_str();
+  const auto model = multibit::LoadModel(multibit::FileBytes(file), file, multibit::ChosenKernels());
   model->pool.SetThreads(std::min(options.threads, ThreadPool::AvailableCores()));
   if (options.command == "info") {
     Info(*model, options.files[0]);
