@@ -65,7 +65,11 @@ public final class NetworkZip implements Closeable {
 
   /** What a configuration may name as classes. */
   private static final List<String> PACKAGES =
-      List.of("org.deeplearning4j.", "org.nd4j.", "org.multibit.");
+      List.of(
+          "org.deeplearning4j.nn.",
+          "org.nd4j.linalg.",
+          "org.multibit.core.",
+          "org.multibit.layers.");
 
   /** A rank of at most 32, as ND4J describes shapes. */
   private static final int MAX_SHAPE = 2 * 32 + 4;

@@ -21,6 +21,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.stream.Stream;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.core.FloatRows;
+import org.multibit.core.Printable;
 import org.multibit.core.format.AtomicFile;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.datasets.TextCorpus;
@@ -42,6 +43,9 @@ public final class Run implements SavedModel {
       Set.of("epochs", "maxTokens", "data", "parent", "teachers");
 
   private static final String LOCK = ".lock";
+
+  /** Characters of what a damaged file is blamed for. */
+  private static final int LONGEST_REASON = 300;
 
   /** Runs that this process trains: a second lock on a file, once closed, would free the first. */
   private static final Set<Path> LOCKED = ConcurrentHashMap.newKeySet();
@@ -206,8 +210,10 @@ public final class Run implements SavedModel {
   public Settings settings() throws IOException {
     String text = Utf8.read(settingsFile());
     try {
-      return Json.parse(text, Settings.class);
-    } catch (IOException e) {
+      Settings settings = Json.parse(text, Settings.class);
+      settings.check();
+      return settings;
+    } catch (IOException | UsageException e) {
       throw new IOException("%s cannot be read: %s".formatted(settingsFile(), firstLine(e)), e);
     }
   }
@@ -315,6 +321,10 @@ public final class Run implements SavedModel {
     }
   }
 
+  IOException damagedCheckpoint(Exception e) {
+    return damaged(checkpointFile(), e);
+  }
+
   private static IOException damaged(Path file, Exception e) {
     return new IOException(
         "%s is damaged (%s): bring back a copy of it; without one the run is to be trained anew, in another folder"
@@ -324,7 +334,8 @@ public final class Run implements SavedModel {
 
   private static String firstLine(Exception e) {
     String message = e.getMessage() == null ? e.toString() : e.getMessage();
-    return message.lines().findFirst().orElse("");
+    String line = Printable.of(message.lines().findFirst().orElse(""));
+    return line.length() > LONGEST_REASON ? line.substring(0, LONGEST_REASON) + "..." : line;
   }
 
   /**

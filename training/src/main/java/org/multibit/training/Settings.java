@@ -262,6 +262,9 @@ public class Settings {
    * @throws UsageException with the first option that is out of its range
    */
   public void check() {
+    for (String text : new String[] {bits, method, learningRateSchedule, cell}) {
+      UsageException.require(text != null, "bits, method, schedule or cell is missing");
+    }
     try {
       checkBits();
     } catch (IllegalArgumentException e) {

@@ -112,15 +112,17 @@ public final class Trainer {
         settings.noise == 0
             ? null
             : new KneserNeyNoise(corpus.train(), corpus.vocabulary().size(), settings.noise);
-    if (settings.average > 0) {
-      average = new WeightAverage(settings.average);
-      restoreAverage();
-      network.addListeners(average);
-    } else {
-      average = null;
-    }
+    average = settings.average > 0 ? new WeightAverage(settings.average) : null;
     followSchedule();
-    restoreHiddenState();
+    try {
+      restoreAverage();
+      restoreHiddenState();
+    } catch (RuntimeException e) {
+      throw run.damagedCheckpoint(e); // Arrays that do not fit the network.
+    }
+    if (average != null) {
+      network.addListeners(average);
+    }
     ledger = new Ledger(run.ledgerFile(), state.tokens);
     run.saveSettings(settings);
   }
@@ -187,6 +189,10 @@ public final class Trainer {
       if (System.nanoTime() - savedAt > checkpointEvery.toNanos()) {
         saveCheckpointWithinEpoch();
       }
+    }
+    if (state.epochTokens > 0) {
+      // Before a checkpoint, which would be of no use.
+      requireFinite(Math.exp(state.epochLoss / state.epochTokens), "training perplexity");
     }
     return !segments.hasNext();
   }
@@ -260,7 +266,7 @@ public final class Trainer {
   }
 
   private void restoreAverage() {
-    if (state.average != null) {
+    if (average != null && state.average != null) {
       average.restore(
           Nd4j.create(state.average, network.params().shape(), 'c'), state.averagedSteps);
     }
@@ -286,7 +292,6 @@ public final class Trainer {
   }
 
   private double validate() {
-    requireFinite(Math.exp(state.epochLoss / state.epochTokens), "training perplexity");
     TokenIterator segments = validation(corpus, settings);
     listener.validationStarted(segments.labels());
     double perplexity = Evaluator.evaluate(network, segments, listener::validated).perplexity();

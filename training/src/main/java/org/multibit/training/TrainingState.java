@@ -114,6 +114,13 @@ final class TrainingState {
     } catch (JsonProcessingException e) {
       throw new IOException(JSON + " is damaged: " + e.getOriginalMessage(), e);
     }
+    if (state.epochs < 0
+        || state.segments < 0
+        || state.tokens < 0
+        || !(state.learningRate >= 0)
+        || state.segments > 0 && state.modelLengths == null) {
+      throw new IOException(JSON + " is damaged: it counts what cannot be");
+    }
     long count = state.averageLength == null ? 0 : state.averageLength;
     for (int[][] lengths : new int[][][] {state.modelLengths, state.teachersLengths}) {
       for (int[] layer : lengths == null ? new int[0][] : lengths) {

@@ -8,7 +8,7 @@ import java.util.Random;
  * A random language model by PyTorch's names and layouts, and what it computes, in double
  * precision, by the equations in PyTorch's documentation.
  */
-final class ForeignModel {
+public final class ForeignModel {
   final String cell;
   final int vocabulary;
   final int embedding;
@@ -20,7 +20,8 @@ final class ForeignModel {
 
   final Map<String, long[]> shapes = new LinkedHashMap<>();
 
-  ForeignModel(String cell, int vocabulary, int embedding, int hidden, int layers, long seed) {
+  public ForeignModel(
+      String cell, int vocabulary, int embedding, int hidden, int layers, long seed) {
     this.cell = cell;
     this.vocabulary = vocabulary;
     this.embedding = embedding;
@@ -65,7 +66,7 @@ final class ForeignModel {
     return this;
   }
 
-  SafetensorsWriter safetensors(String type) {
+  public SafetensorsWriter safetensors(String type) {
     SafetensorsWriter writer = new SafetensorsWriter();
     arrays.forEach((name, values) -> writer.put(name, type, values, shapes.get(name)));
     return writer;

@@ -24,7 +24,7 @@ import org.bytedeco.javacpp.Pointer;
  * A Sequential model as Keras 2 saves it, written by the HDF5 library. That is not made for several
  * threads: what is not closed here the garbage collector's thread would free beside this one.
  */
-final class KerasFile {
+public final class KerasFile {
   private final List<Map<String, Object>> layers = new ArrayList<>();
   private final Map<String, Map<String, float[]>> weights = new LinkedHashMap<>();
   private final Map<String, Map<String, long[]>> shapes = new LinkedHashMap<>();
@@ -58,7 +58,7 @@ final class KerasFile {
     weights.get(layer).remove(key);
   }
 
-  Path write(Path path) {
+  public Path write(Path path) {
     return write(
         path,
         Map.of(
@@ -123,7 +123,7 @@ final class KerasFile {
   }
 
   /** A model's weights as Keras has them. */
-  static KerasFile of(ForeignModel model) {
+  public static KerasFile of(ForeignModel model) {
     KerasFile file = new KerasFile();
     int h = model.hidden;
     boolean lstm = model.cell.equals("lstm");

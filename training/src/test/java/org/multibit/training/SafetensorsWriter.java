@@ -12,7 +12,7 @@ import java.util.List;
 import java.util.Map;
 
 /** Writes arrays as a .safetensors file, by the format's description. */
-final class SafetensorsWriter {
+public final class SafetensorsWriter {
   private final Map<String, Object> header = new LinkedHashMap<>();
   private final Map<String, byte[]> data = new LinkedHashMap<>();
   private long end;
@@ -51,17 +51,17 @@ final class SafetensorsWriter {
     return (short) (sign | exponent << 10 | bits >> 13 & 0x3ff);
   }
 
-  Path write(Path file) throws IOException {
+  public Path write(Path file) throws IOException {
     return write(file, Json.line(header));
   }
 
   /** With another header, which may be wrong. */
-  Path write(Path file, String text) throws IOException {
+  public Path write(Path file, String text) throws IOException {
     byte[] json = text.getBytes(StandardCharsets.UTF_8);
     return write(file, json.length, json);
   }
 
-  Path write(Path file, long headerLength, byte[] json) throws IOException {
+  public Path write(Path file, long headerLength, byte[] json) throws IOException {
     try (OutputStream out = Files.newOutputStream(file)) {
       out.write(
           ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(headerLength).array());

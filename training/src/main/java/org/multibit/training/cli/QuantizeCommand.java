@@ -141,13 +141,12 @@ public final class QuantizeCommand implements Callable<Integer> {
           entry.getKey(), matrix.rows() + "x" + matrix.cols(), deviation, error.relative());
     }
 
-    Map<String, Object> evaluated;
-    if (out == null) {
-      evaluated = EvaluateCommand.evaluate(packed, model.model, corpus, split);
-    } else {
+    // Before it is written: a model that cannot be evaluated leaves no file.
+    Map<String, Object> evaluated =
+        EvaluateCommand.evaluate(packed, out == null ? model.model : out, corpus, split);
+    if (out != null) {
       packed.write(out);
       common.say("%s: %,d bytes", out, Files.size(out));
-      evaluated = EvaluateCommand.evaluate(out, corpus, split);
     }
     common.say(
         "%s %s: relative squared error %.6f over all matrices, perplexity %.2f on %s (%s)",

@@ -1,15 +1,25 @@
 package org.multibit.training.importing;
 
+import org.multibit.core.Printable;
+
 /** A model that cannot be imported, or not without changing it; says what is in the way. */
 final class Refusal extends IllegalArgumentException {
   private static final long serialVersionUID = 1;
 
+  private static final int LONGEST = 500;
+
   Refusal(String message) {
-    super(message);
+    this(message, null);
   }
 
+  /** The message may quote the file: it becomes one line, not too long. */
   Refusal(String message, Throwable cause) {
-    super(message, cause);
+    super(line(message), cause);
+  }
+
+  private static String line(String message) {
+    String line = Printable.of(message.lines().findFirst().orElse(""));
+    return line.length() > LONGEST ? line.substring(0, LONGEST) + "..." : line;
   }
 
   /**

@@ -26,7 +26,7 @@ import org.nd4j.shade.jackson.core.JsonToken;
  */
 final class SafetensorsFile {
   /** More than any recurrent network's; the format allows 100 MB. */
-  private static final long MAX_HEADER = 1 << 24;
+  private static final long MAX_HEADER = 1 << 23;
 
   private static final int MAX_RANK = 16;
 

@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.ExecutionException;
@@ -42,8 +43,11 @@ class HostileFilesTest {
 
   @TempDir Path folder;
 
-  private static List<FileKind> kinds() {
-    return List.of(new PackedModels());
+  private static List<Format> kinds() {
+    List<Format> kinds = new ArrayList<>(List.of(new PackedModels()));
+    kinds.addAll(List.of(ImportedModels.values()));
+    kinds.addAll(List.of(RunFiles.values()));
+    return kinds;
   }
 
   @TestFactory
@@ -51,7 +55,7 @@ class HostileFilesTest {
     return kinds().stream().map(kind -> DynamicTest.dynamicTest(kind.name(), () -> tryAll(kind)));
   }
 
-  private void tryAll(FileKind kind) throws Exception {
+  private void tryAll(Format kind) throws Exception {
     List<byte[]> seeds = kind.seeds();
     ExecutorService reader = Executors.newSingleThreadExecutor();
     try {
@@ -77,7 +81,7 @@ class HostileFilesTest {
   }
 
   /** Whether the file is read, not refused; anything else fails. */
-  private boolean isRead(FileKind kind, byte[] bytes, ExecutorService reader) throws Exception {
+  private boolean isRead(Format kind, byte[] bytes, ExecutorService reader) throws Exception {
     Path file = Files.write(folder.resolve(kind.fileName()), bytes);
     Future<Boolean> result = reader.submit(() -> isRead(kind, file));
     try {
@@ -89,7 +93,7 @@ class HostileFilesTest {
     }
   }
 
-  private static boolean isRead(FileKind kind, Path file) {
+  private static boolean isRead(Format kind, Path file) {
     long id = Thread.currentThread().getId();
     long time = THREADS.getCurrentThreadCpuTime();
     long allocated = THREADS.getThreadAllocatedBytes(id);

@@ -23,7 +23,7 @@ import org.multibit.runtime.PackedLanguageModel;
 import org.multibit.runtime.PackedSequenceClassifier;
 
 /** Packed models, by both readers: Java's and the native one, of which neither may take more. */
-final class PackedModels implements FileKind {
+final class PackedModels implements Format {
   private final Random random = new Random(1);
 
   @Override

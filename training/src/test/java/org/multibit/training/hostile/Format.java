@@ -6,7 +6,7 @@ import java.util.List;
 import java.util.Random;
 
 /** A kind of file that programs are given, and the code that reads it. */
-interface FileKind {
+interface Format {
   /** As test reports call it. */
   String name();
 
