@@ -37,8 +37,7 @@ public final class PackedSequenceClassifier extends PackedModel {
           if (!isClassifier(info)) {
             throw new IOException(
                 path
-                    + " is a language model, not a classifier of float sequences: open it as a"
-                    + " PackedLanguageModel");
+                    + " is a language model, not a classifier of float sequences: open it as a PackedLanguageModel");
           }
           return new PackedSequenceClassifier(path, handle, info);
         });
