@@ -7,6 +7,7 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import org.multibit.core.Printable;
 import org.multibit.runtime.NativeLibrary;
 import org.multibit.training.cli.CommonOptions;
@@ -51,6 +52,24 @@ import picocli.CommandLine.Command;
       "COMMAND --help tells more. @FILE stands for the options in a file (presets/), those after it count."
     })
 public final class Main {
+  static {
+    // Of the command line's binding of SLF4J, set before the first logger is made: warnings go to
+    // standard error, and what multibit itself has to say. A simplelogger.properties in this jar
+    // would set the logs of whoever uses it as a library.
+    Map.of(
+            "defaultLogLevel", "warn",
+            "log.org.multibit", "info",
+            "showThreadName", "false",
+            "showShortLogName", "true",
+            "logFile", "System.err")
+        .forEach(
+            (key, value) -> {
+              String property = "org.slf4j.simpleLogger." + key;
+              if (System.getProperty(property) == null) {
+                System.setProperty(property, value);
+              }
+            });
+  }
 
   /** Read from the jar's or the launcher's properties. */
   static final class Version implements CommandLine.IVersionProvider {

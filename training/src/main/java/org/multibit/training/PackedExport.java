@@ -53,13 +53,11 @@ public final class PackedExport {
   private static final String CONVERT = "NetworkQuantizer makes them of DL4J's layers";
 
   private static final String LANGUAGE_MODEL =
-      "a packed language model is a QuantizedEmbedding, then QuantizedLSTMs or QuantizedGRUs of one"
-          + " size, then a QuantizedSoftmaxOutput; "
+      "a packed language model is a QuantizedEmbedding, then QuantizedLSTMs or QuantizedGRUs of one size, then a QuantizedSoftmaxOutput; "
           + CONVERT;
 
   private static final String CLASSIFIER =
-      "a packed classifier is QuantizedLSTMs or QuantizedGRUs of one size, the last one in"
-          + " LastTimeStep, then a QuantizedOutput with softmax; "
+      "a packed classifier is QuantizedLSTMs or QuantizedGRUs of one size, the last one in LastTimeStep, then a QuantizedOutput with softmax; "
           + CONVERT;
 
   private final MultiLayerNetwork network;
@@ -148,8 +146,7 @@ public final class PackedExport {
     require(
         conf(last) instanceof QuantizedOutput,
         last,
-        "the last layer of a packed classifier is a QuantizedOutput, which NetworkQuantizer makes"
-            + " of DL4J's OutputLayer");
+        "the last layer of a packed classifier is a QuantizedOutput, which NetworkQuantizer makes of DL4J's OutputLayer");
     QuantizedOutput output = (QuantizedOutput) conf(last);
     require(
         output.getActivationFn() instanceof ActivationSoftmax,
@@ -242,8 +239,7 @@ public final class PackedExport {
     require(
         !(conf.getWeightNoise() instanceof MultibitWeightNoise),
         layer,
-        "its weights are quantized by MultibitWeightNoise; give the layer itself the quantization,"
-            + " by weights(...)");
+        "its weights are quantized by MultibitWeightNoise; give the layer itself the quantization, by weights(...)");
   }
 
   private QuantizedRecurrent recurrent(int layer) {

@@ -190,8 +190,7 @@ class ClassifierExportTest {
         new LastTimeStep(new QuantizedLSTM.Builder().nOut(H).build()),
         new QuantizedOutput.Builder().nOut(CLASSES).build());
     refuse(
-        "Layer 1 (OutputLayer) cannot be packed: the last layer of a packed classifier is a"
-            + " QuantizedOutput",
+        "Layer 1 (OutputLayer) cannot be packed: the last layer of a packed classifier is a QuantizedOutput",
         new LastTimeStep(new QuantizedLSTM.Builder().nOut(H).build()),
         new OutputLayer.Builder().nOut(CLASSES).activation(Activation.SOFTMAX).build());
     refuse(
@@ -216,8 +215,7 @@ class ClassifierExportTest {
         new QuantizedLSTM.Builder().nOut(H).build(),
         new QuantizedOutput.Builder().nOut(CLASSES).build());
     refuse(
-        "Layer 1 (LastTimeStep(QuantizedGRU)) cannot be packed: layer 0 is a QuantizedLSTM; the"
-            + " recurrent layers of a packed classifier are of one kind",
+        "Layer 1 (LastTimeStep(QuantizedGRU)) cannot be packed: layer 0 is a QuantizedLSTM; the recurrent layers of a packed classifier are of one kind",
         new QuantizedLSTM.Builder().nOut(H).build(),
         new LastTimeStep(new QuantizedGRU.Builder().nOut(H).build()),
         new QuantizedOutput.Builder().nOut(CLASSES).build());
