@@ -79,8 +79,7 @@ int multibit_model_open(const char* path, multibit_model** model) {
     RequireNotNull(model, "model");
     *model = nullptr;
     RequireNotNull(path, "path");
-    const multibit::Kernels& kernels = multibit::ChosenKernels();
-    *model = new multibit_model{multibit::LoadModel(multibit::FileBytes(path), path, kernels)};
+    *model = new multibit_model{multibit::LoadModel(path, multibit::ChosenKernels())};
   });
 }
 

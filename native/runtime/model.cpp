@@ -298,6 +298,10 @@ void Model::CheckToken(int32_t token) const {
   }
 }
 
+std::unique_ptr<const Model> LoadModel(const char* path, const Kernels& kernels) {
+  return LoadModel(FileBytes(path), path, kernels);
+}
+
 std::unique_ptr<const Model> LoadModel(FileBytes bytes, const char* name, const Kernels& kernels) {
   auto model = std::make_unique<Model>(std::move(bytes), name);
   model->kernels = &kernels;

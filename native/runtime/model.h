@@ -89,7 +89,9 @@ struct Model {
   void CheckToken(int32_t token) const;
 };
 
-// Throws an Error if the file is not a model; messages call it by its name.
+// Throws an Error if the file cannot be read or is not a model.
+std::unique_ptr<const Model> LoadModel(const char* path, const Kernels& kernels);
+// The same for a file whose bytes are there; messages call it by its name.
 std::unique_ptr<const Model> LoadModel(FileBytes bytes, const char* name, const Kernels& kernels);
 
 // The kernels of this process. Throws an Error if MULTIBIT_ISA does not name a tier.

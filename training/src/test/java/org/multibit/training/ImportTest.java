@@ -406,7 +406,7 @@ class ImportTest {
     assertRefused("no JSON", good.write(file, header.replace("{\"__m", "{{\"__m")));
     assertRefused("no JSON", good.write(file, json.length - 5, json));
     assertRefused("no JSON", good.write(file, header.replace("rnn.bias_hh_l0", "rnn.bias_ih_l0")));
-    assertRefused("no JSON object", good.write(file, "[1,2]"));
+    assertRefused("of a kind that is not known", good.write(file, "[1,2]"));
     assertRefused("unknown type", good.write(file, header.replaceFirst("F32", "F33")));
     assertRefused(
         "imported from F32, F16 and BF16", good.write(file, header.replaceFirst("F32", "I32")));

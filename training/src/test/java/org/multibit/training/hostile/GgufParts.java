@@ -4,6 +4,8 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.Random;
 
@@ -166,7 +168,7 @@ final class GgufParts {
       case 6 -> changeByte(key.name, random);
       case 7 -> key.value = keys.get(random.nextInt(keys.size())).value;
       case 8 -> keys.add(random.nextInt(keys.size()), unknown(random));
-      case 9 -> changeByte(key("multibit.cell").value, random);
+      case 9 -> Collections.shuffle(random.nextBoolean() ? keys : tensors, random);
       case 10 ->
           tensor.dims[random.nextInt(tensor.dims.length)] =
               Mutations.number(tensor.dims[0], random);
@@ -179,7 +181,7 @@ final class GgufParts {
       case 13 -> tensors.remove(tensor);
       case 14 -> tensors.add(random.nextInt(tensors.size()), tensor);
       case 15 -> changeByte(tensor.name, random);
-      case 16 -> tensor.dims = java.util.Arrays.copyOf(tensor.dims, random.nextInt(6));
+      case 16 -> tensor.dims = Arrays.copyOf(tensor.dims, 1 + random.nextInt(5));
       case 17 -> changeByte(data, random);
       case 18 ->
           ByteBuffer.wrap(data)
