@@ -165,8 +165,11 @@ public final class Trainer {
   }
 
   private boolean trainEpoch(TokenIterator segments, BooleanSupplier enough) throws IOException {
-    long rest = settings.maxTokens - state.tokens;
-    long total = Math.min(segments.labels(), state.epochTokens + rest);
+    // The segment that reaches --max-tokens is the last.
+    long each = (long) settings.batch * settings.unroll;
+    long left = segments.labels() - state.epochTokens;
+    long rest = Math.min(left, settings.maxTokens - state.tokens);
+    long total = state.epochTokens + Math.min(left, (rest + each - 1) / each * each);
     listener.epochStarted(state.epochs + 1, state.epochTokens, total);
     segments.seek(state.segments);
     while (segments.hasNext() && !enough.getAsBoolean()) {
@@ -187,6 +190,10 @@ public final class Trainer {
       if (System.nanoTime() - savedAt > checkpointEvery.toNanos()) {
         saveCheckpointWithinEpoch();
       }
+    }
+    // Before a checkpoint is made of it.
+    if (state.epochTokens > 0) {
+      requireFinite(Math.exp(state.epochLoss / state.epochTokens), "training perplexity");
     }
     return !segments.hasNext();
   }
@@ -286,7 +293,6 @@ public final class Trainer {
   }
 
   private double validate() {
-    requireFinite(Math.exp(state.epochLoss / state.epochTokens), "training perplexity");
     TokenIterator segments = validation(corpus, settings);
     listener.validationStarted(segments.labels());
     double perplexity = Evaluator.evaluate(network, segments, listener::validated).perplexity();
@@ -297,7 +303,7 @@ public final class Trainer {
   private void requireFinite(double value, String what) {
     if (!Double.isFinite(value)) {
       throw new ArithmeticException(
-          "Training diverged in epoch %d: the %s is %s; use a smaller --lr or --clip"
+          "Training diverged in epoch %s: the %s is %s; use a smaller --lr or --clip"
               .formatted(state.epochs + 1, what, value));
     }
   }

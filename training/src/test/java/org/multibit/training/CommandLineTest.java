@@ -359,7 +359,7 @@ class CommandLineTest {
     Outcome.of((tune + gru).split(" ")).failed(2, "--teacher .* give its weight");
     tune = tune.replace("--teacher", "--distill 1 --teacher");
     Outcome.of((tune + start).split(" ")).failed(2, "full-precision model, and .*to-teach is 2/2");
-    Outcome.of((tune + folder.resolve("none")).split(" ")).failed(1, "no run .*none");
+    Outcome.of((tune + folder.resolve("none")).split(" ")).failed(1, "no file .*none");
     Path others = TinyText.write(folder.resolve("others"), 200);
     Files.writeString(others.resolve("train.txt"), "some other words\n".repeat(200));
     Path stranger = folder.resolve("stranger");
