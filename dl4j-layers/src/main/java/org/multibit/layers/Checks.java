@@ -51,7 +51,7 @@ final class Checks {
   static void rows(String layer, INDArray input, long size) {
     if (input.rank() != 2 || input.size(1) != size) {
       throw new DL4JInvalidInputException(
-          "%s takes input [batch, %d], got %s"
+          "%s takes input [batch, %s], got %s"
               .formatted(layer, size, Arrays.toString(input.shape())));
     }
   }
