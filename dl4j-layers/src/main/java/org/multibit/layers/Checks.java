@@ -19,7 +19,7 @@ final class Checks {
     for (Quantization quantization : quantizations) {
       if (quantization != null && type != DataType.FLOAT) {
         throw new DL4JInvalidConfigException(
-            "%s quantizes (%s), which is done in FLOAT, but the network's data type is %s: set dataType(DataType.FLOAT) or take the quantization away"
+            "%s quantizes (%s), which is done in FLOAT, but the network's data type is %s: set dataType(DataType.FLOAT), convert a network that exists by convertDataType(DataType.FLOAT) first, or take the quantization away"
                 .formatted(layer, quantization, type));
       }
     }
@@ -45,6 +45,15 @@ final class Checks {
     throw new DL4JInvalidConfigException(
         "%s takes sequences [batch, size, time]: setInputType(InputType.recurrent(size, time)), not %s"
             .formatted(layer, type));
+  }
+
+  /** Throws unless the mask is null or has a row for each of the layer's rows. */
+  static void mask(String layer, INDArray mask, long rows) {
+    if (mask != null && (mask.rank() != 2 || mask.size(0) != rows)) {
+      throw new DL4JInvalidInputException(
+          "%s takes a mask [%s, 1], one element for each row of its input, got %s"
+              .formatted(layer, rows, Arrays.toString(mask.shape())));
+    }
   }
 
   /** Throws unless the input is [examples, size]. */

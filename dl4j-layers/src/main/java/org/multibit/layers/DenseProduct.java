@@ -30,7 +30,7 @@ final class DenseProduct {
   private final PanelProduct product = new PanelProduct();
   private final DropoutMask dropout = new DropoutMask();
   private final RowQuantizer weightQuantizer = RowQuantizer.ofWeights("weights");
-  private final RowQuantizer inputQuantizer = RowQuantizer.ofActivations("input");
+  private final RowQuantizer inputQuantizer = RowQuantizer.ofInput();
 
   /**
    * The operands of the product.
@@ -174,6 +174,8 @@ final class DenseProduct {
    * @param layer whose seed, iteration and index the dropout mask is made of
    * @param id names the layer in errors
    * @param input rows of nIn elements in 'c' order, of any shape; left as it is
+   * @param mask its rows under it are taken as zeros, [rows, k]; null = none
+   * @param featuresMask its rows under it are taken as zeros if they are not finite; null = none
    * @param w [nIn, nOut]
    * @param b null = no bias
    * @param ofWeights null = full precision
@@ -184,6 +186,8 @@ final class DenseProduct {
       Layer layer,
       String id,
       INDArray input,
+      INDArray mask,
+      INDArray featuresMask,
       INDArray w,
       INDArray b,
       Quantization ofWeights,
@@ -198,6 +202,9 @@ final class DenseProduct {
     }
     INDArray x = rows.get(type, input.length() / w.size(0), w.size(0));
     x.reshape('c', input.shape()).assign(input);
+    Checks.mask(id, mask, x.size(0));
+    MaskedRows.clear(x, mask);
+    MaskedRows.clearNotFinite(x, featuresMask);
     dropout.draw(
         drop,
         x.size(0),

@@ -56,9 +56,9 @@ final class GRUCell extends RecurrentCell {
   }
 
   @Override
-  void forward(PanelProduct product, int time) {
+  void forward(PanelProduct product, int from, int to) {
     if (product.panels() == null) {
-      super.forward(product, time);
+      super.forward(product, from, to);
       return;
     }
     Kernels.get()
@@ -66,43 +66,44 @@ final class GRUCell extends RecurrentCell {
             product.panels(),
             batch,
             units,
-            gates.floats(),
-            recurrentSums.floats(),
-            hidden.floats());
+            gates.floats(from, to),
+            recurrentSums.floats(from, to),
+            hidden.floats(from, to + 1));
   }
 
   @Override
-  void forward(Quantizer quantizer, MultibitMatrix weights, MultibitMatrix codes) {
+  void forward(
+      Quantizer quantizer, MultibitMatrix weights, MultibitMatrix codes, int from, int to) {
     Kernels.get()
         .gruForwardSteps(
             quantizer,
             weights,
             codes,
             batch,
-            gates.floats(),
-            recurrentSums.floats(),
-            hidden.floats());
+            gates.floats(from, to),
+            recurrentSums.floats(from, to),
+            hidden.floats(from, to + 1));
   }
 
   @Override
-  void backward(PanelProduct product, int first, int time) {
+  void backward(PanelProduct product, int from, int to) {
     if (product.panels() == null) {
-      super.backward(product, first, time);
+      super.backward(product, from, to);
       return;
     }
     Kernels.get()
         .gruBackwardSteps(
             product.panels(),
-            first,
+            from,
             batch,
             units,
-            gates.floats(),
-            recurrentSums.floats(),
-            hidden.floats(),
-            hiddenGradients.floats(),
-            carriedGradient.floats(),
-            gateGradients.floats(),
-            recurrentGradients.floats());
+            gates.floats(0, to),
+            recurrentSums.floats(0, to),
+            hidden.floats(0, to + 1),
+            hiddenGradients.floats(0, to),
+            carriedGradient.floats(0),
+            gateGradients.floats(0, to),
+            recurrentGradients.floats(0, to));
   }
 
   @Override

@@ -53,9 +53,9 @@ final class LSTMCell extends RecurrentCell {
   }
 
   @Override
-  void forward(PanelProduct product, int time) {
+  void forward(PanelProduct product, int from, int to) {
     if (product.panels() == null) {
-      super.forward(product, time);
+      super.forward(product, from, to);
       return;
     }
     Kernels.get()
@@ -63,44 +63,45 @@ final class LSTMCell extends RecurrentCell {
             product.panels(),
             batch,
             units,
-            gates.floats(),
-            hidden.floats(),
-            cells.floats(),
-            cellTanh.floats());
+            gates.floats(from, to),
+            hidden.floats(from, to + 1),
+            cells.floats(from, to + 1),
+            cellTanh.floats(from, to));
   }
 
   @Override
-  void forward(Quantizer quantizer, MultibitMatrix weights, MultibitMatrix codes) {
+  void forward(
+      Quantizer quantizer, MultibitMatrix weights, MultibitMatrix codes, int from, int to) {
     Kernels.get()
         .lstmForwardSteps(
             quantizer,
             weights,
             codes,
             batch,
-            gates.floats(),
-            hidden.floats(),
-            cells.floats(),
-            cellTanh.floats());
+            gates.floats(from, to),
+            hidden.floats(from, to + 1),
+            cells.floats(from, to + 1),
+            cellTanh.floats(from, to));
   }
 
   @Override
-  void backward(PanelProduct product, int first, int time) {
+  void backward(PanelProduct product, int from, int to) {
     if (product.panels() == null) {
-      super.backward(product, first, time);
+      super.backward(product, from, to);
       return;
     }
     Kernels.get()
         .lstmBackwardSteps(
             product.panels(),
-            first,
+            from,
             batch,
             units,
-            gates.floats(),
-            cells.floats(),
-            cellTanh.floats(),
-            hiddenGradients.floats(),
-            carriedGradient.floats(),
-            gateGradients.floats());
+            gates.floats(0, to),
+            cells.floats(0, to + 1),
+            cellTanh.floats(0, to),
+            hiddenGradients.floats(0, to),
+            carriedGradient.floats(0),
+            gateGradients.floats(0, to));
   }
 
   @Override

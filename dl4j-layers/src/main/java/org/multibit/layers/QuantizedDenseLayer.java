@@ -27,6 +27,8 @@ public final class QuantizedDenseLayer extends BaseLayer<QuantizedDense> {
         this,
         layerId(),
         input,
+        maskArray,
+        null,
         getParamWithNoise(W, training, workspaceMgr),
         hasBias() ? getParamWithNoise(B, training, workspaceMgr) : null,
         layerConf().getWeightQuantization(),

@@ -79,6 +79,7 @@ public final class QuantizedEmbeddingLayer extends BaseLayer<QuantizedEmbedding>
     INDArray mask = mask();
     if (mask != null) {
       rowGradients = rowGradients.mulColumnVector(mask);
+      MaskedRows.clear(rowGradients, mask);
     }
     INDArray dW = gradientViews.get(EmbeddingParams.WEIGHTS);
     TimeMajor.clear(dW);

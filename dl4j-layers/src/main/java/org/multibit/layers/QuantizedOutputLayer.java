@@ -31,6 +31,8 @@ public final class QuantizedOutputLayer extends BaseOutputLayer<QuantizedOutput>
         this,
         layerId(),
         input,
+        maskArray,
+        null,
         getParamWithNoise(W, training, workspaceMgr),
         hasBias() ? getParamWithNoise(B, training, workspaceMgr) : null,
         layerConf().getWeightQuantization(),

@@ -29,8 +29,13 @@ import org.nd4j.linalg.api.ndarray.INDArray;
  *
  * <p>Input and hidden state are full precision; the layer quantizes them itself, and then applies
  * its dropout to the input (zeros are not codes). Sequences are [B, C, T] (NCW). Gates are
- * sigmoids, candidate and output tanh. As in DL4J's LSTM, masked time steps are left to the loss;
- * inside LastTimeStep or Bidirectional a mask may be of padding at the end.
+ * sigmoids, candidate and output tanh.
+ *
+ * <p>Masks of time steps are those of DL4J's LSTM. A layer by itself leaves them to the loss.
+ * Inside LastTimeStep or MaskZeroLayer each step's output and states are multiplied by the mask,
+ * which may hold any values: padding at the end or at the start, gaps, fractions. Gradients are
+ * those of this forward pass; the LSTM of DL4J 1.0.0-M2.1 leaves the mask out of its backward pass.
+ * What a mask of 0 covers may be NaN or infinite.
  */
 public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements QuantizesWeights {
   private Quantization weightQuantization;
@@ -109,6 +114,18 @@ public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements Q
     this.weightQuantization = weightQuantization;
   }
 
+  @Override
+  public Quantization activationQuantization() {
+    return recurrentActivationQuantization;
+  }
+
+  @Override
+  public void quantize(Quantization weights, Quantization activations, boolean codes) {
+    weightQuantization = weights;
+    inputActivationQuantization = codes ? null : activations;
+    recurrentActivationQuantization = activations;
+  }
+
   /** How the input is quantized before its product with W; null = not, or not again. */
   public Quantization getInputActivationQuantization() {
     return inputActivationQuantization;
@@ -127,22 +144,7 @@ public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements Q
     this.recurrentActivationQuantization = quantization;
   }
 
-  @Override
-  public Quantization activationQuantization() {
-    return recurrentActivationQuantization;
-  }
-
-  @Override
-  public void quantize(Quantization weights, Quantization activations, boolean codes) {
-    weightQuantization = weights;
-    inputActivationQuantization = codes ? null : activations;
-    recurrentActivationQuantization = activations;
-  }
-
-  /**
-   * Whether training by standard backpropagation carries the state from one {@code fit} to the
-   * next.
-   */
+  /** As {@link Builder#stateful} says. */
   public boolean isStateful() {
     return stateful;
   }
@@ -259,7 +261,9 @@ public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements Q
 
     /**
      * Whether training by standard backpropagation carries the state from one {@code fit} to the
-     * next.
+     * next. The segments must come in order to one network: ParallelWrapper and Spark deal them out
+     * to copies of the network, each with a state of its own, so a network that they train must not
+     * be stateful.
      */
     public T stateful(boolean carry) {
       stateful = carry;

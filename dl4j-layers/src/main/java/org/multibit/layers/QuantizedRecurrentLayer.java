@@ -40,7 +40,7 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
   private final Scratch recurrentWeights = new Scratch();
   private final RowQuantizer inputWeightQuantizer = RowQuantizer.ofWeights("input weights");
   private final RowQuantizer recurrentWeightQuantizer = RowQuantizer.ofWeights("recurrent weights");
-  private final RowQuantizer inputQuantizer = RowQuantizer.ofActivations("input");
+  private final RowQuantizer inputQuantizer = RowQuantizer.ofInput();
   private final EmbeddedCodes embedded = new EmbeddedCodes();
   private final RowQuantizer hiddenQuantizer = RowQuantizer.ofActivations("hidden state");
 
@@ -54,17 +54,25 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
 
   private Pass tape;
   private INDArray[] carried;
+  private INDArray featuresMask;
 
   /**
    * One forward pass, and whether the tape is still of it.
    *
    * @param input [B, nIn, T] that it belongs to
+   * @param mask null = none
    * @param w quantized W, of [G H, nIn]
    * @param rw quantized RW, of [G H, H]
    * @param last the states after step T, each [B, H], copies outside all workspaces
    */
   private record Pass(
-      INDArray input, boolean training, int iteration, Weights w, Weights rw, INDArray[] last) {}
+      INDArray input,
+      boolean training,
+      int iteration,
+      StepMask mask,
+      Weights w,
+      Weights rw,
+      INDArray[] last) {}
 
   /**
    * A parameter matrix [n, G H] as quantized rows [G H, n].
@@ -218,19 +226,21 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
         workspaceMgr.createUninitialized(
             ArrayType.ACTIVATIONS, dataType, new long[] {time, batch, layerConf().getNOut()}, 'c');
     INDArray timeMajor = input.permute(2, 0, 1);
+    StepMask mask = stepMask();
+    INDArray covered = MaskedRows.ofSteps(featuresMask, input);
 
     INDArray[] states = start;
     long chunk = training ? time : Math.min(time, Math.max(1, INFERENCE_ROWS / batch));
     for (long from = 0; from < time; from += chunk) {
       long to = Math.min(time, from + chunk);
       cell.resize(dataType, to - from, batch, layerConf().getNOut());
-      consume(steps(timeMajor, from, to), from * batch, w, b, training);
+      consume(steps(timeMajor, from, to), from, mask, covered, w, b, training);
       if (rb != null) {
         TimeMajor.clear(cell.recurrentSums().all());
         TimeMajor.addToRows(rb, cell.recurrentSums().all());
       }
       start(states);
-      recur(rw, (int) (to - from), batch, training);
+      recur(rw, mask, (int) from, (int) to, batch, training);
       steps(out, from, to)
           .assign(
               cell.hidden
@@ -241,9 +251,16 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
           cell.states().stream()
               .map(state -> detachedCopy(state.step(last)))
               .toArray(INDArray[]::new);
+      if (mask != null) {
+        for (INDArray state : states) {
+          mask.outside(to - 1, to, state);
+        }
+      }
     }
-    applyMask(out, batch, time);
-    tape = new Pass(input, training, getIterationCount(), w, rw, states);
+    if (mask != null) {
+      mask.outside(0, time, out.reshape('c', time * batch, layerConf().getNOut()));
+    }
+    tape = new Pass(input, training, getIterationCount(), mask, w, rw, states);
     return out.permute(1, 2, 0);
   }
 
@@ -256,13 +273,30 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
    * bias the cell's sums.
    *
    * @param input [T, B, nIn]
-   * @param first of its rows, in the whole sequence
+   * @param from its first step, in the whole sequence
+   * @param mask the layer's own; null = none
+   * @param covered the features' mask of the whole sequence, time-major; null = none
    */
-  private void consume(INDArray input, long first, Weights w, INDArray b, boolean training) {
+  private void consume(
+      INDArray input,
+      long from,
+      StepMask mask,
+      INDArray covered,
+      Weights w,
+      INDArray b,
+      boolean training) {
     long rows = input.size(0) * input.size(1);
+    long first = from * input.size(1);
     Quantization quantization = layerConf().getInputActivationQuantization();
     x.resize(dataType, input.size(0), input.size(1), 1, input.size(2));
     x.all().reshape('c', input.shape()).assign(input);
+    if (mask != null) {
+      MaskedRows.clear(x.all(), mask.steps(from, from + input.size(0)));
+    }
+    if (covered != null) {
+      MaskedRows.clearNotFinite(
+          x.all(), covered.get(NDArrayIndex.interval(first, first + rows), NDArrayIndex.all()));
+    }
     dropout.draw(
         training ? layerConf().getIDropout() : null,
         rows,
@@ -294,27 +328,52 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
     Reference.reachabilityFence(b);
   }
 
-  /** Runs the cell over its steps; leaves the tape. */
-  private void recur(Weights rw, int time, long batch, boolean training) {
+  /**
+   * Runs the cell over steps from..to-1 of the sequence, which are all of its own; leaves the tape.
+   */
+  private void recur(Weights rw, StepMask mask, int from, int to, long batch, boolean training) {
     Quantization quantization = layerConf().getRecurrentActivationQuantization();
-    if (quantization == null) {
+    MultibitMatrix codes = null;
+    if (quantization != null) {
+      codes = hiddenQuantizer.packed(quantization, (to - from) * batch, layerConf().getNOut());
+      hiddenCodes.resize(dataType, to - from, batch, 1, layerConf().getNOut());
+    }
+    if (codes == null || rw.packed == null) {
       product.start(rw.values, true);
-      cell.forward(product, time);
-      return;
     }
-    long units = layerConf().getNOut();
-    MultibitMatrix codes = hiddenQuantizer.packed(quantization, time * batch, units);
-    hiddenCodes.resize(dataType, time, batch, 1, units);
-    if (rw.packed != null) {
-      hiddenQuantizer.run(
-          layerId(), () -> cell.forward(quantization.quantizer(), rw.packed, codes));
-      if (training) {
-        RowQuantizer.unpack(codes, hiddenCodes.all());
+    int[] pieces = mask == null ? new int[] {from, to} : mask.pieces(from, to);
+    for (int p = 0; p + 1 < pieces.length; p++) {
+      int end = pieces[p + 1];
+      recur(rw, codes, pieces[p] - from, end - from, batch);
+      if (mask != null) {
+        for (Steps states : cell.states()) {
+          mask.between(end - 1, states.step(end - from));
+        }
       }
+    }
+    if (training && codes != null && rw.packed != null) {
+      RowQuantizer.unpack(codes, hiddenCodes.all());
+    }
+  }
+
+  /**
+   * Runs the cell over some of its steps.
+   *
+   * @param codes of the hidden states before all of its steps; null = full precision
+   */
+  private void recur(Weights rw, MultibitMatrix codes, int from, int to, long batch) {
+    if (codes == null) {
+      cell.forward(product, from, to);
       return;
     }
-    product.start(rw.values, true);
-    for (int t = 0; t < time; t++) {
+    Quantization quantization = layerConf().getRecurrentActivationQuantization();
+    if (rw.packed != null) {
+      MultibitMatrix some = codes.rows((int) (from * batch), (int) (to * batch));
+      hiddenQuantizer.run(
+          layerId(), () -> cell.forward(quantization.quantizer(), rw.packed, some, from, to));
+      return;
+    }
+    for (int t = from; t < to; t++) {
       MultibitMatrix step = codes.rows((int) (t * batch), (int) ((t + 1) * batch));
       hiddenQuantizer.pack(quantization, cell.hidden.floats(t), step, layerId());
       RowQuantizer.unpack(step, hiddenCodes.step(t));
@@ -351,7 +410,6 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
           "%s takes input [batch, %s, time], got %s"
               .formatted(layerId(), layerConf().getNIn(), Arrays.toString(input.shape())));
     }
-    checkMask();
     if (states != null && states[0].size(0) != input.size(0)) {
       throw new IllegalStateException(
           "%s carries the state of a batch of %s, the input has a batch of %s: clear the state first"
@@ -359,38 +417,10 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
     }
   }
 
-  /**
-   * A mask of the layer's own comes from what wraps it (LastTimeStep, Bidirectional). Of padding at
-   * the end nothing flows into the steps before: the output is masked and nothing else.
-   */
-  private void checkMask() {
-    if (maskArray == null) {
-      return;
-    }
-    INDArray mask = mask();
-    long batch = input.size(0);
-    for (long i = 0; i < mask.length(); i++) {
-      double value = mask.getDouble(i);
-      if ((value != 0 && value != 1) || (i >= batch && value > mask.getDouble(i - batch))) {
-        throw new UnsupportedOperationException(
-            "%s takes masks of padding at the end, ones and then zeros; example %s has %s at time %s"
-                .formatted(layerId(), i % batch, value, i / batch));
-      }
-    }
-  }
-
-  /** Time-major [T*B, 1]. */
-  private INDArray mask() {
-    return ClassIds.mask(maskArray, input.size(0), input.size(2), dataType, layerId());
-  }
-
-  /**
-   * @param sequence [T, B, H], 'c' order; masked steps become 0
-   */
-  private void applyMask(INDArray sequence, long batch, long time) {
-    if (maskArray != null) {
-      sequence.reshape('c', time * batch, layerConf().getNOut()).muliColumnVector(mask());
-    }
+  /** The layer's own mask, which comes from what wraps it; null = none. */
+  private StepMask stepMask() {
+    INDArray column = ClassIds.mask(maskArray, input.size(0), input.size(2), dataType, layerId());
+    return column == null ? null : new StepMask(column, input.size(0));
   }
 
   private Weights weights(
@@ -459,8 +489,7 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
     Steps dh = cell.hiddenGradients;
     product.start(tape.rw.values, false);
     dh.all().reshape('c', time, batch, units).assign(epsilon.permute(2, 0, 1));
-    applyMask(dh.all(), batch, time);
-    cell.backward(product, first, time);
+    backward(tape.mask, first, time);
     if (first > 0) {
       dz.steps(0, first).assign(0);
       du.steps(0, first).assign(0);
@@ -498,6 +527,35 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
     return new Pair<>(gradient, TimeMajor.sequence(dx, batch));
   }
 
+  /** Runs the cell back from its last step to {@code first}. */
+  private void backward(StepMask mask, int first, int time) {
+    if (mask == null) {
+      cell.backward(product, first, time);
+      return;
+    }
+    Steps dh = cell.hiddenGradients;
+    MaskedRows.clear(dh.all(), mask.steps(0, time));
+    mask.outside(0, time, dh.all());
+    int[] pieces = mask.pieces(first, time);
+    for (int p = pieces.length - 2; p >= 0; p--) {
+      int start = pieces[p];
+      cell.backward(product, start, pieces[p + 1]);
+      if (start > first) {
+        product.add(cell.recurrentGradients(), start, dh, start - 1);
+        mask.between(start - 1, dh.step(start - 1));
+        mask.between(start - 1, cell.carriedGradient.step(0));
+      }
+    }
+  }
+
+  @Override
+  public void setMaskArray(INDArray maskArray) {
+    super.setMaskArray(maskArray);
+    if (maskArray == null) {
+      featuresMask = null;
+    }
+  }
+
   @Override
   public void clear() {
     super.clear();
@@ -520,10 +578,14 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
     return Type.RECURRENT;
   }
 
-  /** As in DL4J's LSTM, masks go through: masked steps are left to the loss. */
+  /**
+   * As in DL4J's LSTM, masks go through: masked steps are left to the loss, and their inputs are
+   * data, unless they are not finite.
+   */
   @Override
   public Pair<INDArray, MaskState> feedForwardMaskArray(
       INDArray maskArray, MaskState currentMaskState, int minibatchSize) {
+    featuresMask = maskArray;
     return new Pair<>(maskArray, MaskState.Passthrough);
   }
 }

@@ -6,6 +6,7 @@ import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.util.Arrays;
+import org.deeplearning4j.nn.api.MaskState;
 import org.deeplearning4j.nn.conf.NeuralNetConfiguration;
 import org.deeplearning4j.nn.gradient.DefaultGradient;
 import org.deeplearning4j.nn.gradient.Gradient;
@@ -47,6 +48,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
   private final DenseProduct product = new DenseProduct();
 
   private Distillation distillation;
+  private INDArray featuresMask;
   private Losses ofBackwardPass;
 
   /**
@@ -77,6 +79,8 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
         this,
         layerId(),
         input.permute(2, 0, 1),
+        mask(),
+        MaskedRows.ofSteps(featuresMask, input),
         getParamWithNoise(W, training, workspaceMgr),
         hasBias() ? getParamWithNoise(B, training, workspaceMgr) : null,
         layerConf().getWeightQuantization(),
@@ -421,6 +425,22 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
   @Override
   protected INDArray getLabels2d(LayerWorkspaceMgr workspaceMgr, ArrayType arrayType) {
     return workspaceMgr.dup(arrayType, TimeMajor.rows(labels), 'c');
+  }
+
+  @Override
+  public void setMaskArray(INDArray maskArray) {
+    super.setMaskArray(maskArray);
+    if (maskArray == null) {
+      featuresMask = null;
+    }
+  }
+
+  /** As in DL4J's RnnOutputLayer, the features' mask is none of the loss. */
+  @Override
+  public Pair<INDArray, MaskState> feedForwardMaskArray(
+      INDArray maskArray, MaskState currentMaskState, int minibatchSize) {
+    featuresMask = maskArray;
+    return null;
   }
 
   @Override

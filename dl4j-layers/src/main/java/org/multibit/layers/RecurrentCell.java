@@ -65,32 +65,34 @@ abstract class RecurrentCell {
   }
 
   /**
-   * All steps, with the recurrent product before each.
+   * Steps from..to-1, with the recurrent product before each.
    *
    * @param product with the recurrent weights
    */
-  void forward(PanelProduct product, int time) {
-    for (int t = 0; t < time; t++) {
+  void forward(PanelProduct product, int from, int to) {
+    for (int t = from; t < to; t++) {
       product.add(hidden, t, recurrentSums(), t);
       forward(t);
     }
   }
 
   /**
-   * All steps with quantized recurrent weights and hidden states; in FLOAT alone.
+   * Steps from..to-1 with quantized recurrent weights and hidden states; in FLOAT alone.
    *
-   * @param codes [T*B, H], receives the quantized hidden states
+   * @param codes [(to - from)*B, H], receives the quantized hidden states
    */
-  abstract void forward(Quantizer quantizer, MultibitMatrix weights, MultibitMatrix codes);
+  abstract void forward(
+      Quantizer quantizer, MultibitMatrix weights, MultibitMatrix codes, int from, int to);
 
   /**
-   * The gradients of all steps, from the last back to {@code first}.
+   * The gradients of steps from..to-1, the last one first. What flows back to step to-1 from the
+   * one after it is in {@link #hiddenGradients} and {@link #carriedGradient} already.
    *
    * @param product with the recurrent weights, transposed
    */
-  void backward(PanelProduct product, int first, int time) {
-    for (int t = time - 1; t >= first; t--) {
-      if (t < time - 1) {
+  void backward(PanelProduct product, int from, int to) {
+    for (int t = to - 1; t >= from; t--) {
+      if (t < to - 1) {
         product.add(recurrentGradients(), t + 1, hiddenGradients, t);
       }
       backward(t);

@@ -10,27 +10,39 @@ import org.nd4j.linalg.api.ndarray.INDArray;
 
 /** Quantizes at one place of a layer; the packed memory is kept from call to call. */
 final class RowQuantizer {
+  private static final String DIVERGED = "training has diverged, use a smaller learning rate";
+
   private final String what;
   private final int lanes;
+  private final String remedy;
   private MultibitMatrix packed;
 
-  private RowQuantizer(String what, int lanes) {
+  private RowQuantizer(String what, int lanes, String remedy) {
     this.what = what;
     this.lanes = lanes;
+    this.remedy = remedy;
   }
 
   /**
    * @param what is quantized here, for errors
    */
   static RowQuantizer ofWeights(String what) {
-    return new RowQuantizer(what, MultibitMatrix.WEIGHT_LANES);
+    return new RowQuantizer(what, MultibitMatrix.WEIGHT_LANES, DIVERGED);
   }
 
   /**
    * @param what is quantized here, for errors
    */
   static RowQuantizer ofActivations(String what) {
-    return new RowQuantizer(what, MultibitMatrix.ACTIVATION_LANES);
+    return new RowQuantizer(what, MultibitMatrix.ACTIVATION_LANES, DIVERGED);
+  }
+
+  /** Of a layer's input, which may be the data. */
+  static RowQuantizer ofInput() {
+    return new RowQuantizer(
+        "input",
+        MultibitMatrix.ACTIVATION_LANES,
+        "if the data holds it, mend or mask the data; if not, " + DIVERGED);
   }
 
   /** Memory for rows of codes, to be filled by {@link #pack(Quantization, FloatBuffer, ...)}. */
@@ -74,8 +86,7 @@ final class RowQuantizer {
       kernels.run();
     } catch (IllegalArgumentException notFinite) {
       throw new ArithmeticException(
-          "%s, %s: %s; training has diverged, use a smaller learning rate"
-              .formatted(layer, what, notFinite.getMessage()));
+          "%s, %s: %s; %s".formatted(layer, what, notFinite.getMessage(), remedy));
     }
   }
 

@@ -71,9 +71,10 @@ final class Steps {
     return steps[t];
   }
 
-  /** The memory of all steps, which lives as long as this; in FLOAT alone. */
-  FloatBuffer floats() {
-    return floats;
+  /** The memory of steps from..to-1, which lives as long as this; in FLOAT alone. */
+  FloatBuffer floats(int from, int to) {
+    int length = (int) (batch * all.size(1));
+    return floats.slice(from * length, (to - from) * length);
   }
 
   /** The memory of step t, which lives as long as this; in FLOAT alone. */

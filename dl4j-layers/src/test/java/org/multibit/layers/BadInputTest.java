@@ -96,7 +96,8 @@ class BadInputTest {
           () -> network(b -> b.dataType(DataType.DOUBLE), l -> l, layers),
           "alternating",
           "DOUBLE",
-          "dataType(DataType.FLOAT)");
+          "set dataType(DataType.FLOAT)",
+          "convertDataType(DataType.FLOAT)");
     }
   }
 
