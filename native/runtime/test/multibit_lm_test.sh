@@ -143,7 +143,7 @@ done
 odd=$folder/$(printf 'odd\377')
 ${EMULATOR:-} "$2" "$odd" odd || exit 1
 expect 0 '^general.name  *two?lines?\[0m$' info "$odd"
-expect 0 '^w3 ?? w4$' generate "$odd" --prompt "$(printf 'w3 \302\233\302\205 w4')" --temperature 0 --tokens 1
+expect 0 '^w3 ?? w4$' generate "$odd" --prompt "$(printf 'w3 \001\302\205 w4')" --temperature 0 --tokens 1
 printf 'w3 w4 w5\n' >"$folder/text4"
 expect 0 '"model":".*odd\\ufffd","data":.*"perplexity":null,"tokens":4,' evaluate "$odd" "$folder/text4" --json
 expect 1 'does not know the word "w\\u001B99"' generate "$odd" --prompt "$(printf 'w\03399')"

@@ -32,7 +32,7 @@ public final class FloatRows {
     long bytes = array.length() * Float.BYTES;
     if (!fits(array)) {
       throw new IllegalArgumentException(
-          "An array of shape %s takes %d bytes: over 2 GiB"
+          "An array of shape %s takes %s bytes: over 2 GiB"
               .formatted(Arrays.toString(array.shape()), bytes));
     }
     if (array.dataType() == DataType.FLOAT && isContiguous(array)) {

@@ -112,7 +112,7 @@ public class JavaKernels implements Kernels {
    */
   public static IllegalArgumentException notFinite(float value, long row, long col) {
     return new IllegalArgumentException(
-        "Cannot quantize %s at row %d, column %d".formatted(value, row, col));
+        "Cannot quantize %s at row %s, column %s".formatted(value, row, col));
   }
 
   private static float powerOfTwo(int exponent) {

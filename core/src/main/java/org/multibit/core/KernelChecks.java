@@ -32,7 +32,7 @@ public final class KernelChecks {
     lanes("Activations", activations, MultibitMatrix.ACTIVATION_LANES);
     if (weights.cols() != activations.cols()) {
       throw new IllegalArgumentException(
-          "Weights have %d columns, activations %d".formatted(weights.cols(), activations.cols()));
+          "Weights have %s columns, activations %s".formatted(weights.cols(), activations.cols()));
     }
   }
 
@@ -55,7 +55,7 @@ public final class KernelChecks {
       int label = labels.get(labels.position() + r);
       if (label < 0 || label >= classes) {
         throw new IllegalArgumentException(
-            "The label of row %d is %d, outside 0..%d".formatted(r, label, classes - 1));
+            "The label of row %s is %s, outside 0..%s".formatted(r, label, classes - 1));
       }
     }
   }
@@ -119,7 +119,7 @@ public final class KernelChecks {
     operands(weights, activations, masks, start);
     if (start == null || labels.remaining() != activations.rows()) {
       throw new IllegalArgumentException(
-          "Logits need a start, and a label for each of %d rows, not %d"
+          "Logits need a start, and a label for each of %s rows, not %s"
               .formatted(activations.rows(), labels.remaining()));
     }
     softmaxBackward(
@@ -219,7 +219,7 @@ public final class KernelChecks {
     size("The rows", rows, rows.remaining() / row.remaining(), row.remaining());
     if (rows.remaining() % row.remaining() != 0) {
       throw new IllegalArgumentException(
-          "%d elements are no whole rows of %d".formatted(rows.remaining(), row.remaining()));
+          "%s elements are no whole rows of %s".formatted(rows.remaining(), row.remaining()));
     }
   }
 
@@ -230,7 +230,7 @@ public final class KernelChecks {
     for (int i = index.position(); i < index.limit(); i++) {
       if (index.get(i) < 0 || index.get(i) >= count) {
         throw new IllegalArgumentException(
-            "Row %d is added to row %d, outside 0..%d"
+            "Row %s is added to row %s, outside 0..%s"
                 .formatted(i - index.position(), index.get(i), count - 1));
       }
     }
@@ -295,7 +295,7 @@ public final class KernelChecks {
   private static int stepRows(int batch, int units, int gatesPerUnit, FloatBuffer gates) {
     if (batch < 1 || units < 1) {
       throw new IllegalArgumentException(
-          "A cell has at least one unit and a batch of one, not %d and %d".formatted(units, batch));
+          "A cell has at least one unit and a batch of one, not %s and %s".formatted(units, batch));
     }
     int cols = Math.multiplyExact(gatesPerUnit, units);
     int rows = gates.remaining() / cols;
@@ -322,7 +322,7 @@ public final class KernelChecks {
         || weights.rows() != gatesPerUnit * units
         || weights.cols() != units) {
       throw new IllegalArgumentException(
-          "Weights [%d, %d] and codes [%d, %d] of %d bits do not fit %d steps of a batch of %d"
+          "Weights [%s, %s] and codes [%s, %s] of %s bits do not fit %s steps of a batch of %s"
               .formatted(
                   weights.rows(), weights.cols(), codes.rows(), units, codes.bits(), steps, batch));
     }
@@ -373,7 +373,7 @@ public final class KernelChecks {
   private static void firstStep(int first, int steps) {
     if (first < 0 || first > steps) {
       throw new IllegalArgumentException(
-          "Step %d is none of a sequence of %d".formatted(first, steps));
+          "Step %s is none of a sequence of %s".formatted(first, steps));
     }
   }
 
@@ -404,7 +404,7 @@ public final class KernelChecks {
   private static void lanes(String what, MultibitMatrix matrix, int lanes) {
     if (matrix.lanes() != lanes) {
       throw new IllegalArgumentException(
-          "%s must lie in the layout of %d rows side by side, not %d"
+          "%s must lie in the layout of %s rows side by side, not %s"
               .formatted(what, lanes, matrix.lanes()));
     }
   }
@@ -412,7 +412,7 @@ public final class KernelChecks {
   private static void size(String what, Buffer buffer, int rows, int cols) {
     if (rows < 0 || cols < 1 || buffer.remaining() < (long) rows * cols) {
       throw new IllegalArgumentException(
-          "%s have %d elements, not %d x %d".formatted(what, buffer.remaining(), rows, cols));
+          "%s have %s elements, not %s x %s".formatted(what, buffer.remaining(), rows, cols));
     }
     if (!buffer.isDirect() || order(buffer) != ByteOrder.nativeOrder()) {
       throw new IllegalArgumentException(what + " must be in direct memory, in native byte order");

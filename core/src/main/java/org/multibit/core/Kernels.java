@@ -190,7 +190,11 @@ public interface Kernels {
       FloatBuffer startGradient,
       FloatBuffer inputGradient);
 
-  /** Floats that {@link #softmaxBackward} works in: B x n activations, R = {@code classes}. */
+  /**
+   * Floats that {@link #softmaxBackward} works in: B x n activations, R = {@code classes}.
+   *
+   * @throws IllegalArgumentException if they take 2 GiB or more
+   */
   int softmaxBackwardFloats(int batch, int classes, int cols);
 
   /**

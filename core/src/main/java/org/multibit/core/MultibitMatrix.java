@@ -49,7 +49,7 @@ public final class MultibitMatrix {
       int rows, int cols, int bits, int lanes, LongBuffer planes, FloatBuffer coefficients) {
     if (rows < 1 || cols < 1 || bits < 1 || bits > Quantizer.MAX_BITS) {
       throw new IllegalArgumentException(
-          "No multi-bit matrix has %d rows, %d columns and %d bits".formatted(rows, cols, bits));
+          "No multi-bit matrix has %s rows, %s columns and %s bits".formatted(rows, cols, bits));
     }
     if (lanes != WEIGHT_LANES && lanes != ACTIVATION_LANES) {
       throw new IllegalArgumentException("Rows are interleaved by 8 or 1, not by " + lanes);
@@ -61,7 +61,7 @@ public final class MultibitMatrix {
     if (planes.remaining() != planeWords(rows, cols, bits, lanes)
         || coefficients.remaining() != coefficientCount(rows, bits, lanes)) {
       throw new IllegalArgumentException(
-          "%d plane words and %d coefficients do not make a %dx%d matrix of %d bits"
+          "%s plane words and %s coefficients do not make a %sx%s matrix of %s bits"
               .formatted(planes.remaining(), coefficients.remaining(), rows, cols, bits));
     }
     if (!planes.isDirect()
@@ -124,7 +124,7 @@ public final class MultibitMatrix {
   public MultibitMatrix rows(int from, int to) {
     if (from < 0 || from % lanes != 0 || to <= from || to > rows) {
       throw new IllegalArgumentException(
-          "Rows %d to %d are no part of %d rows, %d side by side".formatted(from, to, rows, lanes));
+          "Rows %s to %s are no part of %s rows, %s side by side".formatted(from, to, rows, lanes));
     }
     LongBuffer p = planes.duplicate();
     p.position(planeIndex(from, 0, 0));
@@ -203,7 +203,7 @@ public final class MultibitMatrix {
     boolean fits = w.rank() == 1 ? rows == 1 : w.rank() == 2 && w.size(0) == rows;
     if (!fits || w.length() != (long) rows * cols) {
       throw new IllegalArgumentException(
-          "A %dx%d matrix cannot be compared with shape %s"
+          "A %sx%s matrix cannot be compared with shape %s"
               .formatted(rows, cols, Arrays.toString(w.shape())));
     }
     INDArray q = dequantize();

@@ -65,7 +65,7 @@ public abstract class Quantizer implements Serializable {
   public final void checkBits(int bits) {
     if (bits < 1 || bits > maxBits()) {
       throw new IllegalArgumentException(
-          "The %s quantizer takes 1 to %d bits, not %d".formatted(method(), maxBits(), bits));
+          "The %s quantizer takes 1 to %s bits, not %s".formatted(method(), maxBits(), bits));
     }
   }
 

@@ -16,6 +16,7 @@ import java.nio.channels.FileChannel;
 import java.nio.channels.OverlappingFileLockException;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
@@ -123,9 +124,16 @@ final class Downloader {
   private void download(URI source, Path target, Check check) throws IOException {
     Files.createDirectories(target.toAbsolutePath().getParent());
     Path part = target.resolveSibling(target.getFileName() + ".part");
+    if (Files.isSymbolicLink(part)) {
+      throw new IOException(part + " is a symbolic link, not a part of a download: remove it");
+    }
     try (FileChannel file =
         FileChannel.open(
-            part, StandardOpenOption.CREATE, StandardOpenOption.READ, StandardOpenOption.WRITE)) {
+            part,
+            StandardOpenOption.CREATE,
+            StandardOpenOption.READ,
+            StandardOpenOption.WRITE,
+            LinkOption.NOFOLLOW_LINKS)) {
       lock(file, part);
       if (file.size() == 0 || !passes(part, check)) {
         log.info("Downloading {} to {}", source, target);

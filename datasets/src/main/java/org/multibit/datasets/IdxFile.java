@@ -36,7 +36,7 @@ record IdxFile(int[] dims, byte[] bytes) {
       int magic = in.readInt();
       if (magic != (UNSIGNED_BYTES << 8 | rank)) {
         throw new IOException(
-            "%s is no IDX file of unsigned bytes in %d dimensions: it starts with 0x%08x, not 0x%08x"
+            "%s is no IDX file of unsigned bytes in %s dimensions: it starts with 0x%08x, not 0x%08x"
                 .formatted(path, rank, magic, UNSIGNED_BYTES << 8 | rank));
       }
       int[] dims = new int[rank];
@@ -53,7 +53,7 @@ record IdxFile(int[] dims, byte[] bytes) {
       byte[] bytes = in.readNBytes((int) size);
       if (bytes.length < size) {
         throw new IOException(
-            "%s is cut off: of %s bytes it holds %d"
+            "%s is cut off: of %s bytes it holds %s"
                 .formatted(path, Arrays.toString(dims), bytes.length));
       }
       if (in.read() >= 0) {

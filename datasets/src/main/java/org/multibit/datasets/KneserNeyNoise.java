@@ -34,7 +34,7 @@ public final class KneserNeyNoise {
     }
     if (tokens.length < 2) {
       throw new IllegalArgumentException(
-          "A text of %d words has no bigrams".formatted(tokens.length));
+          "A text of %s words has no bigrams".formatted(tokens.length));
     }
     this.tokens = tokens;
     long[] bigrams = new long[tokens.length - 1];

@@ -50,13 +50,13 @@ public final class MnistSequences implements DataSetIterator {
     IdxFile images = IdxFile.read(imageFile, 3);
     if (images.dims()[1] != SIZE || images.dims()[2] != SIZE) {
       throw new IOException(
-          "%s holds images of %d x %d pixels, not %d x %d"
+          "%s holds images of %s x %s pixels, not %s x %s"
               .formatted(imageFile, images.dims()[1], images.dims()[2], SIZE, SIZE));
     }
     IdxFile digits = IdxFile.read(labelFile, 1);
     if (digits.dims()[0] != images.dims()[0]) {
       throw new IOException(
-          "%s holds %d labels for the %d images of %s"
+          "%s holds %s labels for the %s images of %s"
               .formatted(labelFile, digits.dims()[0], images.dims()[0], imageFile));
     }
     pixels = images.bytes();
@@ -64,7 +64,7 @@ public final class MnistSequences implements DataSetIterator {
     for (int i = 0; i < labels.length; i++) {
       if (labels[i] < 0 || labels[i] >= CLASSES) {
         throw new IOException(
-            "%s: label %d is %d, not a digit".formatted(labelFile, i, labels[i] & 0xff));
+            "%s: label %s is %s, not a digit".formatted(labelFile, i, labels[i] & 0xff));
       }
     }
     this.batch = batch;

@@ -8,6 +8,7 @@ import java.io.InputStream;
 import java.net.URI;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Locale;
 import java.util.Map;
 import java.util.zip.ZipEntry;
 import java.util.zip.ZipException;
@@ -158,7 +159,7 @@ public final class Text8 implements TextSource {
         for (int i = 0; i < n; i++) {
           if (buffer[i] != ' ' && (buffer[i] < 'a' || buffer[i] > 'z')) {
             throw new Downloader.WrongContentException(
-                "%s is not Text8 or damaged: character %d is neither a-z nor a space"
+                "%s is not Text8 or damaged: character %s is neither a-z nor a space"
                     .formatted(found, length + i));
           }
         }
@@ -170,8 +171,12 @@ public final class Text8 implements TextSource {
     }
     if (length != expected) {
       throw new Downloader.WrongContentException(
-          "%s is not Text8 or damaged: it has %,d characters, not %,d"
-              .formatted(found, length, expected));
+          String.format(
+              Locale.ROOT,
+              "%s is not Text8 or damaged: it has %,d characters, not %,d",
+              found,
+              length,
+              expected));
     }
   }
 }

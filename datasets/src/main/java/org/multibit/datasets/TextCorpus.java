@@ -7,6 +7,7 @@ import java.security.NoSuchAlgorithmException;
 import java.util.Arrays;
 import java.util.EnumMap;
 import java.util.HexFormat;
+import java.util.Locale;
 import java.util.Map;
 import java.util.function.ToIntFunction;
 
@@ -154,7 +155,7 @@ public final class TextCorpus {
   private int[] first(int max, Split split) {
     if (max < 1) {
       throw new IllegalArgumentException(
-          "A slice needs at least one token of the %s split, not %d".formatted(split, max));
+          "A slice needs at least one token of the %s split, not %s".formatted(split, max));
     }
     int[] all = tokens(split);
     return Arrays.copyOf(all, Math.min(max, all.length));
@@ -162,7 +163,13 @@ public final class TextCorpus {
 
   @Override
   public String toString() {
-    return "%s: %,d / %,d / %,d tokens, %,d words"
-        .formatted(name, train().length, valid().length, test().length, vocabulary.size());
+    return String.format(
+        Locale.ROOT,
+        "%s: %,d / %,d / %,d tokens, %,d words",
+        name,
+        train().length,
+        valid().length,
+        test().length,
+        vocabulary.size());
   }
 }

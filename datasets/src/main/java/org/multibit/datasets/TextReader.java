@@ -67,7 +67,7 @@ final class TextReader implements Closeable {
       while ((c = peek()) >= 0 && !Words.isWhiteSpace(c)) {
         if (c == 0) {
           throw new IOException(
-              "%s: a zero byte at byte %d of the file, which is no UTF-8 text"
+              "%s: a zero byte at byte %s of the file, which is no UTF-8 text"
                   .formatted(place(), bufferOffset + position));
         }
         if (length == word.length) {
@@ -113,7 +113,7 @@ final class TextReader implements Closeable {
     CoderResult result = decoder.reset().decode(bytes, chars, true);
     if (result.isError()) {
       throw new IOException(
-          "%s: not UTF-8 at byte %d of the file (0x%02X); convert the file to UTF-8"
+          "%s: not UTF-8 at byte %s of the file (0x%02X); convert the file to UTF-8"
               .formatted(place(), start + bytes.position(), word[bytes.position()]));
     }
     String decoded = chars.flip().toString();

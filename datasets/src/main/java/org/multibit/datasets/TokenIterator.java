@@ -1,6 +1,7 @@
 package org.multibit.datasets;
 
 import java.util.List;
+import java.util.Locale;
 import java.util.NoSuchElementException;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
@@ -40,12 +41,16 @@ public final class TokenIterator implements DataSetIterator {
   public TokenIterator(int[] tokens, int batch, int unroll) {
     if (batch < 1 || unroll < 1) {
       throw new IllegalArgumentException(
-          "Batch and unroll must be at least 1, not %d and %d".formatted(batch, unroll));
+          "Batch and unroll must be at least 1, not %s and %s".formatted(batch, unroll));
     }
     if (tokens.length < 2L * batch) {
       throw new IllegalArgumentException(
-          "The text is too short: a batch of %,d needs at least %,d tokens, and it has %,d"
-              .formatted(batch, 2L * batch, tokens.length));
+          String.format(
+              Locale.ROOT,
+              "The text is too short: a batch of %,d needs at least %,d tokens, and it has %,d",
+              batch,
+              2L * batch,
+              tokens.length));
     }
     this.tokens = tokens;
     this.batch = batch;
@@ -95,7 +100,7 @@ public final class TokenIterator implements DataSetIterator {
   public void seek(int position) {
     if (position < 0 || position > segments()) {
       throw new IllegalArgumentException(
-          "No position %d in a text of %d segments".formatted(position, segments()));
+          "No position %s in a text of %s segments".formatted(position, segments()));
     }
     this.position = position;
   }
@@ -140,7 +145,7 @@ public final class TokenIterator implements DataSetIterator {
   public DataSet next(int num) {
     if (num != batch) {
       throw new UnsupportedOperationException(
-          "Each segment has %d rows that go on from the last one; it cannot have %d"
+          "Each segment has %s rows that go on from the last one; it cannot have %s"
               .formatted(batch, num));
     }
     return next();

@@ -2,22 +2,19 @@ package org.multibit.datasets;
 
 import java.io.IOException;
 import java.io.Serializable;
-import java.nio.ByteBuffer;
-import java.nio.channels.FileChannel;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
-import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.stream.IntStream;
+import org.multibit.core.format.AtomicFile;
 
 /**
  * The words that a model knows and their ids, 0 to {@code size() - 1}. It always holds {@code
@@ -49,7 +46,11 @@ public final class Vocabulary implements Serializable {
   public Vocabulary(List<String> words) {
     if (words.size() > MAX_SIZE) {
       throw new IllegalArgumentException(
-          "A vocabulary takes at most %,d words, not %,d".formatted(MAX_SIZE, words.size()));
+          String.format(
+              Locale.ROOT,
+              "A vocabulary takes at most %,d words, not %,d",
+              MAX_SIZE,
+              words.size()));
     }
     this.words = words.toArray(String[]::new);
     ids = new HashMap<>(words.size() * 4 / 3 + 1);
@@ -57,13 +58,13 @@ public final class Vocabulary implements Serializable {
       String word = this.words[id];
       if (word.isEmpty() || word.chars().anyMatch(Words::isWhiteSpace)) {
         throw new IllegalArgumentException(
-            "Word %d of the vocabulary, '%s', is empty or holds white space"
+            "Word %s of the vocabulary, '%s', is empty or holds white space"
                 .formatted(id, Words.shown(word)));
       }
       Integer first = ids.putIfAbsent(word, id);
       if (first != null) {
         throw new IllegalArgumentException(
-            "The vocabulary holds '%s' twice, as word %d and word %d"
+            "The vocabulary holds '%s' twice, as word %s and word %s"
                 .formatted(Words.shown(word), first, id));
       }
     }
@@ -105,26 +106,7 @@ public final class Vocabulary implements Serializable {
    * left as it was.
    */
   public void save(Path file) throws IOException {
-    Path target = file.toAbsolutePath();
-    Path temporary = target.resolveSibling("." + target.getFileName() + ".tmp");
-    try {
-      byte[] bytes = (String.join("\n", words) + "\n").getBytes(StandardCharsets.UTF_8);
-      try (FileChannel channel =
-          FileChannel.open(
-              temporary,
-              StandardOpenOption.CREATE,
-              StandardOpenOption.TRUNCATE_EXISTING,
-              StandardOpenOption.WRITE)) {
-        for (ByteBuffer left = ByteBuffer.wrap(bytes); left.hasRemaining(); ) {
-          channel.write(left);
-        }
-        channel.force(true);
-      }
-      Files.move(
-          temporary, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-    } finally {
-      Files.deleteIfExists(temporary);
-    }
+    AtomicFile.write(file, String.join("\n", words) + "\n");
   }
 
   /** The number of words, {@code <eos>} and {@code <unk>} included. */
@@ -180,7 +162,7 @@ public final class Vocabulary implements Serializable {
   public String word(int id) {
     if (id < 0 || id >= words.length) {
       throw new IllegalArgumentException(
-          "No word %d in a vocabulary of %d".formatted(id, words.length));
+          "No word %s in a vocabulary of %s".formatted(id, words.length));
     }
     return words[id];
   }
@@ -255,7 +237,7 @@ public final class Vocabulary implements Serializable {
     public Vocabulary build(int maxSize, int minCount) {
       if (maxSize < 3) {
         throw new IllegalArgumentException(
-            "A vocabulary of %d is too small: %s, %s and one word make 3"
+            "A vocabulary of %s is too small: %s, %s and one word make 3"
                 .formatted(maxSize, EOS, UNK));
       }
       Set<String> kept = new HashSet<>(Set.of(EOS, UNK));

@@ -164,6 +164,16 @@ class DownloaderTest {
     assertNull(server.ranges().get(1));
   }
 
+  /** What a link points to is not written. */
+  @Test
+  void followsNoLink() throws IOException {
+    Files.createDirectories(part.getParent());
+    Path other = Files.writeString(folder.resolve("other"), "other");
+    Files.createSymbolicLink(part, other);
+    assertFails(part + " is a symbolic link, not a part of a download: remove it");
+    assertEquals("other", Files.readString(other));
+  }
+
   @Test
   void startsAgainIfThePartIsTooLong() throws IOException {
     Files.createDirectories(part.getParent());

@@ -51,7 +51,7 @@ final class Checks {
   static void mask(String layer, INDArray mask, long rows) {
     if (mask != null && (mask.rank() != 2 || mask.size(0) != rows)) {
       throw new DL4JInvalidInputException(
-          "%s takes a mask [%d, 1], one element for each row of its input, got %s"
+          "%s takes a mask [%s, 1], one element for each row of its input, got %s"
               .formatted(layer, rows, Arrays.toString(mask.shape())));
     }
   }
@@ -60,7 +60,7 @@ final class Checks {
   static void rows(String layer, INDArray input, long size) {
     if (input.rank() != 2 || input.size(1) != size) {
       throw new DL4JInvalidInputException(
-          "%s takes input [batch, %d], got %s"
+          "%s takes input [batch, %s], got %s"
               .formatted(layer, size, Arrays.toString(input.shape())));
     }
   }

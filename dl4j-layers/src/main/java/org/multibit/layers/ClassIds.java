@@ -31,7 +31,7 @@ final class ClassIds {
       result[i] = (int) id;
       if (result[i] != id || result[i] < 0 || result[i] >= classes) {
         throw new IllegalArgumentException(
-            "%s %s at batch %d, time %d: ids are whole numbers from 0 to %d"
+            "%s %s at batch %s, time %s: ids are whole numbers from 0 to %s"
                 .formatted(
                     what,
                     result[i] == id ? String.valueOf(result[i]) : String.valueOf(id),
@@ -54,7 +54,7 @@ final class ClassIds {
     }
     if (mask.rank() != 2 || mask.size(0) != batch || mask.size(1) != time) {
       throw new IllegalArgumentException(
-          "%s takes a mask of time steps [%d, %d], got %s"
+          "%s takes a mask of time steps [%s, %s], got %s"
               .formatted(layer, batch, time, Arrays.toString(mask.shape())));
     }
     return mask.castTo(type).transpose().dup('c').reshape('c', batch * time, 1);

@@ -146,7 +146,7 @@ public final class ClippedSgd implements IUpdater {
       // other blocks.
       if (gradient.length() != gradient.data().underlyingLength()) {
         throw new IllegalStateException(
-            "ClippedSgd clips the gradient of the whole network, but sees %d of its %d values: give every layer and bias this same updater"
+            "ClippedSgd clips the gradient of the whole network, but sees %s of its %s values: give every layer and bias this same updater"
                 .formatted(gradient.length(), gradient.data().underlyingLength()));
       }
       boolean floats = gradient.dataType() == DataType.FLOAT && FloatRows.fits(gradient);
@@ -156,7 +156,7 @@ public final class ClippedSgd implements IUpdater {
               : gradient.norm2Number().doubleValue();
       if (!Double.isFinite(norm)) {
         throw new ArithmeticException(
-            "Training diverged at iteration %d: the norm of the gradient is %s; use a smaller learning rate"
+            "Training diverged at iteration %s: the norm of the gradient is %s; use a smaller learning rate"
                 .formatted(iteration, norm));
       }
       double scale = norm > config.maxNorm ? config.maxNorm / norm : 1;

@@ -83,7 +83,7 @@ public final class Distillation implements DataSetPreProcessor {
       INDArray matrix = softmax.getParam(DefaultParamInitializer.WEIGHT_KEY).transpose();
       if (!matrices.isEmpty() && matrix.size(0) != matrices.get(0).size(0)) {
         throw new IllegalArgumentException(
-            "Teachers share a vocabulary, but one has %d words, another %d"
+            "Teachers share a vocabulary, but one has %s words, another %s"
                 .formatted(matrices.get(0).size(0), matrix.size(0)));
       }
       if (!matrices.isEmpty() && matrix.dataType() != matrices.get(0).dataType()) {
@@ -117,7 +117,7 @@ public final class Distillation implements DataSetPreProcessor {
     for (Layer layer : layers) {
       if (layer instanceof RecurrentLayer && !(layer instanceof QuantizedRecurrentLayer)) {
         throw new IllegalArgumentException(
-            "The teacher's layer %d is a %s: convert the network by NetworkQuantizer first"
+            "The teacher's layer %s is a %s: convert the network by NetworkQuantizer first"
                 .formatted(layer.getIndex(), layer.getClass().getSimpleName()));
       }
     }
@@ -143,7 +143,7 @@ public final class Distillation implements DataSetPreProcessor {
     }
     if (output.layerConf().getNOut() != classes()) {
       throw new IllegalArgumentException(
-          "The teacher's vocabulary has %d words, the student's %d"
+          "The teacher's vocabulary has %s words, the student's %s"
               .formatted(classes(), output.layerConf().getNOut()));
     }
     if (output.getParam(DefaultParamInitializer.WEIGHT_KEY).dataType() != bias.dataType()) {

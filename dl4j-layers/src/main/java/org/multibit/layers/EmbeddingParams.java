@@ -78,7 +78,7 @@ final class EmbeddingParams implements ParamInitializer {
     QuantizedEmbedding embedding = (QuantizedEmbedding) conf.getLayer();
     if (flattened.length() != numParams(embedding)) {
       throw new IllegalStateException(
-          "Expected a view of %d parameters, got %d"
+          "Expected a view of %s parameters, got %s"
               .formatted(numParams(embedding), flattened.length()));
     }
     Map<String, INDArray> views = new LinkedHashMap<>();

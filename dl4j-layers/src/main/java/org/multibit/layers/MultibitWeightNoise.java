@@ -69,7 +69,7 @@ public final class MultibitWeightNoise implements IWeightNoise {
     }
     if (param.dataType() != DataType.FLOAT) {
       throw new DL4JInvalidConfigException(
-          "MultibitWeightNoise quantizes in FLOAT, but parameter %s of layer %d is %s: set dataType(DataType.FLOAT)"
+          "MultibitWeightNoise quantizes in FLOAT, but parameter %s of layer %s is %s: set dataType(DataType.FLOAT)"
               .formatted(paramKey, layer.getIndex(), param.dataType()));
     }
     return quantized(layer, paramKey, param);
@@ -96,7 +96,7 @@ public final class MultibitWeightNoise implements IWeightNoise {
         quantization.quantizeTo(rows, now.rows);
       } catch (IllegalArgumentException notFinite) {
         throw new ArithmeticException(
-            "Parameter %s of layer %d: %s; training has diverged, use a smaller learning rate"
+            "Parameter %s of layer %s: %s; training has diverged, use a smaller learning rate"
                 .formatted(key, layer.getIndex(), notFinite.getMessage()));
       }
       now.latent.duplicate().put(latent.duplicate());

@@ -25,7 +25,7 @@ public final class QuantizedOutputLayer extends BaseOutputLayer<QuantizedOutput>
 
   private DenseProduct.Operands operands(boolean training, LayerWorkspaceMgr workspaceMgr) {
     assertInputSet(training);
-    checkNoSequences("input [batch, %d]".formatted(layerConf().getNIn()), input);
+    checkNoSequences("input [batch, %s]".formatted(layerConf().getNIn()), input);
     Checks.rows(layerId(), input, layerConf().getNIn());
     return product.operands(
         this,
@@ -66,11 +66,11 @@ public final class QuantizedOutputLayer extends BaseOutputLayer<QuantizedOutput>
   }
 
   private INDArray checkedLabels() {
-    String takes = "labels [batch, %d]".formatted(layerConf().getNOut());
+    String takes = "labels [batch, %s]".formatted(layerConf().getNOut());
     checkNoSequences(takes, labels);
     if (labels.size(0) != input.size(0)) {
       throw new DL4JInvalidInputException(
-          "%s takes %s, one row for each of %d examples, got %s"
+          "%s takes %s, one row for each of %s examples, got %s"
               .formatted(layerId(), takes, input.size(0), Arrays.toString(labels.shape())));
     }
     return labels;

@@ -132,7 +132,7 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
     }
     if (!fit) {
       throw new IllegalArgumentException(
-          "%s carries %s [batch, %d], got %s"
+          "%s carries %s [batch, %s], got %s"
               .formatted(
                   layerId(),
                   count == 1 ? "one state" : count + " states",
@@ -407,12 +407,12 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
   private void check(INDArray[] states) {
     if (input.rank() != 3 || input.size(1) != layerConf().getNIn()) {
       throw new IllegalArgumentException(
-          "%s takes input [batch, %d, time], got %s"
+          "%s takes input [batch, %s, time], got %s"
               .formatted(layerId(), layerConf().getNIn(), Arrays.toString(input.shape())));
     }
     if (states != null && states[0].size(0) != input.size(0)) {
       throw new IllegalStateException(
-          "%s carries the state of a batch of %d, the input has a batch of %d: clear the state first"
+          "%s carries the state of a batch of %s, the input has a batch of %s: clear the state first"
               .formatted(layerId(), states[0].size(0), input.size(0)));
     }
   }

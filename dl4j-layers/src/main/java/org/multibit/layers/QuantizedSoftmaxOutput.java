@@ -127,7 +127,7 @@ public class QuantizedSoftmaxOutput extends BaseOutputLayer implements Quantizes
     DropoutMask.retain(getIDropout());
     if (averageOverBatch && conf.isMiniBatch()) {
       throw new DL4JInvalidConfigException(
-          "%s (layer %d) averages over the batch, and so would DL4J: set miniBatch(false) for the network"
+          "%s (layer %s) averages over the batch, and so would DL4J: set miniBatch(false) for the network"
               .formatted(NAME, layerIndex));
     }
     Checks.precision(

@@ -72,7 +72,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
   private DenseProduct.Operands operands(boolean training, LayerWorkspaceMgr workspaceMgr) {
     if (input.rank() != 3 || input.size(1) != layerConf().getNIn()) {
       throw new IllegalArgumentException(
-          "%s takes input [batch, %d, time], got %s"
+          "%s takes input [batch, %s, time], got %s"
               .formatted(layerId(), layerConf().getNIn(), Arrays.toString(input.shape())));
     }
     return product.operands(
@@ -346,7 +346,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
     fits = fits && (labels.size(1) == rows || labels.size(1) == 1 && !training);
     if (!fits) {
       throw new IllegalArgumentException(
-          "%s takes labels [%d, %d, %d] of class ids%s, got %s"
+          "%s takes labels [%s, %s, %s] of class ids%s, got %s"
               .formatted(
                   layerId(),
                   input.size(0),

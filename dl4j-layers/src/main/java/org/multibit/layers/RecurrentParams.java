@@ -123,7 +123,7 @@ final class RecurrentParams implements ParamInitializer {
     long out = layer.getNOut();
     if (flattened.length() != numParams(layer)) {
       throw new IllegalStateException(
-          "Expected a view of %d parameters, got %d"
+          "Expected a view of %s parameters, got %s"
               .formatted(numParams(layer), flattened.length()));
     }
     INDArray flat = flattened.reshape(flattened.length());

@@ -71,7 +71,7 @@ public final class BatchSession implements AutoCloseable {
       long batch = open();
       if (tokens.length != fed.length) {
         throw new IllegalArgumentException(
-            "There are %d tokens for %d streams".formatted(tokens.length, fed.length));
+            "There are %s tokens for %s streams".formatted(tokens.length, fed.length));
       }
       int code = Bindings.multibit_batch_step(batch, tokens);
       if (code != Bindings.ERROR_ARGUMENT) {
@@ -94,11 +94,11 @@ public final class BatchSession implements AutoCloseable {
       long batch = open();
       if (stream < 0 || stream >= fed.length) {
         throw new IllegalArgumentException(
-            "There is no stream %d in a batch of %d".formatted(stream, fed.length));
+            "There is no stream %s in a batch of %s".formatted(stream, fed.length));
       }
       if (!fed[stream]) {
         throw new IllegalArgumentException(
-            "There are no logits of stream %d: the last step did not feed it".formatted(stream));
+            "There are no logits of stream %s: the last step did not feed it".formatted(stream));
       }
       try (FloatPointer logits = new FloatPointer((Pointer) null)) {
         NativeLibrary.check(Bindings.multibit_batch_logits(batch, logits));

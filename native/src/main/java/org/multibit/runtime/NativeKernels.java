@@ -49,6 +49,9 @@ public class NativeKernels implements Kernels {
   /** Rows that {@link #softmaxBackward} computes at a time, so that memory is bounded. */
   private static final int SOFTMAX_ROWS = 1024;
 
+  /** Of a buffer, which is below 2 GiB. */
+  private static final long MOST_FLOATS = Integer.MAX_VALUE / Float.BYTES;
+
   /** Rows that full-precision products compute at once, on the widest tiers. */
   private static final int TILE_ROWS = 12;
 
@@ -155,7 +158,7 @@ public class NativeKernels implements Kernels {
                     coefficients));
     Reference.reachabilityFence(into);
     if (bad < -1) {
-      throw new OutOfMemoryError("No memory to quantize %d columns".formatted(into.cols()));
+      throw new OutOfMemoryError("No memory to quantize %s columns".formatted(into.cols()));
     }
     if (bad >= 0) {
       float value = rows.get(rows.position() + (int) bad);
@@ -347,10 +350,16 @@ public class NativeKernels implements Kernels {
   @Override
   public int softmaxBackwardFloats(int batch, int classes, int cols) {
     int rows = Math.min(batch, SOFTMAX_ROWS);
-    return Math.toIntExact(
+    long floats =
         rows * (Bindings.softmaxBlocks(classes) + classes)
             + Math.max(inputParts(rows), weightParts(classes))
-                * Bindings.softmaxBackwardFloats(rows, cols));
+                * Bindings.softmaxBackwardFloats(rows, cols);
+    if (floats > MOST_FLOATS) {
+      throw new IllegalArgumentException(
+          "The gradient of a softmax over %s classes takes %s bytes for %s rows (batch x time), over 2 GiB: use a smaller batch, shorter segments, or fewer classes (words)"
+              .formatted(classes, floats * Float.BYTES, rows));
+    }
+    return (int) floats;
   }
 
   /** Parts of {@link #softmaxBackward}'s first pass: few, since each goes through all weights. */
@@ -855,7 +864,7 @@ public class NativeKernels implements Kernels {
       return Kernels.super.blas();
     }
     // The configuration ends with the kernels that it chose for this CPU.
-    return "%s, %d threads"
+    return "%s, %s threads"
         .formatted(
             NativeLibrary.string(Bindings.callForText(config)), Bindings.callForNumber(threads));
   }
@@ -1178,7 +1187,7 @@ public class NativeKernels implements Kernels {
   /** What quantizing the hidden states of a sequence came to. */
   private static void refuse(long bad, FloatBuffer hidden, int units) {
     if (bad < -1) {
-      throw new OutOfMemoryError("No memory to quantize %d columns".formatted(units));
+      throw new OutOfMemoryError("No memory to quantize %s columns".formatted(units));
     }
     if (bad >= 0) {
       float value = hidden.get(hidden.position() + (int) bad);

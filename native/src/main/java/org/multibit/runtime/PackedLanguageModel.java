@@ -148,7 +148,7 @@ public final class PackedLanguageModel extends PackedModel {
   public String word(int token) {
     if (token < 0 || token >= vocabularySize) {
       throw new IllegalArgumentException(
-          "There is no token %d in a vocabulary of %d".formatted(token, vocabularySize));
+          "There is no token %s in a vocabulary of %s".formatted(token, vocabularySize));
     }
     return words.get(token);
   }

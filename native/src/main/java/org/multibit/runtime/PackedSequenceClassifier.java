@@ -96,12 +96,12 @@ public final class PackedSequenceClassifier extends PackedModel {
     int time = (int) sequences.size(2);
     if (lengths.length != batch) {
       throw new IllegalArgumentException(
-          "There are %d lengths for %d sequences".formatted(lengths.length, batch));
+          "There are %s lengths for %s sequences".formatted(lengths.length, batch));
     }
     for (int b = 0; b < batch; b++) {
       if (lengths[b] < 1 || lengths[b] > time) {
         throw new IllegalArgumentException(
-            "Sequence %d has length %d: lengths are 1 to %d, the steps that were given"
+            "Sequence %s has length %s: lengths are 1 to %s, the steps that were given"
                 .formatted(b, lengths[b], time));
       }
     }
@@ -114,7 +114,7 @@ public final class PackedSequenceClassifier extends PackedModel {
       for (int i = 0; i < inputs[b].length; i++) {
         if (!Float.isFinite(inputs[b][i])) {
           throw new IllegalArgumentException(
-              "Sequence %d has %s at time %d, element %d: inputs are finite floats"
+              "Sequence %s has %s at time %s, element %s: inputs are finite floats"
                   .formatted(b, inputs[b][i], i / inputSize, i % inputSize));
         }
       }
@@ -148,7 +148,7 @@ public final class PackedSequenceClassifier extends PackedModel {
     int time = (int) sequences.size(2);
     if (!Arrays.equals(mask.shape(), new long[] {batch, time})) {
       throw new IllegalArgumentException(
-          "The mask of these sequences is [batch, time], [%d, %d], got %s"
+          "The mask of these sequences is [batch, time], [%s, %s], got %s"
               .formatted(batch, time, Arrays.toString(mask.shape())));
     }
     float[] values = mask.castTo(DataType.FLOAT).dup('c').data().asFloat();
@@ -160,7 +160,7 @@ public final class PackedSequenceClassifier extends PackedModel {
           lengths[b]++;
         } else if (value != 0) {
           throw new IllegalArgumentException(
-              "The mask has %s at sequence %d, time %d%s: the classifier takes ones and then zeros, so put the steps that count at the start of a sequence and its padding at the end"
+              "The mask has %s at sequence %s, time %s%s: the classifier takes ones and then zeros, so put the steps that count at the start of a sequence and its padding at the end"
                   .formatted(value, b, t, value == 1 ? ", after a 0" : ""));
         }
       }
@@ -171,7 +171,7 @@ public final class PackedSequenceClassifier extends PackedModel {
   private void checkShape(INDArray sequences) {
     if (sequences.rank() != 3 || sequences.size(1) != inputSize || sequences.isEmpty()) {
       throw new IllegalArgumentException(
-          "The classifier takes sequences [batch, %d, time], got %s"
+          "The classifier takes sequences [batch, %s, time], got %s"
               .formatted(inputSize, Arrays.toString(sequences.shape())));
     }
   }

@@ -89,7 +89,7 @@ public final class Session implements AutoCloseable {
       int count = model.logits();
       if (into.remaining() < count) {
         throw new IllegalArgumentException(
-            "%d floats do not hold %d logits".formatted(into.remaining(), count));
+            "%s floats do not hold %s logits".formatted(into.remaining(), count));
       }
       if (into.isReadOnly()) {
         throw new ReadOnlyBufferException();

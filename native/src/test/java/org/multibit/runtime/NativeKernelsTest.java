@@ -307,6 +307,23 @@ class NativeKernelsTest {
     }
   }
 
+  /** A million words at the default batch: the message says what to lower. */
+  @Test
+  void softmaxOfTooManyClasses() {
+    Kernels kernels = new NativeKernels();
+    for (int classes : new int[] {1_000_000, 1 << 24}) {
+      String message =
+          assertThrows(
+                  IllegalArgumentException.class,
+                  () -> kernels.softmaxBackwardFloats(600, classes, 300))
+              .getMessage();
+      assertTrue(
+          message.matches(".* " + classes + " classes .* 600 rows .*: use a smaller batch, .*"),
+          message);
+    }
+    assertTrue(kernels.softmaxBackwardFloats(40, 1_000_000, 300) > 40_000_000);
+  }
+
   /** Sizes around those of blocks: 320 and 1024 rows, 192 classes. */
   @ParameterizedTest
   @MethodSource("tiers")

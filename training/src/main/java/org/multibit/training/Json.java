@@ -140,11 +140,11 @@ public final class Json {
         depth += token.isStructStart() ? 1 : token.isStructEnd() ? -1 : 0;
         if (depth > MAX_DEPTH) {
           throw new JsonParseException(
-              parser, "it is nested more than %d deep".formatted(MAX_DEPTH));
+              parser, "it is nested more than %s deep".formatted(MAX_DEPTH));
         }
         if (token.isNumeric() && parser.getTextLength() > MAX_NUMBER) {
           throw new JsonParseException(
-              parser, "it has a number of %d characters".formatted(parser.getTextLength()));
+              parser, "it has a number of %s characters".formatted(parser.getTextLength()));
         }
       }
     }

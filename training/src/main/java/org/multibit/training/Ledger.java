@@ -51,7 +51,7 @@ public final class Ledger {
         }
         if (line == null || !isLine(line)) {
           throw new IOException(
-              "%s is damaged: line %d is no line of a ledger".formatted(file, lines.size() + 1));
+              "%s is damaged: line %s is no line of a ledger".formatted(file, lines.size() + 1));
         }
         lines.add(line);
       }

@@ -7,6 +7,7 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import org.multibit.core.Printable;
 import org.multibit.runtime.NativeLibrary;
@@ -105,12 +106,20 @@ public final class Main {
     return run(new Main(), args);
   }
 
+  /** The program's commands and options, for those who only ask what there is. */
+  static CommandLine commandLine() {
+    return new CommandLine(new Main()).setOverwrittenOptionsAllowed(true);
+  }
+
   /**
-   * Runs a command of picocli's as this program does: exit codes, and errors on one line.
+   * Runs a command of picocli's as this program does: exit codes, errors on one line, and figures
+   * in the root locale, which becomes the process's.
    *
    * @return the exit code
    */
   public static int run(Object program, String... args) {
+    // The same figures everywhere, whatever the user's language.
+    Locale.setDefault(Locale.Category.FORMAT, Locale.ROOT);
     CommandLine line = new CommandLine(program);
     // So that options after a preset's change it.
     line.setOverwrittenOptionsAllowed(true);

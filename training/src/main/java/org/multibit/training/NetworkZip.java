@@ -274,7 +274,7 @@ public final class NetworkZip implements Closeable {
     try (InputStream in = zip.getInputStream(entries.get(name))) {
       byte[] text = in.readNBytes(MAX_JSON + 1);
       if (text.length > MAX_JSON) {
-        throw new IOException("%s is larger than %,d bytes".formatted(name, MAX_JSON));
+        throw new IOException("%s is larger than %s bytes".formatted(name, MAX_JSON));
       }
       return new String(text, StandardCharsets.UTF_8);
     }
@@ -306,12 +306,12 @@ public final class NetworkZip implements Closeable {
   DataInputStream open(String name, long bytes) throws IOException {
     ZipEntry entry = entries.get(name);
     if (entry == null || bytes > entry.getSize()) {
-      throw new IOException("it lacks values: %d bytes of %s".formatted(bytes, name));
+      throw new IOException("it lacks values: %s bytes of %s".formatted(bytes, name));
     }
     long ratio = MAX_RATIO * Math.max(1, entry.getCompressedSize());
     if (bytes < 0 || bytes > SMALL && bytes > ratio) {
       throw new IOException(
-          "%s has %s bytes of values, packed into %d: that is no network"
+          "%s has %s bytes of values, packed into %s: that is no network"
               .formatted(name, Long.toUnsignedString(bytes), entry.getCompressedSize()));
     }
     return new DataInputStream(new BufferedInputStream(zip.getInputStream(entry), 1 << 16));
@@ -337,7 +337,7 @@ public final class NetworkZip implements Closeable {
           || values.length > Integer.MAX_VALUE / Double.BYTES
           || bytes > entries.get(name).getSize()) {
         throw new IOException(
-            "%s is damaged: it claims to have %d values in %d bytes"
+            "%s is damaged: it claims to have %s values in %s bytes"
                 .formatted(name, values.length, entries.get(name).getSize()));
       }
       INDArray array = read(in, (int) values.length, values.type);

@@ -93,7 +93,7 @@ public final class PackedExport {
     requireNothingBesides(softmaxLayer, softmax);
     if (vocabulary.size() != embedding.getNIn()) {
       throw new IllegalArgumentException(
-          "The vocabulary has %d words, the model %d"
+          "The vocabulary has %s words, the model %s"
               .formatted(vocabulary.size(), embedding.getNIn()));
     }
     Quantization embedded = embedding.getWeightQuantization();
@@ -202,7 +202,7 @@ public final class PackedExport {
     }
     if (network.getnLayers() < least) {
       throw new IllegalArgumentException(
-          "A network of %d layers cannot be packed: %s".formatted(network.getnLayers(), what));
+          "A network of %s layers cannot be packed: %s".formatted(network.getnLayers(), what));
     }
   }
 
@@ -220,12 +220,12 @@ public final class PackedExport {
       require(
           recurrent.getClass() == stack.get(0).getClass(),
           first + l,
-          "layer %d is a %s; the recurrent layers of a packed %s are of one kind"
+          "layer %s is a %s; the recurrent layers of a packed %s are of one kind"
               .formatted(first, cell, model));
       require(
           recurrent.getNOut() == units,
           first + l,
-          "it has %d units, the last one %d; those of a packed %s are equal"
+          "it has %s units, the last one %s; those of a packed %s are equal"
               .formatted(recurrent.getNOut(), units, model));
     }
   }
@@ -255,7 +255,7 @@ public final class PackedExport {
   private void require(boolean holds, int layer, String otherwise) {
     if (!holds) {
       throw new IllegalArgumentException(
-          "Layer %d (%s) cannot be packed: %s"
+          "Layer %s (%s) cannot be packed: %s"
               .formatted(layer, ConversionReport.kind(conf(layer)), otherwise));
     }
   }

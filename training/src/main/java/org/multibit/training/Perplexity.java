@@ -2,6 +2,7 @@ package org.multibit.training;
 
 import java.io.Serializable;
 import java.util.List;
+import java.util.Locale;
 import org.nd4j.evaluation.BaseEvaluation;
 import org.nd4j.evaluation.IEvaluation;
 import org.nd4j.evaluation.IMetric;
@@ -117,7 +118,7 @@ public final class Perplexity extends BaseEvaluation<Perplexity> {
 
   @Override
   public String stats() {
-    return "perplexity %.2f over %d tokens".formatted(perplexity(), tokens);
+    return String.format(Locale.ROOT, "perplexity %.2f over %s tokens", perplexity(), tokens);
   }
 
   @Override

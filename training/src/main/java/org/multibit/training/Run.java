@@ -5,7 +5,6 @@ import java.io.IOException;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.nio.FloatBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -27,6 +26,7 @@ import org.multibit.core.format.LanguageModelFile;
 import org.multibit.datasets.TextCorpus;
 import org.multibit.datasets.Vocabulary;
 import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.indexing.NDArrayIndex;
 import org.nd4j.shade.jackson.databind.JsonNode;
 
 /**
@@ -49,6 +49,9 @@ public final class Run implements SavedModel {
 
   /** Runs that this process trains: a second lock on a file, once closed, would free the first. */
   private static final Set<Path> LOCKED = ConcurrentHashMap.newKeySet();
+
+  /** Floats, since all of a large model's take more than a buffer. */
+  private static final int HASHED_AT_ONCE = 1 << 16;
 
   private final Path folder;
 
@@ -283,7 +286,7 @@ public final class Run implements SavedModel {
     long words = network.layerInputSize(LanguageModel.EMBEDDING);
     if (words != vocabulary().size()) {
       throw new IOException(
-          "%s has %d words, the model %s %d: it is not the vocabulary that the run was started with"
+          "%s has %s words, the model %s %s: it is not the vocabulary that the run was started with"
               .formatted(vocabularyFile(), vocabulary().size(), modelFile(), words));
     }
     return network;
@@ -350,7 +353,7 @@ public final class Run implements SavedModel {
     }
     if (i < words.size() || i < others.size()) {
       throw new IOException(
-          "The vocabulary of %s (%d words) does not fit the model %s (%d words): they differ from word %d on; use the text that the model was trained on"
+          "The vocabulary of %s (%s words) does not fit the model %s (%s words): they differ from word %s on; use the text that the model was trained on"
               .formatted(corpus.name(), others.size(), model, words.size(), i));
     }
   }
@@ -360,14 +363,15 @@ public final class Run implements SavedModel {
     try {
       MessageDigest digest = MessageDigest.getInstance("SHA-256");
       INDArray params = network.params().reshape(network.numParams());
-      FloatBuffer floats = FloatRows.of(params);
-      ByteBuffer chunk = ByteBuffer.allocate(1 << 16).order(ByteOrder.LITTLE_ENDIAN);
-      while (floats.hasRemaining()) {
-        chunk.clear();
-        while (floats.hasRemaining() && chunk.hasRemaining()) {
-          chunk.putFloat(floats.get());
-        }
-        digest.update(chunk.flip());
+      ByteBuffer bytes =
+          ByteBuffer.allocate(Float.BYTES * HASHED_AT_ONCE).order(ByteOrder.LITTLE_ENDIAN);
+      for (long from = 0; from < params.length(); from += HASHED_AT_ONCE) {
+        long to = Math.min(params.length(), from + HASHED_AT_ONCE);
+        bytes
+            .clear()
+            .asFloatBuffer()
+            .put(FloatRows.of(params.get(NDArrayIndex.interval(from, to))));
+        digest.update(bytes.limit(Math.toIntExact(Float.BYTES * (to - from))));
       }
       Reference.reachabilityFence(params);
       return HexFormat.of().formatHex(digest.digest());

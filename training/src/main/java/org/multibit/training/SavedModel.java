@@ -2,6 +2,7 @@ package org.multibit.training;
 
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Locale;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.core.format.FileKind;
 import org.multibit.core.format.LanguageModelFile;
@@ -88,16 +89,21 @@ public interface SavedModel {
     double share = (double) unknown / natural.train().length;
     if (share > 0.5 || (unknown > 0 && vocabulary.unk() < 0)) {
       throw new IOException(
-          "The text %s does not fit the model %s: of its training text the model does not know %.1f%%, for example '%s'; use the text that the model was trained on"
-              .formatted(natural.name(), model, 100 * share, Words.shown(example)));
+          String.format(
+              Locale.ROOT,
+              "The text %s does not fit the model %s: of its training text the model does not know %.1f%%, for example '%s'; use the text that the model was trained on",
+              natural.name(),
+              model,
+              100 * share,
+              Words.shown(example)));
     }
     if (unknown > 0) {
       LoggerFactory.getLogger(SavedModel.class)
           .warn(
               "{} does not know {} of the {} words of the training text of {}, for example '{}': <unk> stands in, here and in its other texts",
               model,
-              "%,d".formatted(unknown),
-              "%,d".formatted(natural.train().length),
+              String.format(Locale.ROOT, "%,d", unknown),
+              String.format(Locale.ROOT, "%,d", natural.train().length),
               natural.name(),
               Words.shown(example));
     }

@@ -148,7 +148,8 @@ public class Settings {
   @Option(
       names = "--max-tokens",
       paramLabel = "N",
-      description = "stop after so many training tokens")
+      description =
+          "stop after the segment (--batch x --unroll tokens) that makes it so many training tokens")
   public long maxTokens = Long.MAX_VALUE;
 
   /** lstm or gru. */
@@ -320,7 +321,7 @@ public class Settings {
   public void requireEpochsForCodes() {
     UsageException.require(
         holdCodes < epochs,
-        "--hold-codes %d of --epochs %d leaves none to learn codes in: give more epochs, or --hold-codes 0"
+        "--hold-codes %s of --epochs %s leaves none to learn codes in: give more epochs, or --hold-codes 0"
             .formatted(holdCodes, epochs));
   }
 
@@ -349,7 +350,7 @@ public class Settings {
     }
     if (cycles != new Settings().cycles && !method.equals("alternating")) {
       throw new IllegalArgumentException(
-          "--cycles %d is for --method alternating, not %s".formatted(cycles, method));
+          "--cycles %s is for --method alternating, not %s".formatted(cycles, method));
     }
     if (layerBits.isFullPrecision()) {
       requireDefault("--method", method, new Settings().method);
@@ -370,7 +371,7 @@ public class Settings {
       }
       if (holdCodes > 0 && b.weights() > 0 && !quantizer.projects(b.weights())) {
         throw new IllegalArgumentException(
-            "--hold-codes %d is for weights of up to 2 bits by refined, alternating (with cycles, and a scale of 1) or optimal, not of %d by %s: give --hold-codes 0"
+            "--hold-codes %s is for weights of up to 2 bits by refined, alternating (with cycles, and a scale of 1) or optimal, not of %s by %s: give --hold-codes 0"
                 .formatted(holdCodes, b.weights(), quantizer));
       }
     }

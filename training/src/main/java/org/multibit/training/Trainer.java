@@ -167,8 +167,11 @@ public final class Trainer {
   }
 
   private boolean trainEpoch(TokenIterator segments, BooleanSupplier enough) throws IOException {
-    long rest = settings.maxTokens - state.tokens;
-    long total = Math.min(segments.labels(), state.epochTokens + rest);
+    // The segment that reaches --max-tokens is the last.
+    long each = (long) settings.batch * settings.unroll;
+    long left = segments.labels() - state.epochTokens;
+    long rest = Math.min(left, settings.maxTokens - state.tokens);
+    long total = state.epochTokens + Math.min(left, (rest + each - 1) / each * each);
     listener.epochStarted(state.epochs + 1, state.epochTokens, total);
     segments.seek(state.segments);
     while (segments.hasNext() && !enough.getAsBoolean()) {
@@ -190,8 +193,8 @@ public final class Trainer {
         saveCheckpointWithinEpoch();
       }
     }
+    // Before a checkpoint is made of it.
     if (state.epochTokens > 0) {
-      // Before a checkpoint, which would be of no use.
       requireFinite(Math.exp(state.epochLoss / state.epochTokens), "training perplexity");
     }
     return !segments.hasNext();
@@ -302,7 +305,7 @@ public final class Trainer {
   private void requireFinite(double value, String what) {
     if (!Double.isFinite(value)) {
       throw new ArithmeticException(
-          "Training diverged in epoch %d: the %s is %s; use a smaller --lr or --clip"
+          "Training diverged in epoch %s: the %s is %s; use a smaller --lr or --clip"
               .formatted(state.epochs + 1, what, value));
     }
   }

@@ -131,6 +131,23 @@ class CommandLineTest {
     assertEquals(first.out(), second.out());
   }
 
+  /** A prompt is split as texts are: at ASCII white space, and nowhere else. */
+  @Test
+  void promptsAreSplitAsTexts() throws IOException {
+    Path file = folder.resolve("prompted.gguf");
+    succeed("quantize", "--model", parent.toString(), "--bits", "2/2", "--out", file.toString());
+    assertEquals(
+        words(file, "the old <unk> <unk> cat"),
+        words(file, "the\u000Bold \r\u00A0the\n a\u2028b\tcat "));
+    assertNotEquals(words(file, "the old <unk> the cat"), words(file, "the old the the cat"));
+  }
+
+  private static JsonNode words(Path model, String prompt) throws IOException {
+    return succeed("generate", "--json", "--model", model.toString(), "--prompt", prompt)
+        .json()
+        .get("words");
+  }
+
   @Test
   void grusStartFromALowerRate() throws IOException {
     for (String more : List.of("", " --lr 20")) {

@@ -102,7 +102,7 @@ public final class GgufReader {
       throw damaged(
           size <= Gguf.MAX_HEADER
               ? "it ends inside the header"
-              : "its header takes more than %d bytes".formatted(Gguf.MAX_HEADER));
+              : "its header takes more than %s bytes".formatted(Gguf.MAX_HEADER));
     }
   }
 
@@ -139,7 +139,7 @@ public final class GgufReader {
     int alignment = u32("general.alignment");
     if (alignment != Gguf.ALIGNMENT) {
       throw damaged(
-          "general.alignment is %s, not %d"
+          "general.alignment is %s, not %s"
               .formatted(Integer.toUnsignedString(alignment), Gguf.ALIGNMENT));
     }
     long start = Gguf.align(in.position());
@@ -155,7 +155,7 @@ public final class GgufReader {
     long count = in.getLong();
     if (count < 0 || count > Gguf.MAX_ENTRIES) {
       throw damaged(
-          "it claims to have %s %s, more than %d"
+          "it claims to have %s %s, more than %s"
               .formatted(Long.toUnsignedString(count), what, Gguf.MAX_ENTRIES));
     }
     return (int) count;
@@ -189,7 +189,7 @@ public final class GgufReader {
     for (Tensor tensor : byOffset) {
       if (tensor.offset < start || tensor.offset > size || tensor.offset % Gguf.ALIGNMENT != 0) {
         throw damaged(
-            "tensor %s starts at byte %s: outside the file or not aligned to %d"
+            "tensor %s starts at byte %s: outside the file or not aligned to %s"
                 .formatted(tensor, Long.toUnsignedString(tensor.offset), Gguf.ALIGNMENT));
       }
       long bytes = bytes(tensor);
@@ -250,7 +250,7 @@ public final class GgufReader {
   private boolean bool(ByteBuffer in) throws IOException {
     byte value = in.get();
     if (value != 0 && value != 1) {
-      throw damaged("a bool is %d, neither 0 nor 1".formatted(value));
+      throw damaged("a bool is %s, neither 0 nor 1".formatted(value));
     }
     return value == 1;
   }
@@ -266,7 +266,7 @@ public final class GgufReader {
     Gguf.ValueType type = type(in.getInt());
     long count = in.getLong();
     if (nesting == Gguf.MAX_NESTING) {
-      throw damaged("an array lies %d levels deep in others".formatted(nesting));
+      throw damaged("an array lies %s levels deep in others".formatted(nesting));
     }
     if (count < 0 || count > in.remaining() / type.size) {
       throw damaged(
@@ -290,7 +290,7 @@ public final class GgufReader {
     long length = in.getLong();
     if (length < 0 || length > Gguf.MAX_STRING) {
       throw damaged(
-          "a string takes %s bytes, more than %d"
+          "a string takes %s bytes, more than %s"
               .formatted(Long.toUnsignedString(length), Gguf.MAX_STRING));
     }
     byte[] utf8 = new byte[(int) Math.min(length, in.remaining())];
@@ -401,13 +401,13 @@ public final class GgufReader {
     }
     if (tensor.type != type.id || !Arrays.equals(tensor.dims, dims)) {
       throw damaged(
-          "tensor %s is of type %d, expected %s%s"
+          "tensor %s is of type %s, expected %s%s"
               .formatted(tensor, tensor.type, type, Arrays.toString(dims)));
     }
     long bytes = bytes(tensor);
     if (bytes > Integer.MAX_VALUE) {
       throw new IOException(
-          "%s: tensor %s takes %d bytes: over 2 GiB".formatted(path, tensor, bytes));
+          "%s: tensor %s takes %s bytes: over 2 GiB".formatted(path, tensor, bytes));
     }
     if (tensor.offset + bytes <= mapped.capacity()) {
       return mapped.slice((int) tensor.offset, (int) bytes).order(ByteOrder.LITTLE_ENDIAN);

@@ -57,7 +57,7 @@ public final class GgufWriter {
     long elements = Gguf.elements(tensor.dims);
     if (elements != tensor.data.remaining()) {
       throw new IllegalArgumentException(
-          "Tensor %s has %d elements, its dimensions say %d"
+          "Tensor %s has %s elements, its dimensions say %s"
               .formatted(name, tensor.data.remaining(), elements));
     }
     if (tensors.putIfAbsent(name, tensor) != null) {
@@ -89,7 +89,7 @@ public final class GgufWriter {
     long bytes = bytes();
     if (bytes > Integer.MAX_VALUE - Gguf.ALIGNMENT) {
       throw new IllegalArgumentException(
-          "The model takes %d bytes: over 2 GiB, which needs a file".formatted(bytes));
+          "The model takes %s bytes: over 2 GiB, which needs a file".formatted(bytes));
     }
     ByteBuffer file =
         ByteBuffer.allocateDirect((int) bytes + Gguf.ALIGNMENT)

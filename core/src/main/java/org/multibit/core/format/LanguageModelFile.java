@@ -113,7 +113,7 @@ public record LanguageModelFile(
     int bits = layers.get(0).input.activationBits;
     ModelParts.check(
         embedding.packed == null || bits == embedding.weightBits(),
-        "rnn.0.input takes codes of %d bits, the embedding has %d"
+        "rnn.0.input takes codes of %s bits, the embedding has %s"
             .formatted(bits, embedding.weightBits()));
     // The rows of a multi-bit embedding are codes already.
     ModelParts.checkActivations(
@@ -127,7 +127,7 @@ public record LanguageModelFile(
     int v = words.size();
     ModelParts.check(
         v >= 1 && v <= MAX_WORDS,
-        "a packed model takes 1 to %d words, not %d".formatted(MAX_WORDS, v));
+        "a packed model takes 1 to %s words, not %s".formatted(MAX_WORDS, v));
     ModelParts.check(eos >= 0 && eos < v, "the eos token " + eos + " is outside the vocabulary");
     ModelParts.check(
         unknown >= -1 && unknown < v,
@@ -145,12 +145,12 @@ public record LanguageModelFile(
       String word = words.get(token);
       if (word.isEmpty() || word.chars().anyMatch(LanguageModelFile::isWhiteSpace)) {
         throw new IllegalArgumentException(
-            "word %d of the vocabulary, \"%s\", is empty or holds white space"
+            "word %s of the vocabulary, \"%s\", is empty or holds white space"
                 .formatted(token, word));
       }
       if (!seen.add(word)) {
         throw new IllegalArgumentException(
-            "the vocabulary holds \"%s\" twice, once as word %d".formatted(word, token));
+            "the vocabulary holds \"%s\" twice, once as word %s".formatted(word, token));
       }
     }
   }
@@ -180,7 +180,7 @@ public record LanguageModelFile(
           "a matrix must lie in the weights' layout");
       ModelParts.check(
           dense == null || dense.remaining() == (long) rows * cols,
-          "the floats of a matrix are not %d x %d".formatted(rows, cols));
+          "the floats of a matrix are not %s x %s".formatted(rows, cols));
       ModelParts.check(
           activationBits >= 0 && activationBits <= Quantizer.MAX_BITS,
           "activations cannot have " + activationBits + " bits");
@@ -319,12 +319,12 @@ public record LanguageModelFile(
     int count = in.stringCount("tokenizer.ggml.tokens");
     if (count != v || v > MAX_WORDS) {
       throw in.damaged(
-          "its vocabulary has %d words, not %d (of at most %d)".formatted(count, v, MAX_WORDS));
+          "its vocabulary has %s words, not %s (of at most %s)".formatted(count, v, MAX_WORDS));
     }
     boolean tied = tied(in);
     if (tied && e != h) {
       throw in.damaged(
-          "tied weights need multibit.embedding_size = multibit.hidden_size, not %d and %d"
+          "tied weights need multibit.embedding_size = multibit.hidden_size, not %s and %s"
               .formatted(e, h));
     }
     try {
@@ -354,7 +354,7 @@ public record LanguageModelFile(
   private static boolean tied(GgufReader in) throws IOException {
     int tied = in.hasKey(TIED) ? ModelParts.nonNegative(in, TIED) : 0;
     if (tied > 1) {
-      throw in.damaged("%s is %d, neither 0 nor 1".formatted(TIED, tied));
+      throw in.damaged("%s is %s, neither 0 nor 1".formatted(TIED, tied));
     }
     return tied == 1;
   }

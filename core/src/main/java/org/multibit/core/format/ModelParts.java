@@ -39,7 +39,7 @@ final class ModelParts {
   static void checkShape(String name, Matrix matrix, long rows, long cols) {
     check(
         matrix.rows() == rows && matrix.cols() == cols,
-        "%s is %d x %d, expected %d x %d"
+        "%s is %s x %s, expected %s x %s"
             .formatted(name, matrix.rows(), matrix.cols(), rows, cols));
   }
 
@@ -60,7 +60,7 @@ final class ModelParts {
       float value = values.get(i);
       if (!Float.isFinite(value)) {
         throw new IllegalArgumentException(
-            "element %d of tensor %s is %s, not finite"
+            "element %s of tensor %s is %s, not finite"
                 .formatted(i - values.position(), name, value));
       }
     }
@@ -109,7 +109,7 @@ final class ModelParts {
   private static void checkBias(String name, FloatBuffer bias, int gates, int units) {
     check(
         bias.remaining() == (long) gates * units,
-        "%s does not have %d x %d elements".formatted(name, gates, units));
+        "%s does not have %s x %s elements".formatted(name, gates, units));
     checkFinite(name, bias);
   }
 
@@ -220,7 +220,7 @@ final class ModelParts {
     int version = in.u32("multibit.version");
     if (version < 1 || version > VERSION) {
       throw in.damaged(
-          "it has format version %s, this program reads versions 1 to %d"
+          "it has format version %s, this program reads versions 1 to %s"
               .formatted(Integer.toUnsignedString(version), VERSION));
     }
   }
@@ -243,7 +243,7 @@ final class ModelParts {
   static int positive(GgufReader in, String key) throws IOException {
     int value = nonNegative(in, key);
     if (value == 0 || value > MAX_SIZE) {
-      throw in.damaged("%s is %d, outside 1..%d".formatted(key, value, MAX_SIZE));
+      throw in.damaged("%s is %s, outside 1..%s".formatted(key, value, MAX_SIZE));
     }
     return value;
   }
@@ -296,7 +296,7 @@ final class ModelParts {
   static int bits(GgufReader in, String key) throws IOException {
     int bits = nonNegative(in, key);
     if (bits > Quantizer.MAX_BITS) {
-      throw in.damaged("%s is %d, outside 0..%d".formatted(key, bits, Quantizer.MAX_BITS));
+      throw in.damaged("%s is %s, outside 0..%s".formatted(key, bits, Quantizer.MAX_BITS));
     }
     return bits;
   }

@@ -44,7 +44,7 @@ public final class GenerateCommand implements Callable<Integer> {
 
   @Option(
       names = "--prompt",
-      description = "words to begin with, split at white space (default: none)")
+      description = "words to begin with, split at ASCII white space (default: none)")
   String prompt = "";
 
   @Option(

@@ -134,6 +134,16 @@ final class RunOptions {
           result.get("weightsSha256"));
       common.say("Next: ./multibit evaluate --model %s --data %s", out, settings.data);
       common.print(result);
+    } catch (OutOfMemoryError e) {
+      throw new IllegalStateException(
+          "out of memory (%s) with %s words, --hidden %s, --batch %s, --unroll %s: lower one of these (rare words can be <unk> in the text), or give more memory"
+              .formatted(
+                  e.getMessage(),
+                  corpus.vocabulary().size(),
+                  settings.hidden,
+                  settings.batch,
+                  settings.unroll),
+          e);
     }
   }
 }

@@ -69,7 +69,7 @@ final class Dl4jModel {
   private static List<Link> chain(ComputationGraph graph) {
     unless(
         graph.getNumInputArrays() == 1 && graph.getNumOutputArrays() == 1,
-        "the graph has %d inputs and %d outputs: a language model has one of each",
+        "the graph has %s inputs and %s outputs: a language model has one of each",
         graph.getNumInputArrays(),
         graph.getNumOutputArrays());
     List<Link> chain = new ArrayList<>();
@@ -89,7 +89,7 @@ final class Dl4jModel {
           vertex.getVertexName().equals(graph.getConfiguration().getNetworkOutputs().get(0));
       unless(
           vertex.getNumInputArrays() == 1 && vertex.getNumOutputConnections() == (last ? 0 : 1),
-          "%s has %d inputs and goes to %d vertices: the graph must be a chain of layers",
+          "%s has %s inputs and goes to %s vertices: the graph must be a chain of layers",
           name,
           vertex.getNumInputArrays(),
           vertex.getNumOutputConnections());

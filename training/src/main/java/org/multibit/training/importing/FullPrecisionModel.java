@@ -59,7 +59,7 @@ record FullPrecisionModel(
   LanguageModelFile file(Vocabulary vocabulary, Map<String, Object> provenance) {
     if (vocabulary.size() != embedding.values().size(0)) {
       throw new Refusal(
-          "the vocabulary has %d words, %s %d rows: give the vocabulary that the model was trained with"
+          "the vocabulary has %s words, %s %s rows: give the vocabulary that the model was trained with"
               .formatted(vocabulary.size(), embedding.name(), embedding.values().size(0)));
     }
     List<LanguageModelFile.Layer> filed = new ArrayList<>();

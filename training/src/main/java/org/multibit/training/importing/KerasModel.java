@@ -330,7 +330,7 @@ final class KerasModel {
       for (PipelineFilterWithData filter : array.getFilters()) {
         unless(
             FILTERS.contains(filter.getId()),
-            "%s is packed by the filter %s (%d): only deflate, shuffle and fletcher32 are read",
+            "%s is packed by the filter %s (%s): only deflate, shuffle and fletcher32 are read",
             name,
             filter.getName(),
             filter.getId());
@@ -338,7 +338,7 @@ final class KerasModel {
       long bytes = count * array.getDataType().getSize();
       unless(
           bytes <= Math.max(SMALL, MAX_RATIO * fileBytes),
-          "%s claims to have %d bytes, in a file of %d: it is damaged",
+          "%s claims to have %s bytes, in a file of %s: it is damaged",
           name,
           bytes,
           fileBytes);
@@ -353,7 +353,7 @@ final class KerasModel {
       long count = Arrays.stream(found).reduce(1, Math::multiplyExact);
       unless(
           count <= Integer.MAX_VALUE / Float.BYTES,
-          "%s has %d elements: over 2 GiB as floats",
+          "%s has %s elements: over 2 GiB as floats",
           name,
           count);
       requireReadable(name, array, count);

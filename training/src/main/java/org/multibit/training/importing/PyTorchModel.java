@@ -152,13 +152,13 @@ final class PyTorchModel {
       long[] only = left.get(embeddingName);
       unless(
           embeddingSize == hidden || only[1] != hidden,
-          "it has no embedding: it takes vectors of %d numbers (one-hot, if they stand for words), and its linear layer %s has %d outputs; such models are not taken yet",
+          "it has no embedding: it takes vectors of %s numbers (one-hot, if they stand for words), and its linear layer %s has %s outputs; such models are not taken yet",
           embeddingSize,
           embeddingName,
           only[0]);
       unless(
           embeddingSize == hidden,
-          "it has %s alone, for embedding and softmax, but an embedding size of %d and a hidden size of %d: tied weights need them equal",
+          "it has %s alone, for embedding and softmax, but an embedding size of %s and a hidden size of %s: tied weights need them equal",
           embeddingName,
           embeddingSize,
           hidden);
@@ -167,7 +167,7 @@ final class PyTorchModel {
       boolean second = fit(matrices.get(1), matrices.get(0), embeddingSize, hidden);
       unless(
           first || second,
-          "%s and %s, of shapes %s and %s, do not fit the recurrent layers: expected an embedding [V, %d] and a linear layer [V, %d]",
+          "%s and %s, of shapes %s and %s, do not fit the recurrent layers: expected an embedding [V, %s] and a linear layer [V, %s]",
           matrices.get(0),
           matrices.get(1),
           Arrays.toString(left.get(matrices.get(0))),

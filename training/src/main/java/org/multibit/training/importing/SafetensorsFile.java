@@ -71,16 +71,16 @@ final class SafetensorsFile {
     this.file = file;
     try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
       long size = channel.size();
-      unless(size >= 8, "it has %d bytes, too few for a .safetensors file", size);
+      unless(size >= 8, "it has %s bytes, too few for a .safetensors file", size);
       long length = bytes(channel, 0, 8).getLong();
       unless(
           length >= 2 && length <= size - 8,
-          "its header of %s bytes runs past the end of the file (%d bytes): it may be incomplete",
+          "its header of %s bytes runs past the end of the file (%s bytes): it may be incomplete",
           Long.toUnsignedString(length),
           size);
       unless(
           length <= MAX_HEADER,
-          "its header of %d bytes is larger than that of any recurrent network (%d at most)",
+          "its header of %s bytes is larger than that of any recurrent network (%s at most)",
           length,
           MAX_HEADER);
       byte[] header = new byte[(int) length];
@@ -94,7 +94,7 @@ final class SafetensorsFile {
     ByteBuffer bytes = ByteBuffer.allocate(count).order(ByteOrder.LITTLE_ENDIAN);
     while (bytes.hasRemaining()) {
       int read = channel.read(bytes, position + bytes.position());
-      unless(read > 0, "it ends at byte %d", position + bytes.position());
+      unless(read > 0, "it ends at byte %s", position + bytes.position());
     }
     return bytes.flip();
   }
@@ -129,7 +129,7 @@ final class SafetensorsFile {
       end = tensor.end;
       before = tensor.name;
     }
-    unless(end == size, "there are %d bytes of no tensor at its end", size - end);
+    unless(end == size, "there are %s bytes of no tensor at its end", size - end);
   }
 
   /** To the end of an object of texts, which the format's metadata is. */
@@ -161,7 +161,7 @@ final class SafetensorsFile {
         new Tensor(name, type(name, type), shape, start + offsets[0], start + offsets[1]);
     unless(
         offsets[0] <= offsets[1] && offsets[1] <= size - start,
-        "%s lies at [%d, %d], past the end of the %d bytes of tensors",
+        "%s lies at [%s, %s], past the end of the %s bytes of tensors",
         name,
         offsets[0],
         offsets[1],
@@ -170,7 +170,7 @@ final class SafetensorsFile {
       long bytes = Arrays.stream(shape).reduce(tensor.type.bytes, Math::multiplyExact);
       unless(
           bytes == offsets[1] - offsets[0],
-          "%s has %d bytes, its type and shape %s ask for %d",
+          "%s has %s bytes, its type and shape %s ask for %s",
           name,
           offsets[1] - offsets[0],
           Arrays.toString(shape),
@@ -204,7 +204,7 @@ final class SafetensorsFile {
           "the %s of %s holds what is no count",
           key,
           name);
-      unless(rank < MAX_RANK, "the %s of %s has more than %d elements", key, name, MAX_RANK);
+      unless(rank < MAX_RANK, "the %s of %s has more than %s elements", key, name, MAX_RANK);
       counts[rank++] = json.getLongValue();
     }
     return Arrays.copyOf(counts, rank);
@@ -227,7 +227,7 @@ final class SafetensorsFile {
     long bytes = tensor.end - tensor.begin;
     unless(
         bytes > 0 && bytes / tensor.type.bytes <= Integer.MAX_VALUE / Float.BYTES,
-        "%s has %d bytes: it must have some, and less than 2 GiB as floats",
+        "%s has %s bytes: it must have some, and less than 2 GiB as floats",
         name,
         bytes);
     float[] values = new float[(int) (bytes / tensor.type.bytes)];

@@ -58,7 +58,7 @@ record PlannedRun(
 
   /** The name of its folder and its files, for example {@code ptb-lstm-300-alternating-2-2}. */
   String name() {
-    String name = "%s-%s-%d-".formatted(corpus, cell, hidden);
+    String name = "%s-%s-%s-".formatted(corpus, cell, hidden);
     name += isFullPrecision() ? bits : method + "-" + bits.replace('/', '-');
     return scratch ? name + "-scratch" : name;
   }

@@ -113,7 +113,7 @@ final class PostTrainingTable {
       PostTrainingMethod.Quantized quantized = method.quantize(weights, bits);
       errors = quantized.errors();
       error = OptionalDouble.of(quantized.relativeSquaredError());
-      Path name = Path.of("%s-%s-%d".formatted(paper.parent().name(), method.name(), bits));
+      Path name = Path.of("%s-%s-%s".formatted(paper.parent().name(), method.name(), bits));
       perplexity =
           OptionalDouble.of(
               (double)
