@@ -164,7 +164,9 @@ public final class Main {
       int exitCode = line.execute(args);
       // Of help and versions nobody else asks.
       line.getOut().flush();
-      CommonOptions.requireWritten();
+      if (exitCode == CommandLine.ExitCode.OK) {
+        CommonOptions.requireWritten();
+      }
       return exitCode;
     } catch (UncheckedIOException e) {
       line.getErr().println("multibit: " + message(e));

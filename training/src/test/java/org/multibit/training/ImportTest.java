@@ -558,6 +558,18 @@ class ImportTest {
           }
           assertRefused(message, file);
         });
+    MultiLayerNetwork forecaster =
+        new MultiLayerNetwork(
+            stock()
+                .list()
+                .layer(lstm())
+                .layer(output(v))
+                .setInputType(InputType.recurrent(12))
+                .build());
+    forecaster.init();
+    Path file = folder.resolve("forecaster.zip");
+    ModelSerializer.writeModel(forecaster, file.toFile(), false);
+    assertRefused("no EmbeddingSequenceLayer before layer 0 \\(LSTM\\): it takes vectors", file);
     Path other = folder.resolve("other.zip");
     try (java.util.zip.ZipOutputStream out =
         new java.util.zip.ZipOutputStream(Files.newOutputStream(other))) {

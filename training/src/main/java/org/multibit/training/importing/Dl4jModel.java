@@ -10,11 +10,13 @@ import java.util.Set;
 import org.deeplearning4j.nn.api.Layer;
 import org.deeplearning4j.nn.conf.InputPreProcessor;
 import org.deeplearning4j.nn.conf.layers.BaseLayer;
+import org.deeplearning4j.nn.conf.layers.BaseRecurrentLayer;
 import org.deeplearning4j.nn.conf.layers.DropoutLayer;
 import org.deeplearning4j.nn.conf.layers.EmbeddingSequenceLayer;
 import org.deeplearning4j.nn.conf.layers.GravesLSTM;
 import org.deeplearning4j.nn.conf.layers.LSTM;
 import org.deeplearning4j.nn.conf.layers.RnnOutputLayer;
+import org.deeplearning4j.nn.conf.layers.wrapper.BaseWrapperLayer;
 import org.deeplearning4j.nn.graph.ComputationGraph;
 import org.deeplearning4j.nn.graph.vertex.GraphVertex;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
@@ -119,6 +121,11 @@ final class Dl4jModel {
       unless(
           !(conf instanceof BaseLayer base) || base.getWeightNoise() == null,
           "%s has weight noise, which cannot be kept",
+          name);
+      unless(
+          embedding != null
+              || !(conf instanceof BaseRecurrentLayer) && !(conf instanceof BaseWrapperLayer),
+          "it has no EmbeddingSequenceLayer before %s: it takes vectors (one-hot, if they stand for words), not tokens; such models are not taken yet",
           name);
       boolean inPlace =
           embedding == null ? conf instanceof EmbeddingSequenceLayer : softmax == null;
