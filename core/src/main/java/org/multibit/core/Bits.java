@@ -9,6 +9,12 @@ package org.multibit.core;
 public record Bits(int weights, int activations) {
   public static final Bits FULL_PRECISION = new Bits(0, 0);
 
+  /** The most pairs of a weights' and an activations' plane for which a product is faster. */
+  private static final int FASTER_PAIRS = 16;
+
+  /** The most planes of weights for which one with full-precision activations is faster. */
+  private static final int FASTER_WEIGHTS = 2;
+
   public Bits {
     if (weights < 0
         || weights > Quantizer.MAX_BITS
@@ -46,6 +52,16 @@ public record Bits(int weights, int activations) {
   /** What a layer does with its activations; null for full precision. */
   public Quantization activationsBy(Quantizer quantizer) {
     return activations == 0 ? null : new Quantization(quantizer, activations);
+  }
+
+  /**
+   * Whether native products of so many bits take longer than full-precision ones: every plane of
+   * the weights meets every plane of the activations. As measured, see
+   * docs/results/measurements.md; a matrix that does not fit into the caches gains from less memory
+   * as well.
+   */
+  public boolean isSlowerThanFullPrecision() {
+    return activations == 0 ? weights > FASTER_WEIGHTS : weights * activations > FASTER_PAIRS;
   }
 
   @Override

@@ -8,7 +8,9 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
+import java.util.stream.Stream;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
+import org.multibit.core.Bits;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.SquaredError;
 import org.multibit.core.format.AtomicFile;
@@ -156,6 +158,12 @@ public final class QuantizeCommand implements Callable<Integer> {
         (double) evaluated.get("perplexity"),
         corpus.name(),
         split);
+    if (Stream.of(settings.layerBits().recurrent(), settings.layerBits().output())
+        .anyMatch(Bits::isSlowerThanFullPrecision)) {
+      common.say(
+          "%s is smaller than full precision, but runs slower: bits of weights times bits of activations up to 16, or W/fp up to 2/fp, run faster",
+          bits);
+    }
     Map<String, Object> result = new LinkedHashMap<>();
     result.put("method", method);
     result.put("bits", bits);
