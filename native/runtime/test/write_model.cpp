@@ -13,7 +13,7 @@ namespace {
 
 std::string OddModel() {
   TestModel model(kShapes[0]);
-  std::vector<std::string> words = {"<eos>", "a\x1B[31m\nb", "\xC2\x9B\xC2\x85"};
+  std::vector<std::string> words = {"<eos>", "a\x1B[31m\x7F", "\xC2\x9B\xC2\x85"};
   while (static_cast<int>(words.size()) < kShapes[0].vocabulary) words.push_back("w" + std::to_string(words.size()));
   model.file.Strings("tokenizer.ggml.tokens", words);
   model.file.Remove("tokenizer.ggml.unknown_token_id");
