@@ -43,9 +43,6 @@ public final class PaddedSequences {
   private static final int UNITS = 32;
   private static final int BATCH = 50;
 
-  /** Needs recurrent layers that take the mask of a sequence that is read backwards. */
-  private static final boolean BOTH_DIRECTIONS = false;
-
   private PaddedSequences() {}
 
   public static void main(String[] args) throws IOException {
@@ -64,9 +61,7 @@ public final class PaddedSequences {
     List<DataSet> train = batches(random, 40);
     DataSet test = batch(random, 500);
     oneDirection(train, test, out.resolve("waves.gguf"));
-    if (BOTH_DIRECTIONS) {
-      bothDirections(train, test);
-    }
+    bothDirections(train, test);
   }
 
   private static void oneDirection(List<DataSet> train, DataSet test, Path file)
