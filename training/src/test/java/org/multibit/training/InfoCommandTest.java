@@ -76,12 +76,12 @@ class InfoCommandTest {
   @Test
   @Timeout(60)
   void whatIsNoPackedModelIsRefused() throws Exception {
-    Outcome.of("info", folder.toString()).failed(1, "is a folder, not a packed model");
+    Outcome.of("info", folder.toString()).failed(1, "a folder without a run");
     Outcome.of("info", folder.resolve("absent").toString()).failed(1, "There is no file .*absent$");
     Path pipe = folder.resolve("pipe.gguf");
     assertEquals(0, new ProcessBuilder("mkfifo", pipe.toString()).start().waitFor());
-    Outcome.of("info", pipe.toString()).failed(1, "is a pipe or a device, not a packed model");
+    Outcome.of("info", pipe.toString()).failed(1, "a pipe or a device: give a file");
     Path text = Files.writeString(folder.resolve("text.gguf"), "the old man\n");
-    Outcome.of("info", text.toString()).failed(1, "does not start with GGUF");
+    Outcome.of("info", text.toString()).failed(1, "is a text, not a model");
   }
 }

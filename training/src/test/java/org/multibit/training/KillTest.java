@@ -119,8 +119,7 @@ class KillTest {
     Random random = new Random(13);
     for (int kill = 0; kill < KILLS; kill++) {
       Process process = start(command);
-      assertTrue(
-          !process.waitFor(1000 + random.nextInt(4000), TimeUnit.MILLISECONDS), () -> log());
+      assertTrue(!process.waitFor(1000 + random.nextInt(4000), TimeUnit.MILLISECONDS), () -> log());
       process.destroyForcibly().waitFor();
       if (Run.exists(killed)) {
         Run at = Run.open(killed);

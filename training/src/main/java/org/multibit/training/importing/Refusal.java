@@ -14,7 +14,7 @@ final class Refusal extends IllegalArgumentException {
 
   /** The message may quote the file: it becomes one line, not too long. */
   Refusal(String message, Throwable cause) {
-    super(line(message), cause);
+    super(line(message == null ? "it is damaged: " + cause : message), cause);
   }
 
   private static String line(String message) {
