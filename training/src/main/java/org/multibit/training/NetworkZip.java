@@ -341,6 +341,10 @@ public final class NetworkZip implements Closeable {
                 .formatted(name, values.length, entries.get(name).getSize()));
       }
       INDArray array = read(in, (int) values.length, values.type);
+      if (array.isNaN().any() || array.isInfinite().any()) {
+        throw new IOException(
+            name + " holds NaN or infinite values: the network has diverged or is damaged");
+      }
       if (in.read() >= 0) {
         throw new IOException(name + " is damaged: it runs on after its values");
       }

@@ -41,6 +41,8 @@ final class KerasModel {
 
   private static final long MAX_RATIO = 100;
 
+  private static final long MAX_FILE = Integer.MAX_VALUE - 8;
+
   private final long fileBytes;
   private final Group weights;
   private final List<JsonNode> chain;
@@ -63,7 +65,10 @@ final class KerasModel {
    * @throws Refusal if it is damaged, or holds anything but such a model
    */
   static FullPrecisionModel read(Path path) throws IOException {
-    try (HdfFile file = new HdfFile(path)) {
+    long bytes = Files.size(path);
+    unless(bytes <= MAX_FILE, "it has %d bytes: files of up to %d are read", bytes, MAX_FILE);
+    // From memory, jHDF takes no more of it for what a file claims to hold than the file has.
+    try (HdfFile file = HdfFile.fromBytes(Files.readAllBytes(path))) {
       Attribute config = file.getAttribute("model_config");
       unless(
           config != null && config.getData() instanceof String,
@@ -72,7 +77,7 @@ final class KerasModel {
           file.getChild("model_weights") instanceof Group,
           "it has no model_weights: save the whole model (model.save)");
       return new KerasModel(
-              Files.size(path),
+              bytes,
               (Group) file.getChild("model_weights"),
               chain(Json.parse((String) config.getData())))
           .read();
