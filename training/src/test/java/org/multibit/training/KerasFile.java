@@ -9,11 +9,14 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.bytedeco.hdf5.Attribute;
+import org.bytedeco.hdf5.DSetAccPropList;
+import org.bytedeco.hdf5.DSetCreatPropList;
 import org.bytedeco.hdf5.DataSet;
 import org.bytedeco.hdf5.DataSpace;
 import org.bytedeco.hdf5.DataType;
 import org.bytedeco.hdf5.Group;
 import org.bytedeco.hdf5.H5File;
+import org.bytedeco.hdf5.LinkCreatPropList;
 import org.bytedeco.hdf5.PredType;
 import org.bytedeco.hdf5.StrType;
 import org.bytedeco.javacpp.BytePointer;
@@ -28,6 +31,7 @@ public final class KerasFile {
   private final List<Map<String, Object>> layers = new ArrayList<>();
   private final Map<String, Map<String, float[]>> weights = new LinkedHashMap<>();
   private final Map<String, Map<String, long[]>> shapes = new LinkedHashMap<>();
+  private boolean packed;
 
   private void layer(String kind, String name, Map<String, ?> config) {
     Map<String, Object> all =
@@ -36,6 +40,12 @@ public final class KerasFile {
     layers.add(new LinkedHashMap<>(Map.of("class_name", kind, "config", all)));
     weights.put(name, new LinkedHashMap<>());
     shapes.put(name, new LinkedHashMap<>());
+  }
+
+  /** Has the arrays packed by shuffle and deflate. */
+  public KerasFile packed() {
+    packed = true;
+    return this;
   }
 
   /** The layer as it stands in the configuration. */
@@ -89,12 +99,26 @@ public final class KerasFile {
             long[] shape = shapes.get(layer).get(key);
             try (DataType type = new DataType(PredType.NATIVE_FLOAT());
                 DataSpace space = new DataSpace(shape.length, shape);
-                DataSet set = inner.createDataSet(key + ":0", type, space);
+                DSetCreatPropList how = new DSetCreatPropList();
+                DSetAccPropList access = new DSetAccPropList();
+                LinkCreatPropList link = new LinkCreatPropList();
+                DataSet set =
+                    inner.createDataSet(
+                        key + ":0", type, space, filtered(how, shape), access, link);
                 FloatPointer data = new FloatPointer(values)) {
               set.write(data, type);
             }
           });
     }
+  }
+
+  private DSetCreatPropList filtered(DSetCreatPropList how, long[] shape) {
+    if (packed) {
+      how.setChunk(shape.length, shape);
+      how.setShuffle();
+      how.setDeflate(6);
+    }
+    return how;
   }
 
   private static void text(Group group, String name, String value) {

@@ -21,6 +21,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -33,6 +34,8 @@ import java.util.zip.ZipOutputStream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.multibit.training.ForeignModel;
+import org.multibit.training.KerasFile;
 import org.multibit.training.Outcome;
 import org.multibit.training.TinyText;
 
@@ -240,6 +243,27 @@ class ForgedFilesTest {
               .formatted(TinyText.write(folder.resolve("text"), 60), bomb, words()));
       Files.delete(bomb);
     }
+  }
+
+  /** jHDF has filters that read out of bounds; a file chooses which one unpacks it. */
+  @Test
+  void onlyFiltersThatAreSafeUnpackAnHdf5File() throws IOException {
+    Path h5 = folder.resolve("packed.h5");
+    KerasFile.of(new ForeignModel("lstm", 11, 5, 6, 1, 1)).packed().write(h5);
+    ImportedModels.KERAS.read(h5);
+    byte[] bytes = Files.readAllBytes(h5);
+    // In the description of a filter: 1 (deflate), the length of its name, flags, a count, the
+    // name.
+    byte[] deflate = new byte[] {1, 0, 8, 0, 1, 0, 1, 0, 'd', 'e', 'f', 'l', 'a', 't', 'e', 0};
+    int forged = 0;
+    for (int at = 0; at + deflate.length <= bytes.length; at++) {
+      if (Arrays.equals(bytes, at, at + deflate.length, deflate, 0, deflate.length)) {
+        ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).putShort(at, (short) 32004); // LZ4
+        forged++;
+      }
+    }
+    assertTrue(forged > 0);
+    assertRefused("32004|[Ff]ilter", Files.write(folder.resolve("lz4.h5"), bytes));
   }
 
   private static byte[] safetensors(String header) {
