@@ -33,7 +33,7 @@ record RandomLanguageModel(int vocab, int hidden) {
             matrix(4 * hidden, hidden, deviation, 3, bits.weights(), bits.activations()),
             Floats.normal(4 * hidden, 0.1, 4));
     return new LanguageModelFile(
-        IntStream.range(0, vocab).mapToObj(i -> "word" + i).toList(),
+        IntStream.range(0, vocab).mapToObj(i -> i == 0 ? "<eos>" : "word" + i).toList(),
         0,
         -1,
         matrix(vocab, hidden, 1, 1, bits.weights(), 0),

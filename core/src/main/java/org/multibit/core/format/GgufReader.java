@@ -275,7 +275,7 @@ public final class GgufReader {
     }
     for (long i = 0; i < count; i++) {
       switch (type) {
-        case STRING -> string(in);
+        case STRING -> skipString(in);
         case ARRAY -> skipArray(in, nesting + 1);
         case BOOL -> bool(in);
         default -> {
@@ -287,17 +287,8 @@ public final class GgufReader {
   }
 
   private String string(ByteBuffer in) throws IOException {
-    long length = in.getLong();
-    if (length < 0 || length > Gguf.MAX_STRING) {
-      throw damaged(
-          "a string takes %s bytes, more than %s"
-              .formatted(Long.toUnsignedString(length), Gguf.MAX_STRING));
-    }
-    byte[] utf8 = new byte[(int) Math.min(length, in.remaining())];
+    byte[] utf8 = new byte[stringLength(in)];
     in.get(utf8);
-    if (utf8.length < length) {
-      throw new BufferUnderflowException();
-    }
     String string = new String(utf8, StandardCharsets.UTF_8);
     // What is not UTF-8 was replaced, so it does not come back.
     if (string.indexOf('\uFFFD') >= 0
@@ -305,6 +296,33 @@ public final class GgufReader {
       throw damaged("the string \"%s\" is not UTF-8".formatted(Printable.of(string, 80)));
     }
     return string;
+  }
+
+  /** Goes past a string; makes one only where it takes more than a look to see that it is UTF-8. */
+  private void skipString(ByteBuffer in) throws IOException {
+    int start = in.position();
+    int length = stringLength(in);
+    int end = in.position() + length;
+    for (int i = in.position(); i < end; i++) {
+      if (in.get(i) < 0) { // Not ASCII.
+        string(in.position(start));
+        return;
+      }
+    }
+    in.position(end);
+  }
+
+  private int stringLength(ByteBuffer in) throws IOException {
+    long length = in.getLong();
+    if (length < 0 || length > Gguf.MAX_STRING) {
+      throw damaged(
+          "a string takes %s bytes, more than %d"
+              .formatted(Long.toUnsignedString(length), Gguf.MAX_STRING));
+    }
+    if (length > in.remaining()) {
+      throw new BufferUnderflowException();
+    }
+    return (int) length;
   }
 
   /** The exception for this file and what is wrong with it: one line, whatever the file holds. */

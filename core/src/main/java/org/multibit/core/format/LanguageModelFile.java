@@ -143,7 +143,7 @@ public record LanguageModelFile(
     Set<String> seen = new HashSet<>(v * 4 / 3 + 1);
     for (int token = 0; token < v; token++) {
       String word = words.get(token);
-      if (word.isEmpty() || word.chars().anyMatch(LanguageModelFile::isWhiteSpace)) {
+      if (word.isEmpty() || hasWhiteSpace(word)) {
         throw new IllegalArgumentException(
             "word %s of the vocabulary, \"%s\", is empty or holds white space"
                 .formatted(token, word));
@@ -155,8 +155,14 @@ public record LanguageModelFile(
     }
   }
 
-  private static boolean isWhiteSpace(int c) {
-    return c == ' ' || c >= '\t' && c <= '\r';
+  private static boolean hasWhiteSpace(String word) {
+    for (int i = 0; i < word.length(); i++) {
+      char c = word.charAt(i);
+      if (c == ' ' || c >= '\t' && c <= '\r') {
+        return true;
+      }
+    }
+    return false;
   }
 
   private static boolean isOne(Matrix embedding, Matrix softmax) {
