@@ -301,6 +301,11 @@ class TextReader {
   std::vector<int32_t> tokens_;
 };
 
+// Whether a character is one of the controls U+0080 to U+009F, whose second byte is their number.
+bool IsC1(std::string_view character) {
+  return character.size() == 2 && character[0] == '\xC2' && static_cast<unsigned char>(character[1]) < 0xA0;
+}
+
 // A JSON string; bytes that are not UTF-8 become U+FFFD.
 std::string Quoted(std::string_view text) {
   std::string json = "\"";
@@ -312,9 +317,10 @@ std::string Quoted(std::string_view text) {
       length = 1;
     } else if (c == '"' || c == '\\') {
       json += {'\\', c};
-    } else if (length == 1 && c < ' ') {
+    } else if ((length == 1 && (c < ' ' || c == 0x7F)) || IsC1(text.substr(i, length))) {
+      // JSON allows DEL and the controls of two bytes raw; terminals obey them.
       char escape[8];
-      std::snprintf(escape, sizeof(escape), "\\u%04x", static_cast<unsigned>(c));
+      std::snprintf(escape, sizeof(escape), "\\u%04x", static_cast<unsigned>(text[i + length - 1]) & 0xFF);
       json += escape;
     } else {
       json += text.substr(i, length);

@@ -146,6 +146,9 @@ expect 0 '^general.name  *two?lines?\[0m$' info "$odd"
 expect 0 '^w3 ?? w4$' generate "$odd" --prompt "$(printf 'w3 \001\302\205 w4')" --temperature 0 --tokens 1
 printf 'w3 w4 w5\n' >"$folder/text4"
 expect 0 '"model":".*odd\\ufffd","data":.*"perplexity":null,"tokens":4,' evaluate "$odd" "$folder/text4" --json
+odd2=$folder/$(printf 'c1\302\233del\177')
+cp "$odd" "$odd2"
+expect 0 '"model":".*c1\\u009bdel\\u007f","data":' evaluate "$odd2" "$folder/text4" --json
 expect 1 'does not know the word "w\\u001B99"' generate "$odd" --prompt "$(printf 'w\03399')"
 
 MULTIBIT_ISA=abacus

@@ -43,7 +43,7 @@ record TrainingBench(List<Shape> shapes, int rounds, double millis) {
       List.of(new Bits(2, 2), new Bits(3, 3), Bits.FULL_PRECISION);
 
   /** OpenMP's threads spin while they wait, or sleep. */
-  private static final List<String> WAIT_POLICIES = List.of("", "PASSIVE");
+  private static final List<String> WAIT_POLICIES = List.of("", "passive");
 
   /** Turns' time that a way of running a system has to show how fast it is. */
   private static final int TRIAL_TURNS = 2;
@@ -164,11 +164,11 @@ record TrainingBench(List<Shape> shapes, int rounds, double millis) {
   private static List<Way> ours() {
     return List.of(
         new Way(
-            "OMP_WAIT_POLICY=PASSIVE, as the launcher sets it",
+            "OMP_WAIT_POLICY=passive, as the launcher sets it",
             MultibitTraining.class,
             System.getProperty("java.class.path"),
             List.of(),
-            Map.of("OMP_WAIT_POLICY", "PASSIVE")));
+            Map.of("OMP_WAIT_POLICY", "passive")));
   }
 
   private static List<Way> stock() throws IOException {

@@ -171,14 +171,16 @@ public final class Main {
     } catch (UncheckedIOException e) {
       line.getErr().println("multibit: " + message(e));
     } catch (OutOfMemoryError e) {
-      line.getErr()
-          .println(
-              "multibit: out of memory (%s): use a smaller --hidden or --batch, or more memory"
-                  .formatted(e.getMessage()));
+      line.getErr().println("multibit: " + outOfMemory(e));
     } catch (LinkageError e) {
       line.getErr().println("multibit: a library does not load: " + NativeLibrary.reason(e));
     }
     return CommandLine.ExitCode.SOFTWARE;
+  }
+
+  private static String outOfMemory(Throwable e) {
+    return "out of memory (%s): use a smaller --hidden or --batch, or more memory"
+        .formatted(e.getMessage());
   }
 
   /** One line that says what was wrong; an exception that nobody foresaw is named as such. */
@@ -191,6 +193,11 @@ public final class Main {
     }
     if (e instanceof NoSuchFileException missing) {
       return "There is no file " + missing.getFile();
+    }
+    // ND4J's native code throws no error of a class of its own.
+    if (e.getClass() == RuntimeException.class
+        && String.valueOf(e.getMessage()).matches("(?s).*(bad_alloc|[Ff]ailed to allocate).*")) {
+      return outOfMemory(e);
     }
     boolean foreseen =
         e.getMessage() != null
