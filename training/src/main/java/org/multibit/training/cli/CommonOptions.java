@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.util.Map;
 import org.bytedeco.openblas.global.openblas_nolapack;
+import org.deeplearning4j.util.CrashReportingUtil;
 import org.multibit.core.Versions;
 import org.multibit.training.Json;
 import org.multibit.training.UsageException;
@@ -73,6 +74,8 @@ public final class CommonOptions {
    */
   public static void start(int threads) {
     Versions.check();
+    // DL4J would leave a file in the working folder where memory ends.
+    CrashReportingUtil.crashDumpsEnabled(false);
     UsageException.requireRange("--threads", threads, 0, 1024);
     if (threads > 0) {
       // The thread that shares out work computes too: the common pool gives it the others.
