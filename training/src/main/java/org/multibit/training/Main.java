@@ -90,11 +90,12 @@ public final class Main {
 
   /** Java puts a replacement character for bytes that are no text: no file has that name. */
   private static boolean isText(String... args) {
-    for (String argument : args) {
-      if (argument.indexOf('\uFFFD') >= 0) {
-        System.err.printf(
-            "multibit: the argument %s is not UTF-8: rename the file, or give a link to it%n",
-            argument);
+    for (int i = 0; i < args.length; i++) {
+      if (args[i].indexOf('\uFFFD') >= 0) {
+        System.err.println(
+            "multibit: argument "
+                + (i + 1)
+                + " is not UTF-8: rename the file, or give a link to it");
         return false;
       }
     }
