@@ -55,6 +55,9 @@ public final class NetworkZip implements Closeable {
           ModelSerializer.COEFFICIENTS_BIN,
           ModelSerializer.UPDATER_BIN);
 
+  /** Where versions until 2026 had the state of a checkpoint. */
+  private static final String OLD_STATE = "objects/multibit-training-state";
+
   private static final int MAX_JSON = 1 << 24;
 
   /** Entries up to this size may be packed as tightly as they like. */
@@ -110,8 +113,12 @@ public final class NetworkZip implements Closeable {
 
   private static String foreign(String name) {
     if (name.equals(ModelSerializer.PREPROCESSOR_BIN) || name.startsWith("objects/")) {
-      return "it holds %s, a serialized Java object, which is never read: save the network alone (ModelSerializer.writeModel)"
-          .formatted(Printable.of(name));
+      return "it holds %s, a serialized Java object, which is never read: %s"
+          .formatted(
+              Printable.of(name),
+              name.equals(OLD_STATE)
+                  ? "the checkpoint is of an older version, which cannot go on"
+                  : "save the network alone (ModelSerializer.writeModel)");
     }
     if (name.equals(ModelSerializer.NORMALIZER_BIN)) {
       return "it holds a normalizer (normalizer.bin), which cannot be kept: save the network alone (ModelSerializer.writeModel)";
