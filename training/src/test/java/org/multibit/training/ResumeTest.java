@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
@@ -67,13 +68,20 @@ class ResumeTest {
     Random random = new Random(20180430);
     int kills = 0;
     while (true) {
+      FileTime before = Files.getLastModifiedTime(killed.resolve("checkpoint.zip"));
       process = start(command, text, killed, 0);
-      boolean running = kills < 4;
-      if (running && !process.waitFor(2500 + random.nextInt(3000), TimeUnit.MILLISECONDS)) {
+      if (kills < 4) {
+        // Once it goes on, so that no machine is too slow or too fast.
+        while (process.isAlive()
+            && Files.getLastModifiedTime(killed.resolve("checkpoint.zip")).equals(before)) {
+          Thread.sleep(5);
+        }
+      }
+      if (kills < 4 && !process.waitFor(random.nextInt(400), TimeUnit.MILLISECONDS)) {
         process.destroyForcibly().waitFor();
         kills++;
       } else {
-        process.waitFor(120, TimeUnit.SECONDS);
+        assertTrue(process.waitFor(120, TimeUnit.SECONDS));
         assertEquals(0, process.exitValue(), Files.readString(folder.resolve("killed.log")));
         break;
       }
