@@ -23,9 +23,6 @@ constexpr uint32_t kMaxSize = 1u << 28;
 // What is kept of them stays well inside a small heap.
 constexpr uint32_t kMaxWords = 1u << 21;
 
-// Splits a text into words.
-bool IsWhiteSpace(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
-
 class Loader {
  public:
   explicit Loader(Model* model) : model_(*model), file_(model->file) {}

@@ -28,6 +28,7 @@
 namespace {
 
 using multibit::Fail;
+using multibit::IsWhiteSpace;
 using multibit::Model;
 using multibit::Printable;
 using multibit::ShownWord;
@@ -195,9 +196,6 @@ Options Parse(int argc, char** argv) {
 void FlushOutput() {
   if (std::fflush(stdout) != 0) Fail(MULTIBIT_ERROR_IO, "Cannot write the output: %s", std::strerror(errno));
 }
-
-// What splits words in texts and prompts, as in Java: ASCII white space and nothing else.
-bool IsWhiteSpace(int c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 // Words to tokens; unknown ones become the unknown token and are counted.
 class Tokenizer {

@@ -7,6 +7,9 @@
 
 namespace multibit {
 
+// What splits words in texts and prompts, as in Java: ASCII white space and nothing else.
+inline bool IsWhiteSpace(int c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
 // Bytes of the well-formed character that the text begins with; 0 if there is none.
 size_t CharacterLength(std::string_view text);
 

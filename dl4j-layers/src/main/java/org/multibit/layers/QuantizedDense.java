@@ -24,7 +24,7 @@ import org.nd4j.linalg.api.ndarray.INDArray;
  * quantizations it is DL4J's {@link org.deeplearning4j.nn.conf.layers.DenseLayer} without layer
  * normalization; as there, DL4J puts the steps of a sequence side by side as examples.
  */
-public class QuantizedDense extends FeedForwardLayer implements QuantizesWeights {
+public class QuantizedDense extends FeedForwardLayer implements QuantizesProduct {
   private static final String NAME = "QuantizedDense";
 
   private Quantization weightQuantization;
@@ -50,28 +50,20 @@ public class QuantizedDense extends FeedForwardLayer implements QuantizesWeights
     return weightQuantization;
   }
 
+  @Override
   public void setWeightQuantization(Quantization weightQuantization) {
     this.weightQuantization = weightQuantization;
   }
 
   /** How the input is quantized before the product; null = full precision. */
+  @Override
   public Quantization getActivationQuantization() {
     return activationQuantization;
   }
 
+  @Override
   public void setActivationQuantization(Quantization activationQuantization) {
     this.activationQuantization = activationQuantization;
-  }
-
-  @Override
-  public Quantization activationQuantization() {
-    return activationQuantization;
-  }
-
-  @Override
-  public void quantize(Quantization weights, Quantization activations, boolean codes) {
-    weightQuantization = weights;
-    activationQuantization = codes ? null : activations;
   }
 
   public boolean hasBias() {

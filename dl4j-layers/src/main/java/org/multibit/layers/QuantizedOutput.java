@@ -27,7 +27,7 @@ import org.nd4j.linalg.lossfunctions.LossFunctions.LossFunction;
  * <p>The input is quantized here, each example by itself, and then dropped out. Without
  * quantizations it is DL4J's {@link org.deeplearning4j.nn.conf.layers.OutputLayer}.
  */
-public class QuantizedOutput extends BaseOutputLayer implements QuantizesWeights {
+public class QuantizedOutput extends BaseOutputLayer implements QuantizesProduct {
   private static final String NAME = "QuantizedOutput";
 
   private Quantization weightQuantization;
@@ -51,28 +51,20 @@ public class QuantizedOutput extends BaseOutputLayer implements QuantizesWeights
     return weightQuantization;
   }
 
+  @Override
   public void setWeightQuantization(Quantization weightQuantization) {
     this.weightQuantization = weightQuantization;
   }
 
   /** How the input is quantized before the product; null = full precision. */
+  @Override
   public Quantization getActivationQuantization() {
     return activationQuantization;
   }
 
+  @Override
   public void setActivationQuantization(Quantization activationQuantization) {
     this.activationQuantization = activationQuantization;
-  }
-
-  @Override
-  public Quantization activationQuantization() {
-    return activationQuantization;
-  }
-
-  @Override
-  public void quantize(Quantization weights, Quantization activations, boolean codes) {
-    weightQuantization = weights;
-    activationQuantization = codes ? null : activations;
   }
 
   @Override

@@ -29,7 +29,7 @@ import org.nd4j.linalg.lossfunctions.impl.LossSparseMCXENT;
  * org.deeplearning4j.nn.conf.layers.RnnOutputLayer} with {@link LossSparseMCXENT}. A label mask [B,
  * T] weighs the loss of time steps; where it is 0 the label may be anything.
  */
-public class QuantizedSoftmaxOutput extends BaseOutputLayer implements QuantizesWeights {
+public class QuantizedSoftmaxOutput extends BaseOutputLayer implements QuantizesProduct {
   private static final String NAME = "QuantizedSoftmaxOutput";
 
   private Quantization weightQuantization;
@@ -66,28 +66,20 @@ public class QuantizedSoftmaxOutput extends BaseOutputLayer implements Quantizes
     return weightQuantization;
   }
 
+  @Override
   public void setWeightQuantization(Quantization weightQuantization) {
     this.weightQuantization = weightQuantization;
   }
 
   /** How the input is quantized before the product; null = full precision. */
+  @Override
   public Quantization getActivationQuantization() {
     return activationQuantization;
   }
 
+  @Override
   public void setActivationQuantization(Quantization activationQuantization) {
     this.activationQuantization = activationQuantization;
-  }
-
-  @Override
-  public Quantization activationQuantization() {
-    return activationQuantization;
-  }
-
-  @Override
-  public void quantize(Quantization weights, Quantization activations, boolean codes) {
-    weightQuantization = weights;
-    activationQuantization = codes ? null : activations;
   }
 
   /**

@@ -13,6 +13,7 @@ import org.nd4j.shade.jackson.databind.DeserializationFeature;
 import org.nd4j.shade.jackson.databind.JsonNode;
 import org.nd4j.shade.jackson.databind.JsonSerializer;
 import org.nd4j.shade.jackson.databind.ObjectMapper;
+import org.nd4j.shade.jackson.databind.ObjectWriter;
 import org.nd4j.shade.jackson.databind.SerializationFeature;
 import org.nd4j.shade.jackson.databind.SerializerProvider;
 import org.nd4j.shade.jackson.databind.module.SimpleModule;
@@ -83,26 +84,22 @@ public final class Json {
 
   /** The value on one line; numbers that are not finite are null. */
   public static String line(Object value) {
-    return write(LINES, value);
+    return write(LINES.writer(), value);
   }
 
   /** The value, indented. */
   static String pretty(Object value) {
-    try {
-      return MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(value);
-    } catch (JsonProcessingException e) {
-      throw new IllegalArgumentException("Not representable as JSON: " + e.getMessage(), e);
-    }
+    return write(MAPPER.writerWithDefaultPrettyPrinter(), value);
   }
 
   /** The value as JSON that {@link #parse(String, Class)} makes it of again, to the bit. */
   static String exact(Object value) {
-    return write(MAPPER, value);
+    return write(MAPPER.writer(), value);
   }
 
-  private static String write(ObjectMapper mapper, Object value) {
+  private static String write(ObjectWriter writer, Object value) {
     try {
-      return mapper.writeValueAsString(value);
+      return writer.writeValueAsString(value);
     } catch (JsonProcessingException e) {
       throw new IllegalArgumentException("Not representable as JSON: " + e.getMessage(), e);
     }

@@ -109,7 +109,12 @@ public final class Main {
 
   /** The program's commands and options, for those who only ask what there is. */
   static CommandLine commandLine() {
-    return new CommandLine(new Main()).setOverwrittenOptionsAllowed(true);
+    return commandLine(new Main());
+  }
+
+  private static CommandLine commandLine(Object program) {
+    // So that options after a preset's change it.
+    return new CommandLine(program).setOverwrittenOptionsAllowed(true);
   }
 
   /**
@@ -121,9 +126,7 @@ public final class Main {
   public static int run(Object program, String... args) {
     // The same figures everywhere, whatever the user's language.
     Locale.setDefault(Locale.Category.FORMAT, Locale.ROOT);
-    CommandLine line = new CommandLine(program);
-    // So that options after a preset's change it.
-    line.setOverwrittenOptionsAllowed(true);
+    CommandLine line = commandLine(program);
     line.setExecutionExceptionHandler(
         (e, command, parsed) -> {
           boolean debug = parsed.expandedArgs().contains("--debug");

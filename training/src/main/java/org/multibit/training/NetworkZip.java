@@ -60,12 +60,6 @@ public final class NetworkZip implements Closeable {
 
   private static final int MAX_JSON = 1 << 24;
 
-  /** Entries up to this size may be packed as tightly as they like. */
-  private static final long SMALL = 1 << 26;
-
-  /** What larger entries may be of their packed size; weights hardly shrink at all. */
-  private static final long MAX_RATIO = 100;
-
   /** What a configuration may name as classes. */
   private static final List<String> PACKAGES =
       List.of(
@@ -158,7 +152,7 @@ public final class NetworkZip implements Closeable {
 
   /** Whether the network is a ComputationGraph. */
   public boolean isGraph() throws IOException {
-    return json(ModelSerializer.CONFIGURATION_JSON).has("vertices");
+    return tree(text(ModelSerializer.CONFIGURATION_JSON)).has("vertices");
   }
 
   /**
@@ -203,7 +197,7 @@ public final class NetworkZip implements Closeable {
    */
   private String configuration(Class<?> type) throws IOException {
     String text = text(ModelSerializer.CONFIGURATION_JSON);
-    requireOwnClasses(json(ModelSerializer.CONFIGURATION_JSON));
+    requireOwnClasses(tree(text));
     try {
       restricted(JsonMappers.getMapper()).readValue(text, type);
     } catch (InvalidTypeIdException e) {
@@ -214,12 +208,12 @@ public final class NetworkZip implements Closeable {
       try {
         restricted(JsonMappers.getLegacyMapper()).readValue(text, type);
       } catch (InvalidTypeIdException old) {
-        throw isDenied(old) ? foreignClass(old.getTypeId()) : damaged(old);
+        throw isDenied(old) ? foreignClass(old.getTypeId()) : damagedConfiguration(old);
       } catch (JsonProcessingException old) {
-        throw damaged(old);
+        throw damagedConfiguration(old);
       }
     } catch (JsonProcessingException e) {
-      throw damaged(e);
+      throw damagedConfiguration(e);
     }
     return text;
   }
@@ -268,39 +262,40 @@ public final class NetworkZip implements Closeable {
             .formatted(ModelSerializer.CONFIGURATION_JSON, Printable.of(name)));
   }
 
-  private static IOException damaged(JsonProcessingException e) {
-    return new IOException(
-        "%s is damaged: %s"
-            .formatted(
-                ModelSerializer.CONFIGURATION_JSON,
-                Printable.of(e.getOriginalMessage().lines().findFirst().orElse(""))),
-        e);
+  private static IOException damagedConfiguration(JsonProcessingException e) {
+    return damaged(ModelSerializer.CONFIGURATION_JSON, e);
   }
 
-  private String text(String name) throws IOException {
+  /** The exception for an entry that is not the JSON that it should be. */
+  static IOException damaged(String name, JsonProcessingException e) {
+    String reason = e.getOriginalMessage().lines().findFirst().orElse("");
+    return new IOException("%s is damaged: %s".formatted(name, Printable.of(reason)), e);
+  }
+
+  /** The tree of a configuration. */
+  private static JsonNode tree(String configuration) throws IOException {
+    try {
+      return Json.parse(configuration);
+    } catch (JsonProcessingException e) {
+      throw damagedConfiguration(e);
+    }
+  }
+
+  /**
+   * An entry's text.
+   *
+   * @throws IOException if there is no such entry, or it is larger than any network's
+   */
+  String text(String name) throws IOException {
+    if (!entries.containsKey(name)) {
+      throw new IOException("it lacks " + name);
+    }
     try (InputStream in = zip.getInputStream(entries.get(name))) {
       byte[] text = in.readNBytes(MAX_JSON + 1);
       if (text.length > MAX_JSON) {
         throw new IOException("%s is larger than %s bytes".formatted(name, MAX_JSON));
       }
       return new String(text, StandardCharsets.UTF_8);
-    }
-  }
-
-  /**
-   * An entry's JSON.
-   *
-   * @throws IOException if there is no such entry, it is no JSON, or larger than any network's
-   */
-  JsonNode json(String name) throws IOException {
-    if (!entries.containsKey(name)) {
-      throw new IOException("it lacks " + name);
-    }
-    try {
-      return Json.parse(text(name));
-    } catch (JsonProcessingException e) {
-      throw new IOException(
-          "%s is damaged: %s".formatted(name, Printable.of(e.getOriginalMessage())), e);
     }
   }
 
@@ -315,8 +310,7 @@ public final class NetworkZip implements Closeable {
     if (entry == null || bytes > entry.getSize()) {
       throw new IOException("it lacks values: %s bytes of %s".formatted(bytes, name));
     }
-    long ratio = MAX_RATIO * Math.max(1, entry.getCompressedSize());
-    if (bytes < 0 || bytes > SMALL && bytes > ratio) {
+    if (!Unpacking.isPlausible(bytes, entry.getCompressedSize())) {
       throw new IOException(
           "%s has %s bytes of values, packed into %s: that is no network"
               .formatted(name, Long.toUnsignedString(bytes), entry.getCompressedSize()));

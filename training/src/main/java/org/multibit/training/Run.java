@@ -337,8 +337,7 @@ public final class Run implements SavedModel {
 
   private static String firstLine(Exception e) {
     String message = e.getMessage() == null ? e.toString() : e.getMessage();
-    String line = Printable.of(message.lines().findFirst().orElse(""));
-    return line.length() > LONGEST_REASON ? line.substring(0, LONGEST_REASON) + "..." : line;
+    return Printable.of(message.lines().findFirst().orElse(""), LONGEST_REASON);
   }
 
   /**

@@ -110,9 +110,9 @@ final class TrainingState {
   static TrainingState of(NetworkZip checkpoint) throws IOException {
     TrainingState state;
     try {
-      state = Json.parse(checkpoint.json(JSON).toString(), TrainingState.class);
+      state = Json.parse(checkpoint.text(JSON), TrainingState.class);
     } catch (JsonProcessingException e) {
-      throw new IOException(JSON + " is damaged: " + e.getOriginalMessage(), e);
+      throw NetworkZip.damaged(JSON, e);
     }
     if (state.epochs < 0
         || state.segments < 0

@@ -11,7 +11,6 @@ import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.BeforeAll;
@@ -41,14 +40,7 @@ class ProgramTest {
   }
 
   private static ProcessBuilder program(List<String> options, String command) {
-    List<String> words = new ArrayList<>();
-    words.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-    words.addAll(options);
-    words.addAll(List.of("-cp", System.getProperty("java.class.path"), Main.class.getName()));
-    words.addAll(List.of(command.split(" ")));
-    ProcessBuilder program = new ProcessBuilder(words);
-    program.redirectError(folder.resolve("errors").toFile());
-    return program;
+    return Program.of(options, command).redirectError(folder.resolve("errors").toFile());
   }
 
   private static void assertEnds(Process process, int code, String error) throws Exception {

@@ -129,23 +129,11 @@ class ResumeTest {
    */
   private Process start(String arguments, Path text, Path run, double checkpointMinutes)
       throws IOException {
-    List<String> command =
-        new ArrayList<>(
-            List.of(
-                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "-Xmx1g",
-                "-cp",
-                System.getProperty("java.class.path"),
-                Main.class.getName()));
-    command.addAll(
-        List.of(
-            (arguments
-                    + " --resume --bits 2/2 --batch 5 --unroll 10 --lr 5 --epochs 20"
-                    + " --max-tokens 50000 --checkpoint-minutes "
-                    + checkpointMinutes)
-                .split(" ")));
-    command.addAll(List.of("--data", text.toString(), "--out", run.toString()));
-    return new ProcessBuilder(command)
+    String command =
+        arguments
+            + " --resume --bits 2/2 --batch 5 --unroll 10 --lr 5 --epochs 20 --max-tokens 50000"
+            + " --checkpoint-minutes %s --data %s --out %s".formatted(checkpointMinutes, text, run);
+    return Program.of(List.of("-Xmx1g"), command)
         .redirectErrorStream(true)
         .redirectOutput(folder.resolve(run.getFileName() + ".log").toFile())
         .start();

@@ -67,7 +67,7 @@ public final class AtomicFile {
     Path directory = absolute.getParent();
     try {
       removeStale(directory);
-      try (Temporary temporary = new Temporary(absolute)) {
+      try (Temporary temporary = Temporary.beside(absolute)) {
         content.writeTo(temporary.stream());
         temporary.channel.force(true);
         Files.move(temporary.path, absolute, StandardCopyOption.ATOMIC_MOVE);
@@ -97,31 +97,28 @@ public final class AtomicFile {
     final Path path;
     final FileChannel channel;
 
-    Temporary(Path target) throws IOException {
+    private Temporary(Path path) throws IOException {
+      this.path = path;
+      WRITING.add(path);
+      try {
+        channel = FileChannel.open(path, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
+      } catch (IOException e) {
+        WRITING.remove(path);
+        throw e;
+      }
+    }
+
+    static Temporary beside(Path target) throws IOException {
       String name = target.getFileName().toString();
       String stem = name.substring(0, Math.min(name.length(), LONGEST_STEM));
       while (true) {
-        Path candidate =
-            target.resolveSibling(".%s.%016x%s".formatted(stem, RANDOM.nextLong(), SUFFIX));
-        WRITING.add(candidate);
-        FileChannel created = null;
-        try {
-          created =
-              FileChannel.open(candidate, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
-          // Before the lock a sweep of another process may take the file for stale.
-          if (isLocked(created) && Files.exists(candidate, LinkOption.NOFOLLOW_LINKS)) {
-            path = candidate;
-            channel = created;
-            return;
-          }
-        } catch (IOException | RuntimeException e) {
-          WRITING.remove(candidate);
-          if (created != null) {
-            created.close();
-          }
-          throw e;
+        Temporary created =
+            new Temporary(
+                target.resolveSibling(".%s.%016x%s".formatted(stem, RANDOM.nextLong(), SUFFIX)));
+        // Until it is locked, a sweep of another process may take it for stale and remove it.
+        if (isLocked(created.channel) && Files.exists(created.path, LinkOption.NOFOLLOW_LINKS)) {
+          return created;
         }
-        WRITING.remove(candidate);
         created.close();
       }
     }

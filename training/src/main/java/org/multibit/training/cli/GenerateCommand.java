@@ -76,9 +76,10 @@ public final class GenerateCommand implements Callable<Integer> {
     UsageException.requireRange("--temperature", temperature, 0, 1000);
     UsageException.requireRange("--top-k", topK, 0, Integer.MAX_VALUE);
     LanguageModelFile file = LanguageModelFile.read(model);
+    int[] start = encode(file, prompt); // An unknown word ends the command before it prints.
     TextPrinter printer = new TextPrinter(prompt);
     List<String> words =
-        generate(model, file, prompt, tokens, temperature, topK, seed, printer::print);
+        generate(model, file, start, tokens, temperature, topK, seed, printer::print);
     CommonOptions.print("\n");
     Map<String, Object> result = new LinkedHashMap<>();
     result.put("model", model.toString());
@@ -98,14 +99,12 @@ public final class GenerateCommand implements Callable<Integer> {
       gap = prompt.isEmpty() ? "" : " ";
     }
 
-    void print(List<String> words) {
-      for (String word : words) {
-        if (!word.equals(Vocabulary.EOS)) {
-          CommonOptions.print(gap + Printable.of(word));
-          gap = " ";
-        } else if (!gap.isEmpty()) {
-          gap = gap.equals(" ") ? "\n" : gap + "\n";
-        }
+    void print(String word) {
+      if (!word.equals(Vocabulary.EOS)) {
+        CommonOptions.print(gap + Printable.of(word));
+        gap = " ";
+      } else if (!gap.isEmpty()) {
+        gap = gap.equals(" ") ? "\n" : gap + "\n";
       }
     }
   }
@@ -113,25 +112,26 @@ public final class GenerateCommand implements Callable<Integer> {
   /**
    * Draws words.
    *
-   * @param drawn told of some words at a time, as soon as they are there
+   * @param start tokens to begin with, as {@link #encode} gives them
+   * @param drawn told of each word, as soon as it is there
    * @return all of them
    */
   static List<String> generate(
       Path model,
       LanguageModelFile file,
-      String prompt,
+      int[] start,
       int count,
       double temperature,
       int topK,
       long seed,
-      Consumer<List<String>> drawn)
+      Consumer<String> drawn)
       throws IOException {
-    int[] start = encode(file, prompt);
     List<String> words = new ArrayList<>();
     IntConsumer take =
         token -> {
-          words.add(file.words().get(token));
-          drawn.accept(words.subList(words.size() - 1, words.size()));
+          String word = file.words().get(token);
+          words.add(word);
+          drawn.accept(word);
         };
     if (NativeLibrary.isAvailable()) {
       inNative(model, start, count, (float) temperature, topK, seed, take);
@@ -145,7 +145,7 @@ public final class GenerateCommand implements Callable<Integer> {
    * The end of line before the first, then the prompt; unknown words become the unknown token, with
    * a warning.
    */
-  private static int[] encode(LanguageModelFile file, String prompt) {
+  static int[] encode(LanguageModelFile file, String prompt) {
     List<Integer> tokens = new ArrayList<>(List.of(file.eos()));
     for (String word : Words.of(prompt)) {
       int token = file.words().indexOf(word);

@@ -82,16 +82,10 @@ public final class QuickstartCommand implements Callable<Integer> {
     Packed quantized = further("2/2", parent, corpus);
     Map<String, Object> byLayers = EvaluateCommand.evaluate(quantized.run, corpus, "test");
 
+    LanguageModelFile packed = LanguageModelFile.read(quantized.file);
+    int[] start = GenerateCommand.encode(packed, "The");
     List<String> words =
-        GenerateCommand.generate(
-            quantized.file,
-            LanguageModelFile.read(quantized.file),
-            "The",
-            25,
-            0.8,
-            40,
-            1,
-            some -> {});
+        GenerateCommand.generate(quantized.file, packed, start, 25, 0.8, 40, 1, word -> {});
     common.say("");
     common.say("%-22s %12s %14s %12s", "", "perplexity", "bytes", "tokens/s");
     row("full precision", fp);

@@ -62,35 +62,10 @@ final class RunOptions {
     boolean goesOn = resume && Run.exists(out);
     Run run = goesOn ? Run.resume(out, settings) : Run.create(out, settings, corpus.vocabulary());
     run.requireVocabulary(corpus);
-    try (Closeable lock = run.lock()) {
-      try {
-        train(run, settings, corpus, start, teachers, common);
-      } catch (IOException | RuntimeException | Error e) {
-        if (!goesOn) {
-          removeIfUntrained(run, e);
-        }
-        throw e;
-      }
-    }
-  }
-
-  private static void removeIfUntrained(Run run, Throwable failure) {
-    try {
-      run.removeIfUntrained();
-    } catch (IOException e) {
-      failure.addSuppressed(e);
-    }
-  }
-
-  private void train(
-      Run run,
-      Settings settings,
-      TextCorpus corpus,
-      Trainer.Start start,
-      List<MultiLayerNetwork> teachers,
-      CommonOptions common)
-      throws IOException {
-    try (StopSignal stop = new StopSignal();
+    // A new run that fails before its first checkpoint leaves nothing.
+    try (Closeable lock = run.lock();
+        Closeable end = goesOn ? () -> {} : run::removeIfUntrained;
+        StopSignal stop = new StopSignal();
         TrainingProgress progress = new TrainingProgress(settings)) {
       Trainer trainer =
           new Trainer(

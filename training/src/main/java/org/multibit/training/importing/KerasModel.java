@@ -19,6 +19,7 @@ import java.util.Map;
 import java.util.Set;
 import org.multibit.core.format.LanguageModelFile.Cell;
 import org.multibit.training.Json;
+import org.multibit.training.Unpacking;
 import org.nd4j.shade.jackson.core.JsonProcessingException;
 import org.nd4j.shade.jackson.databind.JsonNode;
 
@@ -35,11 +36,6 @@ final class KerasModel {
 
   /** Deflate, shuffle, fletcher32. */
   private static final Set<Integer> FILTERS = Set.of(1, 2, 3);
-
-  /** Arrays up to this size may be packed as tightly as they like, larger ones by this ratio. */
-  private static final long SMALL = 1 << 26;
-
-  private static final long MAX_RATIO = 100;
 
   private static final long MAX_FILE = Integer.MAX_VALUE - 8;
 
@@ -342,7 +338,7 @@ final class KerasModel {
       }
       long bytes = count * array.getDataType().getSize();
       unless(
-          bytes <= Math.max(SMALL, MAX_RATIO * fileBytes),
+          Unpacking.isPlausible(bytes, fileBytes),
           "%s claims to have %s bytes, in a file of %s: it is damaged",
           name,
           bytes,

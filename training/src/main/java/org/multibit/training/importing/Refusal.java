@@ -18,8 +18,7 @@ final class Refusal extends IllegalArgumentException {
   }
 
   private static String line(String message) {
-    String line = Printable.of(message.lines().findFirst().orElse(""));
-    return line.length() > LONGEST ? line.substring(0, LONGEST) + "..." : line;
+    return Printable.of(message.lines().findFirst().orElse(""), LONGEST);
   }
 
   /**
