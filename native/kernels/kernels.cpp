@@ -5,13 +5,15 @@
 #include <cstring>
 
 #include "row_math.h"
-#include "tiers.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
 
 namespace multibit {
+
+extern const Kernels kScalarKernels, kSse4Kernels, kAvx2Kernels, kAvx512Kernels, kAvx512VpopcntdqKernels, kNeonKernels;
+
 namespace {
 
 struct Tier {

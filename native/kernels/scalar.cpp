@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "row_math.h"
-#include "tiers.h"
+#include "tier.h"
 
 namespace multibit {
 namespace {
@@ -259,6 +259,10 @@ void QuantizeRow(const Quantizer& quantizer, Row* row) {
 }
 
 // A copy of the row, the work of a method, codes and spare ones.
+}  // namespace
+
+namespace MULTIBIT_TIER_SPACE {
+
 size_t QuantizeScratch(int64_t cols, int) { return cols * (2 * sizeof(float) + 2 * sizeof(uint8_t)); }
 
 int64_t Quantize(const Quantizer& quantizer, const float* w, int64_t rows, int64_t cols, int64_t first_row,
@@ -295,7 +299,7 @@ int64_t Quantize(const Quantizer& quantizer, const float* w, int64_t rows, int64
 }
 
 // The element at column j of the row that starts at `planes` and `coefficients`.
-float Value(const uint64_t* planes, const float* coefficients, int64_t j, int bits, int lanes) {
+static float Value(const uint64_t* planes, const float* coefficients, int64_t j, int bits, int lanes) {
   float value = 0;
   for (int i = 0; i < bits; ++i) {
     const float a = coefficients[i * lanes];
@@ -336,9 +340,9 @@ void Gemv(const uint64_t* weight_planes, const float* weight_coefficients, int64
   }
 }
 
-void Gemm(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row, int64_t last_row,
-          int64_t cols, int weight_bits, const uint64_t* activation_planes, const float* activation_coefficients,
-          int activation_bits, int64_t batch, float* out, int64_t out_stride) {
+void PackedGemm(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row, int64_t last_row,
+                int64_t cols, int weight_bits, const uint64_t* activation_planes, const float* activation_coefficients,
+                int activation_bits, int64_t batch, float* out, int64_t out_stride) {
   for (int64_t b = 0; b < batch; ++b) {
     Gemv(weight_planes, weight_coefficients, first_row, last_row, cols, weight_bits,
          activation_planes + b * Words(cols) * activation_bits, activation_coefficients + b * activation_bits,
@@ -346,8 +350,8 @@ void Gemm(const uint64_t* weight_planes, const float* weight_coefficients, int64
   }
 }
 
-void GemvFloat(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row, int64_t last_row,
-               int64_t cols, int weight_bits, const float* x, float* out) {
+void PackedGemvFloat(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row,
+                     int64_t last_row, int64_t cols, int weight_bits, const float* x, float* out) {
   for (int64_t r = first_row; r < last_row; ++r) {
     const uint64_t* planes = weight_planes + PlaneStart(r, cols, weight_bits, 8);
     const float* a = weight_coefficients + CoefficientStart(r, weight_bits, 8);
@@ -365,36 +369,36 @@ void GemmRows(const float* weights, int64_t first_row, int64_t last_row, int64_t
 }
 
 // At least e^-40: simd/exponential.h says why.
-float Sigmoid(float x) { return 1 / (1 + std::exp(std::min(-x, 40.f))); }
+static float Sigmoid(float x) { return 1 / (1 + std::exp(std::min(-x, 40.f))); }
 
-void LstmCell(const float* z, int64_t hidden, float* c, float* h) {
-  for (int64_t j = 0; j < hidden; ++j) {
-    const float input = Sigmoid(z[j]);
-    const float forget = Sigmoid(z[hidden + j]);
-    const float candidate = std::tanh(z[2 * hidden + j]);
-    const float output = Sigmoid(z[3 * hidden + j]);
+void LstmCell(const float* z, int64_t units, float* c, float* h) {
+  for (int64_t j = 0; j < units; ++j) {
+    const float input = Sigmoid(z[kFileGates.input * units + j]);
+    const float forget = Sigmoid(z[kFileGates.forget * units + j]);
+    const float candidate = std::tanh(z[kFileGates.candidate * units + j]);
+    const float output = Sigmoid(z[kFileGates.output * units + j]);
     c[j] = forget * c[j] + input * candidate;
     h[j] = output * std::tanh(c[j]);
   }
 }
 
 // Makes a GRU's sums at one unit its gates, in place of the input's, and returns the next hidden state.
-float GruUnit(float* gates, const float* recurrent, int64_t hidden, float before) {
+static float GruUnit(float* gates, const float* recurrent, int64_t units, float previous) {
   gates[0] = Sigmoid(gates[0] + recurrent[0]);
-  gates[hidden] = Sigmoid(gates[hidden] + recurrent[hidden]);
-  gates[2 * hidden] = std::tanh(gates[2 * hidden] + gates[0] * recurrent[2 * hidden]);
-  return gates[2 * hidden] + gates[hidden] * (before - gates[2 * hidden]);
+  gates[units] = Sigmoid(gates[units] + recurrent[units]);
+  gates[2 * units] = std::tanh(gates[2 * units] + gates[0] * recurrent[2 * units]);
+  return gates[2 * units] + gates[units] * (previous - gates[2 * units]);
 }
 
-void GruCell(const float* input, const float* recurrent, int64_t hidden, float* h) {
-  for (int64_t j = 0; j < hidden; ++j) {
-    float gates[3] = {input[j], input[hidden + j], input[2 * hidden + j]};
-    const float sums[3] = {recurrent[j], recurrent[hidden + j], recurrent[2 * hidden + j]};
+void GruCell(const float* input, const float* recurrent, int64_t units, float* h) {
+  for (int64_t j = 0; j < units; ++j) {
+    float gates[3] = {input[j], input[units + j], input[2 * units + j]};
+    const float sums[3] = {recurrent[j], recurrent[units + j], recurrent[2 * units + j]};
     h[j] = GruUnit(gates, sums, 1, h[j]);
   }
 }
 
-float Max(const float* x, int64_t n) {
+static float Max(const float* x, int64_t n) {
   float max = -INFINITY;
   for (int64_t j = 0; j < n; ++j) max = std::fmax(max, x[j]);
   return max;
@@ -407,8 +411,9 @@ double LogSumExp(const float* logits, int64_t n) {
   return max + std::log(sum);
 }
 
-void Softmax(float* logits, int64_t rows, int64_t classes, const int32_t* labels, float* losses) {
-  for (int64_t r = 0; r < rows; ++r) {
+void Softmax(float* logits, int64_t first_row, int64_t last_row, int64_t classes, const int32_t* labels,
+             float* losses) {
+  for (int64_t r = first_row; r < last_row; ++r) {
     float* row = logits + r * classes;
     const double log_sum = LogSumExp(row, classes);
     if (labels) losses[r] = static_cast<float>(log_sum - row[labels[r]]);
@@ -431,22 +436,22 @@ void SoftmaxBlock(float* logits, int64_t rows, int64_t classes, float* max, doub
   }
 }
 
-void SoftmaxColumns(const float* exponentials, int64_t rows, int64_t classes, const float* factors, float* out,
+void SoftmaxColumns(const float* exponentials, int64_t rows, int64_t classes, const float* scales, float* out,
                     float* sums) {
   std::memset(sums, 0, classes * sizeof(float));
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t j = 0; j < classes; ++j) {
       const int64_t at = r * classes + j;
-      out[at] = factors[r] * exponentials[at];
+      out[at] = scales[r] * exponentials[at];
       sums[j] += out[at];
     }
   }
 }
 
-void Distill(float* logits, float* teacher, int64_t rows, int64_t classes, const int32_t* labels, float weight,
-             float temperature, float* losses) {
+void Distill(float* logits, float* teacher, int64_t first_row, int64_t last_row, int64_t classes, const int32_t* labels,
+             float weight, float temperature, float* losses) {
   const double t = temperature;
-  for (int64_t r = 0; r < rows; ++r) {
+  for (int64_t r = first_row; r < last_row; ++r) {
     float* z = logits + r * classes;
     float* y = teacher + r * classes;
     const double log_sum = LogSumExp(z, classes);
@@ -470,24 +475,10 @@ void Distill(float* logits, float* teacher, int64_t rows, int64_t classes, const
   }
 }
 
-uint64_t ReadWords(const uint64_t* words, int64_t count) {
-  uint64_t all = 0;
-  for (int64_t i = 0; i < count; ++i) all |= words[i];
-  return all;
-}
-
-uint64_t CountBits(int64_t words) {
-  uint64_t counts[4] = {1, 2, 3, 4};
-  for (int64_t i = 0; i < words; i += 4) {
-    for (uint64_t& count : counts) count += __builtin_popcountll(count);
-  }
-  return counts[0] + counts[1] + counts[2] + counts[3];
-}
-
-void GemmMasked(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row, int64_t last_row,
-                int64_t cols, int weight_bits, const uint64_t* activation_planes, const float* activation_coefficients,
-                int activation_bits, const uint64_t* masks, int64_t batch, const float* start, float* out,
-                int64_t out_stride) {
+void PackedGemmMasked(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row,
+                      int64_t last_row, int64_t cols, int weight_bits, const uint64_t* activation_planes,
+                      const float* activation_coefficients, int activation_bits, const uint64_t* masks, int64_t batch,
+                      const float* bias, float* out, int64_t out_stride) {
   for (int64_t b = 0; b < batch; ++b) {
     const uint64_t* mask = masks ? masks + b * Words(cols) : nullptr;
     const uint64_t* x = activation_planes + b * Words(cols) * activation_bits;
@@ -509,13 +500,13 @@ void GemmMasked(const uint64_t* weight_planes, const float* weight_coefficients,
         }
       }
       float* target = out + b * out_stride + r;
-      *target = (start ? start[r] : *target) + y;
+      *target = (bias ? bias[r] : *target) + y;
     }
   }
 }
 
 // SplitMix64's next().
-uint64_t Mix(uint64_t z) {
+static uint64_t Mix(uint64_t z) {
   z += 0x9E3779B97F4A7C15;
   z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9;
   z = (z ^ z >> 27) * 0x94D049BB133111EB;
@@ -566,91 +557,91 @@ double SumOfSquares(const float* x, int64_t n) {
   return sum;
 }
 
-void LstmForward(int64_t first_row, int64_t last_row, int64_t hidden, float* gates, const float* before, float* cells,
-                 float* cell_tanh, float* out) {
+void LstmForward(const CellStates& s, int64_t first_row, int64_t last_row) {
   for (int64_t r = first_row; r < last_row; ++r) {
-    for (int64_t j = 0; j < hidden; ++j) {
-      float* z = gates + r * 4 * hidden + j;
-      const int64_t at = r * hidden + j;
-      z[0] = std::tanh(z[0]);
-      for (int gate = 1; gate < 4; ++gate) z[gate * hidden] = Sigmoid(z[gate * hidden]);
-      cells[at] = z[hidden] * before[at] + z[3 * hidden] * z[0];
-      cell_tanh[at] = std::tanh(cells[at]);
-      out[at] = z[2 * hidden] * cell_tanh[at];
+    for (int64_t j = 0; j < s.units; ++j) {
+      float* z = s.gates + r * 4 * s.units + j;
+      float& candidate = z[kTrainingGates.candidate * s.units];
+      float& forget = z[kTrainingGates.forget * s.units];
+      float& output = z[kTrainingGates.output * s.units];
+      float& input = z[kTrainingGates.input * s.units];
+      candidate = std::tanh(candidate);
+      forget = Sigmoid(forget);
+      output = Sigmoid(output);
+      input = Sigmoid(input);
+      const int64_t at = r * s.units + j;
+      const int64_t next = at + s.batch * s.units;
+      s.cell[next] = forget * s.cell[at] + input * candidate;
+      s.cell_tanh[at] = std::tanh(s.cell[next]);
+      s.hidden[next] = output * s.cell_tanh[at];
     }
   }
 }
 
-void LstmBackward(int64_t first_row, int64_t last_row, int64_t hidden, const float* gates, const float* before,
-                  const float* cell_tanh, const float* hidden_gradient, float* cell_gradient, float* gate_gradients) {
+void LstmBackward(const CellStates& s, const CellGradients& d, int64_t first_row, int64_t last_row) {
+  constexpr LstmGates gate = kTrainingGates;
   for (int64_t r = first_row; r < last_row; ++r) {
-    for (int64_t j = 0; j < hidden; ++j) {
-      const float* z = gates + r * 4 * hidden + j;
-      float* dz = gate_gradients + r * 4 * hidden + j;
-      const int64_t at = r * hidden + j;
-      const float candidate = z[0], forget = z[hidden], output = z[2 * hidden], input = z[3 * hidden];
-      const float tanh = cell_tanh[at];
-      const float dh = hidden_gradient[at];
-      const float dc = dh * output * (1 - tanh * tanh) + cell_gradient[at];
-      dz[0] = dc * input * (1 - candidate * candidate);
-      dz[hidden] = dc * before[at] * forget * (1 - forget);
-      dz[2 * hidden] = dh * tanh * output * (1 - output);
-      dz[3 * hidden] = dc * candidate * input * (1 - input);
-      cell_gradient[at] = dc * forget;
+    for (int64_t j = 0; j < s.units; ++j) {
+      const float* z = s.gates + r * 4 * s.units + j;
+      float* dz = d.gates + r * 4 * s.units + j;
+      const int64_t at = r * s.units + j;
+      float& carried = d.carried[r % s.batch * s.units + j];
+      const float candidate = z[gate.candidate * s.units], forget = z[gate.forget * s.units],
+                  output = z[gate.output * s.units], input = z[gate.input * s.units];
+      const float tanh = s.cell_tanh[at];
+      const float dh = d.hidden[at];
+      const float dc = dh * output * (1 - tanh * tanh) + carried;
+      dz[gate.candidate * s.units] = dc * input * (1 - candidate * candidate);
+      dz[gate.forget * s.units] = dc * s.cell[at] * forget * (1 - forget);
+      dz[gate.output * s.units] = dh * tanh * output * (1 - output);
+      dz[gate.input * s.units] = dc * candidate * input * (1 - input);
+      carried = dc * forget;
     }
   }
 }
 
-void GruForward(int64_t first_row, int64_t last_row, int64_t hidden, float* gates, const float* recurrent,
-                const float* before, float* out) {
+void GruForward(const CellStates& s, int64_t first_row, int64_t last_row) {
   for (int64_t r = first_row; r < last_row; ++r) {
-    for (int64_t j = 0; j < hidden; ++j) {
-      const int64_t at = r * 3 * hidden + j;
-      out[r * hidden + j] = GruUnit(gates + at, recurrent + at, hidden, before[r * hidden + j]);
+    for (int64_t j = 0; j < s.units; ++j) {
+      const int64_t at = r * 3 * s.units + j;
+      s.hidden[(r + s.batch) * s.units + j] =
+          GruUnit(s.gates + at, s.recurrent + at, s.units, s.hidden[r * s.units + j]);
     }
   }
 }
 
-void GruBackward(int64_t first_row, int64_t last_row, int64_t hidden, const float* gates, const float* recurrent,
-                 const float* before, const float* hidden_gradient, float* carried_gradient, float* gate_gradients,
-                 float* recurrent_gradients) {
+void GruBackward(const CellStates& s, const CellGradients& d, int64_t first_row, int64_t last_row) {
   for (int64_t r = first_row; r < last_row; ++r) {
-    for (int64_t j = 0; j < hidden; ++j) {
-      const float* z = gates + r * 3 * hidden + j;
-      float* dz = gate_gradients + r * 3 * hidden + j;
-      float* du = recurrent_gradients + r * 3 * hidden + j;
-      const int64_t at = r * hidden + j;
-      const float reset = z[0], update = z[hidden], candidate = z[2 * hidden];
-      const float dh = hidden_gradient[at] + carried_gradient[at];
-      dz[2 * hidden] = dh * (1 - update) * (1 - candidate * candidate);
-      dz[hidden] = dh * (before[at] - candidate) * update * (1 - update);
-      dz[0] = dz[2 * hidden] * recurrent[r * 3 * hidden + 2 * hidden + j] * reset * (1 - reset);
+    for (int64_t j = 0; j < s.units; ++j) {
+      const float* z = s.gates + r * 3 * s.units + j;
+      float* dz = d.gates + r * 3 * s.units + j;
+      float* du = d.recurrent + r * 3 * s.units + j;
+      const int64_t at = r * s.units + j;
+      float& carried = d.carried[r % s.batch * s.units + j];
+      const float reset = z[0], update = z[s.units], candidate = z[2 * s.units];
+      const float dh = d.hidden[at] + carried;
+      dz[2 * s.units] = dh * (1 - update) * (1 - candidate * candidate);
+      dz[s.units] = dh * (s.hidden[at] - candidate) * update * (1 - update);
+      dz[0] = dz[2 * s.units] * s.recurrent[r * 3 * s.units + 2 * s.units + j] * reset * (1 - reset);
       du[0] = dz[0];
-      du[hidden] = dz[hidden];
-      du[2 * hidden] = dz[2 * hidden] * reset;
-      carried_gradient[at] = dh * update;
+      du[s.units] = dz[s.units];
+      du[2 * s.units] = dz[2 * s.units] * reset;
+      carried = dh * update;
     }
   }
 }
 
-void GemmDense(const DenseProduct& p, int64_t first_row, int64_t last_row) {
+void Gemm(const GemmArgs& p, int64_t first_row, int64_t last_row) {
   for (int64_t r = first_row; r < last_row; ++r) {
     for (int64_t j = 0; j < p.cols; ++j) {
       const float* b = p.b + j / kPanelColumns * p.b_panel + j % kPanelColumns;
       float sum = 0;
       for (int64_t k = 0; k < p.inner; ++k) sum += p.a[r * p.a_row + k * p.a_inner] * b[k * p.b_inner];
       float* c = p.c + r * p.c_row + j;
-      *c = (p.add ? *c : p.start ? p.start[j] : 0) + p.alpha * sum;
+      *c = (p.add ? *c : p.bias ? p.bias[j] : 0) + p.alpha * sum;
     }
   }
 }
 
-}  // namespace
-
-const Kernels kScalarKernels = {
-    "scalar",     QuantizeScratch, Quantize,    Dequantize,   Gemm,           GemvFloat, GemmRows,     LstmCell,
-    GruCell,      LogSumExp,       Softmax,     SoftmaxBlock, SoftmaxColumns, Distill,   ReadWords,    CountBits,
-    GemmMasked,   DropoutMasks,    Drop,        Add,          Scale,          Clip,      SumOfSquares, LstmForward,
-    LstmBackward, GruForward,      GruBackward, GemmDense};
-
+}  // namespace MULTIBIT_TIER_SPACE
 }  // namespace multibit

@@ -77,7 +77,7 @@ void Activations::Reserve(const Kernels& kernels, const Matrix& matrix, Workspac
   codes->planes.resize(streams_ * words_ * bits);
   codes->coefficients.resize(streams_ * bits);
   if (matrix.weight_bits == 0) codes->values.resize(values_.size());
-  const size_t scratch = (kernels.quantize_scratch(size_, bits) + sizeof(float) - 1) / sizeof(float);
+  const size_t scratch = (kernels.QuantizeScratch(size_, bits) + sizeof(float) - 1) / sizeof(float);
   if (work->quantize_scratch.size() < scratch) work->quantize_scratch.resize(scratch);
   if (streams_ == 1) return;
   if (work->planes.size() < codes->planes.size()) work->planes.resize(codes->planes.size());
@@ -111,7 +111,7 @@ void Activations::Embed(const Kernels& kernels, const Matrix& embedding, int64_t
   const float* from_coefficients = embedding.coefficients + block * bits * kLanes + lane;
   for (int i = 0; i < bits; ++i) coefficients[i] = from_coefficients[i * kLanes];
   if (!codes.values.empty()) {
-    kernels.dequantize(planes, coefficients, 0, 1, size_, bits, 1, codes.values.data() + stream * size_);
+    kernels.Dequantize(planes, coefficients, 0, 1, size_, bits, 1, codes.values.data() + stream * size_);
   }
   codes.current[stream] = true;
 }
@@ -139,12 +139,12 @@ void Activations::Quantize(const Model& model, Codes* codes, Streams streams, vo
     if (codes->current[stream]) continue;
     uint64_t* planes = codes->planes.data() + stream * words_ * bits;
     float* coefficients = codes->coefficients.data() + stream * bits;
-    if (kernels.quantize(model.quantizer, values_.data() + stream * size_, 1, size_, 0, 1, bits, 1, planes,
+    if (kernels.Quantize(model.quantizer, values_.data() + stream * size_, 1, size_, 0, 1, bits, 1, planes,
                          coefficients, scratch) >= 0) {
       Fail(MULTIBIT_ERROR_FORMAT, "The hidden state is not finite: the model's values are too large");
     }
     if (!codes->values.empty()) {
-      kernels.dequantize(planes, coefficients, 0, 1, size_, bits, 1, codes->values.data() + stream * size_);
+      kernels.Dequantize(planes, coefficients, 0, 1, size_, bits, 1, codes->values.data() + stream * size_);
     }
     codes->current[stream] = true;
   }
@@ -162,7 +162,7 @@ bool Activations::Multiply(const Model& model, const Matrix& matrix, const float
   std::atomic<bool> finite{true};
   const auto add_bias = [&](int64_t first, int64_t last) {
     for (int64_t i = 0; bias != nullptr && i < streams.count; ++i) {
-      if (!kernels.add(bias + first, last - first, out + i * matrix.rows + first)) finite = false;
+      if (!kernels.Add(bias + first, last - first, out + i * matrix.rows + first)) finite = false;
     }
   };
   const auto cached_rows = [&](int64_t row_bytes) {
@@ -180,7 +180,7 @@ bool Activations::Multiply(const Model& model, const Matrix& matrix, const float
     ForRows(model, matrix, streams.count, [&](int64_t first, int64_t last) {
       for (int64_t row = first; row < last; row += cached) {
         const int64_t end = std::min(last, row + cached);
-        kernels.gemm_rows(matrix.weights, row, end, size_, x, streams.count, out, matrix.rows);
+        kernels.GemmRows(matrix.weights, row, end, size_, x, streams.count, out, matrix.rows);
         add_bias(row, end);
       }
     });
@@ -192,8 +192,8 @@ bool Activations::Multiply(const Model& model, const Matrix& matrix, const float
       for (int64_t row = first; row < last; row += cached) {
         const int64_t end = std::min(last, row + cached);
         for (int64_t i = 0; i < streams.count; ++i) {
-          kernels.gemv_float(matrix.planes, matrix.coefficients, row, end, size_, matrix.weight_bits,
-                             values_.data() + streams.list[i] * size_, out + i * matrix.rows);
+          kernels.PackedGemvFloat(matrix.planes, matrix.coefficients, row, end, size_, matrix.weight_bits,
+                                  values_.data() + streams.list[i] * size_, out + i * matrix.rows);
         }
         add_bias(row, end);
       }
@@ -215,8 +215,8 @@ bool Activations::Multiply(const Model& model, const Matrix& matrix, const float
   ForRows(model, matrix, streams.count, [&](int64_t first, int64_t last) {
     for (int64_t row = first; row < last; row += kCachedSums) {
       const int64_t end = std::min(last, row + kCachedSums);
-      kernels.gemm(matrix.planes, matrix.coefficients, row, end, size_, matrix.weight_bits, planes, coefficients, bits,
-                   streams.count, out, matrix.rows);
+      kernels.PackedGemm(matrix.planes, matrix.coefficients, row, end, size_, matrix.weight_bits, planes, coefficients,
+                         bits, streams.count, out, matrix.rows);
       add_bias(row, end);
     }
   });
@@ -233,7 +233,7 @@ Batch::Batch(const Model& model, int32_t streams)
     : model_(model),
       streams_(CheckedStreams(streams)),
       input_(streams, model.input_size),
-      input_product_(static_cast<size_t>(streams) * model.gates * model.hidden_size),
+      input_product_(static_cast<size_t>(streams) * model.Kind().gates * model.hidden_size),
       recurrent_product_(input_product_.size()),
       logits_(static_cast<size_t>(streams) * model.classes) {
   Activations* x = &input_;
@@ -242,7 +242,7 @@ Batch::Batch(const Model& model, int32_t streams)
     x->Reserve(*model.kernels, layer.input, &work_);
     x = &hidden_.emplace_back(streams, model.hidden_size);
     x->Reserve(*model.kernels, layer.recurrent, &work_);
-    if (model.cell == Cell::kLstm) cell_.emplace_back(static_cast<size_t>(streams) * model.hidden_size);
+    if (model.cell == kLstm) cell_.emplace_back(static_cast<size_t>(streams) * model.hidden_size);
   }
   x->Reserve(*model.kernels, model.softmax, &work_);
   fed_.reserve(streams);
@@ -307,20 +307,20 @@ void Batch::Advance(size_t layer, int64_t i) {
   const Kernels& kernels = *model_.kernels;
   const Layer& weights = model_.layers[layer];
   const int64_t size = model_.hidden_size;
-  const int64_t sums = model_.gates * size;
+  const int64_t sums = model_.Kind().gates * size;
   float* from_input = input_product_.data() + i * sums;
   float* from_state = recurrent_product_.data() + i * sums;
   const int64_t stream = fed_[i];
   float* h = hidden_[layer].Change(stream);
-  if (model_.cell == Cell::kGru) {
-    kernels.add(weights.bias, sums, from_input);
-    kernels.add(weights.recurrent_bias, sums, from_state);
-    kernels.gru_cell(from_input, from_state, size, h);
+  if (model_.cell == kGru) {
+    kernels.Add(weights.bias, sums, from_input);
+    kernels.Add(weights.recurrent_bias, sums, from_state);
+    kernels.GruCell(from_input, from_state, size, h);
   } else {
     // In the order of the layers that trained the model: their sums are these, to the bit.
-    kernels.add(weights.bias, sums, from_input);
-    kernels.add(from_input, sums, from_state);
-    kernels.lstm_cell(from_state, size, cell_[layer].data() + stream * size, h);
+    kernels.Add(weights.bias, sums, from_input);
+    kernels.Add(from_input, sums, from_state);
+    kernels.LstmCell(from_state, size, cell_[layer].data() + stream * size, h);
   }
 }
 

@@ -119,7 +119,7 @@ int multibit_model_describe(const multibit_model* model, multibit_model_info* in
     info->weight_bits = m.layers[0].recurrent.weight_bits;
     info->activation_bits = m.layers[0].recurrent.activation_bits;
     info->file_bytes = static_cast<int64_t>(m.file.size());
-    info->cell = m.CellName();
+    info->cell = m.Kind().name;
     info->head = m.HeadName();
     info->input_size = language_model ? 0 : m.input_size;
     info->classes = language_model ? 0 : m.classes;

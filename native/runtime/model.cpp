@@ -34,9 +34,10 @@ class Loader {
       file_.Damaged("it has format version %u, this program reads versions 1 to %u", version, kVersion);
     }
     model_.head =
-        OneOf("multibit.head", "language-model", "classifier") == 0 ? Head::kLanguageModel : Head::kClassifier;
-    model_.cell = OneOf("multibit.cell", "lstm", "gru") == 0 ? Cell::kLstm : Cell::kGru;
-    model_.gates = model_.cell == Cell::kGru ? 3 : 4;
+        OneOf("multibit.head", {"language-model", "classifier"}) == 0 ? Head::kLanguageModel : Head::kClassifier;
+    std::vector<const char*> cells;
+    for (const CellKind& kind : kCells) cells.push_back(kind.name);
+    model_.cell = static_cast<Cell>(OneOf("multibit.cell", cells));
     model_.hidden_size = Size("multibit.hidden_size");
     model_.eos = model_.unknown = -1;
     model_.embedding = {};
@@ -66,13 +67,16 @@ class Loader {
   }
 
   // Which of the two the value is.
-  int OneOf(const char* key, const char* first, const char* second) const {
+  int OneOf(const char* key, const std::vector<const char*>& names) const {
     const std::string_view value = file_.String(key);
-    if (value != first && value != second) {
-      file_.Damaged("%s is \"%.*s\", expected \"%s\" or \"%s\"", key,
-                    static_cast<int>(std::min<size_t>(value.size(), 80)), value.data(), first, second);
+    const auto found = std::find(names.begin(), names.end(), value);
+    if (found == names.end()) {
+      std::string expected;
+      for (const char* name : names) expected += (expected.empty() ? "\"" : " or \"") + std::string(name) + "\"";
+      file_.Damaged("%s is \"%.*s\", expected %s", key, static_cast<int>(std::min<size_t>(value.size(), 80)),
+                    value.data(), expected.c_str());
     }
-    return value == first ? 0 : 1;
+    return static_cast<int>(found - names.begin());
   }
 
   int32_t Size(const std::string& key) const {
@@ -136,7 +140,7 @@ class Loader {
     const int64_t v = model_.classes;
     const int64_t e = model_.input_size;
     const int64_t h = model_.hidden_size;
-    const int64_t gates = model_.gates * h;
+    const int64_t gates = model_.Kind().gates * h;
     const int32_t layers = Size("multibit.layers");
     const bool tied = Tied();
     if (tied && e != h) {
@@ -150,7 +154,7 @@ class Loader {
       layer.input = LoadProduct(name + ".input", gates, l == 0 ? e : h);
       layer.recurrent = LoadProduct(name + ".recurrent", gates, h);
       layer.bias = Finite(name + ".bias", {gates});
-      layer.recurrent_bias = model_.cell == Cell::kGru ? Finite(name + ".recurrent_bias", {gates}) : nullptr;
+      layer.recurrent_bias = model_.Kind().separate_sums ? Finite(name + ".recurrent_bias", {gates}) : nullptr;
       model_.layers.push_back(layer);
     }
     if (tied) {

@@ -47,14 +47,12 @@ class Vocabulary {
 // classes of their sequence.
 enum class Head { kLanguageModel, kClassifier };
 
-enum class Cell { kLstm, kGru };
-
 // G gates of H units each.
 struct Layer {
   Matrix input;                 // GH x input size or H
   Matrix recurrent;             // GH x H
   const float* bias;            // GH
-  const float* recurrent_bias;  // GH; of a GRU only
+  const float* recurrent_bias;  // GH; of cells with separate sums only
 };
 
 // Not changed after it is loaded, so threads may share it.
@@ -68,7 +66,6 @@ struct Model {
   int32_t hidden_size;
   int32_t classes;  // logits: one for each word, or for each class
   Cell cell;
-  int32_t gates;  // of the cell
   // Of a language model; a classifier has no words.
   int32_t eos;      // -1: none
   int32_t unknown;  // -1: none
@@ -81,7 +78,7 @@ struct Model {
   const float* softmax_bias;  // classes
   mutable ThreadPool pool;    // helps whoever runs the model
 
-  const char* CellName() const { return cell == Cell::kGru ? "gru" : "lstm"; }
+  const CellKind& Kind() const { return kCells[cell]; }
   const char* HeadName() const { return head == Head::kClassifier ? "classifier" : "language-model"; }
   // Throws an Error that says what the model is, if it is another.
   void Require(Head needed) const;

@@ -116,7 +116,7 @@ double Session::Evaluate(int32_t first, const int32_t* tokens, size_t count) {
     ComputeLogits(model, &hidden, {all, steps}, &work, logits.data());
     const auto compute_loss = [&](int i) {
       const float* row = logits.data() + i * static_cast<int64_t>(model.classes);
-      losses[i] = model.kernels->log_sum_exp(row, model.classes) - row[targets[i]];
+      losses[i] = model.kernels->LogSumExp(row, model.classes) - row[targets[i]];
     };
     if (steps * model.classes >= kLeastSharedLogits) {
       model.pool.Run(static_cast<int>(steps), compute_loss);

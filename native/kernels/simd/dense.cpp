@@ -83,7 +83,7 @@ constexpr TileFunction kTiles[] = {Tiles<1>,  Tiles<2>, Tiles<3>, Tiles<4>,
 
 namespace MULTIBIT_TIER_SPACE {
 
-void GemmDense(const DenseProduct& p, int64_t first_row, int64_t last_row) {
+void Gemm(const GemmArgs& p, int64_t first_row, int64_t last_row) {
   const int64_t blocks = (p.inner + kMostInner - 1) / kMostInner;
   alignas(64) float last_columns[kMostInner * kWidth];
   alignas(64) float a_rows[kMostInner * kCopiedRows];
@@ -129,8 +129,8 @@ void GemmDense(const DenseProduct& p, int64_t first_row, int64_t last_row) {
             if (p.add || block > 0) {
               t.start = t.c;
               t.start_row = p.c_row;
-            } else if (p.start) {
-              t.start = p.start + col;
+            } else if (p.bias) {
+              t.start = p.bias + col;
             }
             kTiles[count - 1](o, t);
           }

@@ -196,10 +196,10 @@ void Dispatch(const Product& p) {
 
 namespace MULTIBIT_TIER_SPACE {
 
-void GemmMasked(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row, int64_t last_row,
-                int64_t cols, int weight_bits, const uint64_t* activation_planes, const float* activation_coefficients,
-                int activation_bits, const uint64_t* masks, int64_t batch, const float* start, float* out,
-                int64_t out_stride) {
+void PackedGemmMasked(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row,
+                      int64_t last_row, int64_t cols, int weight_bits, const uint64_t* activation_planes,
+                      const float* activation_coefficients, int activation_bits, const uint64_t* masks, int64_t batch,
+                      const float* start, float* out, int64_t out_stride) {
   const Product product = {
       weight_planes,           weight_coefficients, first_row, last_row, cols,  weight_bits, activation_planes,
       activation_coefficients, activation_bits,     masks,     batch,    start, out,         out_stride};

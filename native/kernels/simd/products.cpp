@@ -373,9 +373,9 @@ void Multiply(const Product& p) {
 
 namespace MULTIBIT_TIER_SPACE {
 
-void Gemm(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row, int64_t last_row,
-          int64_t cols, int weight_bits, const uint64_t* activation_planes, const float* activation_coefficients,
-          int activation_bits, int64_t batch, float* out, int64_t out_stride) {
+void PackedGemm(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row, int64_t last_row,
+                int64_t cols, int weight_bits, const uint64_t* activation_planes, const float* activation_coefficients,
+                int activation_bits, int64_t batch, float* out, int64_t out_stride) {
   constexpr void (*kMultiply[4][4])(const Product&) = {
       {Multiply<1, 1>, Multiply<1, 2>, Multiply<1, 3>, Multiply<1, 4>},
       {Multiply<2, 1>, Multiply<2, 2>, Multiply<2, 3>, Multiply<2, 4>},

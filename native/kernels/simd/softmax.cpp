@@ -73,8 +73,9 @@ double LogSumExp(const float* logits, int64_t n) {
   return max + std::log(SumExp(logits, n, max, nullptr));
 }
 
-void Softmax(float* logits, int64_t rows, int64_t classes, const int32_t* labels, float* losses) {
-  for (int64_t r = 0; r < rows; ++r) {
+void Softmax(float* logits, int64_t first_row, int64_t last_row, int64_t classes, const int32_t* labels,
+             float* losses) {
+  for (int64_t r = first_row; r < last_row; ++r) {
     float* row = logits + r * classes;
     const float max = Max(row, classes);
     const float right = labels ? row[labels[r]] : 0;
@@ -105,13 +106,13 @@ void SoftmaxBlock(float* logits, int64_t rows, int64_t classes, float* max, doub
   }
 }
 
-void SoftmaxColumns(const float* exponentials, int64_t rows, int64_t classes, const float* factors, float* out,
+void SoftmaxColumns(const float* exponentials, int64_t rows, int64_t classes, const float* scales, float* out,
                     float* sums) {
   ForEachPlace(classes, [&](int64_t j, int64_t left) ALWAYS_INLINE {
     Floats sum = hn::Zero(kFloats);
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t at = r * classes + j;
-      const Floats y = hn::Mul(LoadUpTo(exponentials + at, left, 0), hn::Set(kFloats, factors[r]));
+      const Floats y = hn::Mul(LoadUpTo(exponentials + at, left, 0), hn::Set(kFloats, scales[r]));
       StoreUpTo(y, out + at, left);
       sum = hn::Add(sum, y);
     }
@@ -120,10 +121,10 @@ void SoftmaxColumns(const float* exponentials, int64_t rows, int64_t classes, co
 }
 
 // e^z and e^(z/T) are computed twice: there is no place to keep them until their sums are known.
-void Distill(float* logits, float* teacher, int64_t rows, int64_t classes, const int32_t* labels, float weight,
-             float temperature, float* losses) {
+void Distill(float* logits, float* teacher, int64_t first_row, int64_t last_row, int64_t classes, const int32_t* labels,
+             float weight, float temperature, float* losses) {
   const Floats scale = hn::Set(kFloats, 1 / temperature);
-  for (int64_t r = 0; r < rows; ++r) {
+  for (int64_t r = first_row; r < last_row; ++r) {
     float* z = logits + r * classes;
     float* y = teacher + r * classes;
     const float max = Max(z, classes);

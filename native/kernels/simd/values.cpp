@@ -228,8 +228,8 @@ HWY_INLINE void RowTile(const float* weights, int64_t cols, const float* x, floa
 
 namespace MULTIBIT_TIER_SPACE {
 
-void GemvFloat(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row, int64_t last_row,
-               int64_t cols, int weight_bits, const float* x, float* out) {
+void PackedGemvFloat(const uint64_t* weight_planes, const float* weight_coefficients, int64_t first_row,
+                     int64_t last_row, int64_t cols, int weight_bits, const float* x, float* out) {
   constexpr decltype(&GemvFloatRows<1>) kRows[] = {GemvFloatRows<1>, GemvFloatRows<2>, GemvFloatRows<3>,
                                                    GemvFloatRows<4>, GemvFloatRows<5>, GemvFloatRows<6>,
                                                    GemvFloatRows<7>, GemvFloatRows<8>};

@@ -12,7 +12,7 @@
 
 #include <cstring>
 
-#include "simd/tier.h"
+#include "tier.h"
 // The flags say what the CPU has. Highway's pragmas would add to that (1.0.3: AVX-VNNI to HWY_AVX3_DL).
 #undef HWY_PUSH_ATTRIBUTES
 #undef HWY_POP_ATTRIBUTES

@@ -138,8 +138,8 @@ Packed Quantize(const Kernels& kernels, const Quantizer& quantizer, const std::v
                 int lanes = 8) {
   const int64_t rows = w.size() / cols;
   Packed packed(rows, cols, bits, lanes);
-  std::vector<char> scratch(kernels.quantize_scratch(cols, bits) + 1);
-  EXPECT_EQ(-1, kernels.quantize(quantizer, w.data(), rows, cols, 0, rows, bits, lanes, packed.planes.data(),
+  std::vector<char> scratch(kernels.QuantizeScratch(cols, bits) + 1);
+  EXPECT_EQ(-1, kernels.Quantize(quantizer, w.data(), rows, cols, 0, rows, bits, lanes, packed.planes.data(),
                                  packed.coefficients.data(), scratch.data()));
   return packed;
 }
@@ -205,9 +205,9 @@ TEST(SameBits, QuantizeAndDequantize) {
           ASSERT_TRUE(actual.SameBits(expected));
 
           std::vector<float> expected_values(w.size()), values(w.size());
-          Scalar().dequantize(expected.planes.data(), expected.coefficients.data(), 0, expected.rows, cols, bits, lanes,
+          Scalar().Dequantize(expected.planes.data(), expected.coefficients.data(), 0, expected.rows, cols, bits, lanes,
                               expected_values.data());
-          Tier().dequantize(expected.planes.data(), expected.coefficients.data(), 0, expected.rows, cols, bits, lanes,
+          Tier().Dequantize(expected.planes.data(), expected.coefficients.data(), 0, expected.rows, cols, bits, lanes,
                             values.data());
           ASSERT_EQ(0, std::memcmp(values.data(), expected_values.data(), values.size() * sizeof(float)));
         }
@@ -227,11 +227,11 @@ TEST(SameBits, Products) {
         const Packed x =
             Quantize(Scalar(), Method(kGreedy), GaussianRows(batch * cols, cols + 99), cols, activation_bits, 1);
         std::vector<float> expected(batch * rows), gemm(batch * rows), gemv(rows);
-        Scalar().gemm(weights.planes.data(), weights.coefficients.data(), 0, rows, cols, weight_bits, x.planes.data(),
+        Scalar().PackedGemm(weights.planes.data(), weights.coefficients.data(), 0, rows, cols, weight_bits, x.planes.data(),
                       x.coefficients.data(), activation_bits, batch, expected.data(), rows);
-        Tier().gemm(weights.planes.data(), weights.coefficients.data(), 0, rows, cols, weight_bits, x.planes.data(),
+        Tier().PackedGemm(weights.planes.data(), weights.coefficients.data(), 0, rows, cols, weight_bits, x.planes.data(),
                     x.coefficients.data(), activation_bits, batch, gemm.data(), rows);
-        Tier().gemm(weights.planes.data(), weights.coefficients.data(), 0, rows, cols, weight_bits, x.planes.data(),
+        Tier().PackedGemm(weights.planes.data(), weights.coefficients.data(), 0, rows, cols, weight_bits, x.planes.data(),
                     x.coefficients.data(), activation_bits, 1, gemv.data(), rows);
         ASSERT_EQ(0, std::memcmp(gemm.data(), expected.data(), expected.size() * sizeof(float)))
             << weight_bits << "/" << activation_bits << " cols " << cols;
@@ -248,19 +248,19 @@ TEST(SameBits, AddAndFinite) {
     const std::vector<float> bias = GaussianRows(n, n);
     const std::vector<float> x = GaussianRows(n, n + 1);
     std::vector<float> expected = x;
-    ASSERT_TRUE(Scalar().add(bias.data(), n, expected.data()));
+    ASSERT_TRUE(Scalar().Add(bias.data(), n, expected.data()));
     Guarded memory(n * sizeof(float), Guarded::kEnd);
-    ASSERT_TRUE(Tier().add(bias.data(), n, Copy(&memory, x)));
+    ASSERT_TRUE(Tier().Add(bias.data(), n, Copy(&memory, x)));
     ASSERT_EQ(0, std::memcmp(memory.as<float>(), expected.data(), n * sizeof(float))) << n;
     for (int64_t at : {int64_t{0}, n / 2, n - 1}) {
       for (float bad : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
         std::vector<float> with = x;
         with[at] = bad;
-        EXPECT_FALSE(Tier().add(bias.data(), n, with.data())) << n;
+        EXPECT_FALSE(Tier().Add(bias.data(), n, with.data())) << n;
       }
       std::vector<float> large(n, 0), sum(n, 0);
       large[at] = sum[at] = max;
-      EXPECT_FALSE(Tier().add(large.data(), n, sum.data())) << n;
+      EXPECT_FALSE(Tier().Add(large.data(), n, sum.data())) << n;
     }
   }
 }
@@ -313,8 +313,8 @@ TEST(Quantize, FirstBadElementIsReported) {
         w[at] = bad;
         w[4 * cols - 1] = bad;  // later: not the first
         Packed packed(4, cols, 2, 8);
-        std::vector<char> scratch(Tier().quantize_scratch(cols, 2) + 1);
-        EXPECT_EQ(at, Tier().quantize(Method(kAlternating), w.data(), 4, cols, 0, 4, 2, 8, packed.planes.data(),
+        std::vector<char> scratch(Tier().QuantizeScratch(cols, 2) + 1);
+        EXPECT_EQ(at, Tier().Quantize(Method(kAlternating), w.data(), 4, cols, 0, 4, 2, 8, packed.planes.data(),
                                       packed.coefficients.data(), scratch.data()));
       }
     }
@@ -346,9 +346,9 @@ TEST(Quantize, BlocksOfRowsAreIndependent) {
   const std::vector<float> w = GaussianRows(rows * cols, 5);
   const Packed whole = Quantize(Tier(), Method(kAlternating), w, cols, 3);
   Packed parts(rows, cols, 3, 8);
-  std::vector<char> scratch(Tier().quantize_scratch(cols, 3) + 1);
+  std::vector<char> scratch(Tier().QuantizeScratch(cols, 3) + 1);
   for (int64_t first : {16, 0, 8}) {
-    ASSERT_EQ(-1, Tier().quantize(Method(kAlternating), w.data(), rows, cols, first, std::min(first + 8, rows), 3, 8,
+    ASSERT_EQ(-1, Tier().Quantize(Method(kAlternating), w.data(), rows, cols, first, std::min(first + 8, rows), 3, 8,
                                   parts.planes.data(), parts.coefficients.data(), scratch.data()));
   }
   EXPECT_TRUE(parts.SameBits(whole));
@@ -573,7 +573,7 @@ TEST(Products, AreSumsOfSignedCoefficients) {
       const Packed weights = Quantize(Tier(), Method(kUniform), GaussianRows(rows * cols, 1), cols, weight_bits);
       const Packed x = Quantize(Tier(), Method(kUniform), GaussianRows(cols, 2), cols, activation_bits, 1);
       std::vector<float> y(rows);
-      Tier().gemm(weights.planes.data(), weights.coefficients.data(), 0, rows, cols, weight_bits, x.planes.data(),
+      Tier().PackedGemm(weights.planes.data(), weights.coefficients.data(), 0, rows, cols, weight_bits, x.planes.data(),
                   x.coefficients.data(), activation_bits, 1, y.data(), rows);
       for (int64_t r = 0; r < rows; ++r) {
         float expected = 0;
@@ -597,7 +597,7 @@ TEST(Products, OppositePlanes) {
     for (float sign : {1.0f, -1.0f}) {
       const Packed x = Quantize(Tier(), Method(kGreedy), std::vector<float>(cols, sign), cols, 1, 1);
       std::vector<float> y(8);
-      Tier().gemm(weights.planes.data(), weights.coefficients.data(), 0, 8, cols, 1, x.planes.data(),
+      Tier().PackedGemm(weights.planes.data(), weights.coefficients.data(), 0, 8, cols, 1, x.planes.data(),
                   x.coefficients.data(), 1, 1, y.data(), 8);
       for (float value : y) ASSERT_EQ(0.5f * sign * cols, value) << cols;
     }
@@ -609,9 +609,9 @@ TEST(Products, RowRangesAndStrides) {
   const Packed weights = Quantize(Tier(), Method(kGreedy), GaussianRows(rows * cols, 1), cols, 2);
   const Packed x = Quantize(Tier(), Method(kGreedy), GaussianRows(batch * cols, 2), cols, 2, 1);
   std::vector<float> whole(batch * rows), parts(batch * stride, -1);
-  Tier().gemm(weights.planes.data(), weights.coefficients.data(), 0, rows, cols, 2, x.planes.data(),
+  Tier().PackedGemm(weights.planes.data(), weights.coefficients.data(), 0, rows, cols, 2, x.planes.data(),
               x.coefficients.data(), 2, batch, whole.data(), rows);
-  Tier().gemm(weights.planes.data(), weights.coefficients.data(), 8, 13, cols, 2, x.planes.data(),
+  Tier().PackedGemm(weights.planes.data(), weights.coefficients.data(), 8, 13, cols, 2, x.planes.data(),
               x.coefficients.data(), 2, batch, parts.data(), stride);
   for (int64_t b = 0; b < batch; ++b) {
     for (int64_t r = 0; r < stride; ++r) {
@@ -627,7 +627,7 @@ TEST(Products, WithFullPrecisionActivations) {
     std::vector<float> y(rows);
     for (int bits = 1; bits <= 8; ++bits) {
       const Packed weights = Quantize(Tier(), Method(kGreedy), w, cols, bits);
-      Tier().gemv_float(weights.planes.data(), weights.coefficients.data(), 0, rows, cols, bits, x.data(), y.data());
+      Tier().PackedGemvFloat(weights.planes.data(), weights.coefficients.data(), 0, rows, cols, bits, x.data(), y.data());
       for (int64_t r = 0; r < rows; ++r) {
         double expected = 0, magnitude = 0;
         for (int64_t c = 0; c < cols; ++c) {
@@ -640,12 +640,12 @@ TEST(Products, WithFullPrecisionActivations) {
     const int64_t batch = 7, stride = rows + 3;
     const std::vector<float> vectors = GaussianRows(batch * cols, 3);
     std::vector<float> of_batch(batch * rows), of_part(batch * stride, -1), of_part_alone(rows, -1);
-    Tier().gemm_rows(w.data(), 0, rows, cols, vectors.data(), batch, of_batch.data(), rows);
-    Tier().gemm_rows(w.data(), 1, 10, cols, vectors.data(), batch, of_part.data(), stride);
-    Tier().gemm_rows(w.data(), 1, 10, cols, vectors.data(), 1, of_part_alone.data(), rows);
+    Tier().GemmRows(w.data(), 0, rows, cols, vectors.data(), batch, of_batch.data(), rows);
+    Tier().GemmRows(w.data(), 1, 10, cols, vectors.data(), batch, of_part.data(), stride);
+    Tier().GemmRows(w.data(), 1, 10, cols, vectors.data(), 1, of_part_alone.data(), rows);
     for (int64_t b = 0; b < batch; ++b) {
       const float* vector = vectors.data() + b * cols;
-      Tier().gemm_rows(w.data(), 0, rows, cols, vector, 1, y.data(), rows);
+      Tier().GemmRows(w.data(), 0, rows, cols, vector, 1, y.data(), rows);
       for (int64_t r = 0; r < rows; ++r) {
         double expected = 0, magnitude = 0;
         for (int64_t c = 0; c < cols; ++c) {
@@ -692,9 +692,9 @@ TEST(MaskedProducts, AreThoseOfRetainedElements) {
         const Packed x = Quantize(Tier(), Method(kGreedy), GaussianRows(batch * cols, 2), cols, bits, 1);
         for (const uint64_t* mask : {static_cast<const uint64_t*>(nullptr), masks.data()}) {
           std::vector<float> out(batch * rows, 7), added(batch * rows, 7);
-          Tier().gemm_masked(w.planes.data(), w.coefficients.data(), 0, rows, cols, weight_bits, x.planes.data(),
+          Tier().PackedGemmMasked(w.planes.data(), w.coefficients.data(), 0, rows, cols, weight_bits, x.planes.data(),
                              x.coefficients.data(), bits, mask, batch, start.data(), out.data(), rows);
-          Tier().gemm_masked(w.planes.data(), w.coefficients.data(), 0, rows, cols, weight_bits, x.planes.data(),
+          Tier().PackedGemmMasked(w.planes.data(), w.coefficients.data(), 0, rows, cols, weight_bits, x.planes.data(),
                              x.coefficients.data(), bits, mask, batch, nullptr, added.data(), rows);
           for (int64_t b : {int64_t{0}, int64_t{1}, batch - 1}) {
             for (int64_t r = 0; r < rows; ++r) {
@@ -721,9 +721,9 @@ TEST(MaskedProducts, RowRangesAndStrides) {
   const Packed x = Quantize(Tier(), Method(kGreedy), GaussianRows(batch * cols, 2), cols, 2, 1);
   const std::vector<float> start(rows, 0);
   std::vector<float> all(batch * stride, -9), part(batch * stride, -9);
-  Tier().gemm_masked(w.planes.data(), w.coefficients.data(), 0, rows, cols, 2, x.planes.data(), x.coefficients.data(),
+  Tier().PackedGemmMasked(w.planes.data(), w.coefficients.data(), 0, rows, cols, 2, x.planes.data(), x.coefficients.data(),
                      2, nullptr, batch, start.data(), all.data(), stride);
-  Tier().gemm_masked(w.planes.data(), w.coefficients.data(), 8, 19, cols, 2, x.planes.data(), x.coefficients.data(), 2,
+  Tier().PackedGemmMasked(w.planes.data(), w.coefficients.data(), 8, 19, cols, 2, x.planes.data(), x.coefficients.data(), 2,
                      nullptr, batch, start.data(), part.data(), stride);
   for (int64_t b = 0; b < batch; ++b) {
     for (int64_t r = 0; r < stride; ++r) {
@@ -740,9 +740,9 @@ TEST(Dropout, MasksAreThoseOfTheScalarTier) {
     const int64_t rows = 5, words = (cols + 63) / 64;
     std::vector<uint64_t> expected(rows * words, ~uint64_t{0}), actual(rows * words, ~uint64_t{0});
     for (uint64_t threshold : {uint64_t{0}, uint64_t{1} << 61, uint64_t{1} << 62, (uint64_t{1} << 63) - 1}) {
-      Scalar().dropout_masks(0x123456789ABCDEF0, threshold, 0, rows, cols, expected.data());
-      Tier().dropout_masks(0x123456789ABCDEF0, threshold, 0, 2, cols, actual.data());
-      Tier().dropout_masks(0x123456789ABCDEF0, threshold, 2, rows, cols, actual.data());
+      Scalar().DropoutMasks(0x123456789ABCDEF0, threshold, 0, rows, cols, expected.data());
+      Tier().DropoutMasks(0x123456789ABCDEF0, threshold, 0, 2, cols, actual.data());
+      Tier().DropoutMasks(0x123456789ABCDEF0, threshold, 2, rows, cols, actual.data());
       ASSERT_EQ(expected, actual) << cols;
     }
   }
@@ -754,7 +754,7 @@ TEST(Dropout, DroppedElementsAreZero) {
     const std::vector<uint64_t> masks = RandomMasks(rows, cols, 1);
     const std::vector<float> before = GaussianRows(rows * cols, 2);
     std::vector<float> x = before;
-    Tier().drop(masks.data(), 1.5f, 0, rows, cols, x.data());
+    Tier().Drop(masks.data(), 1.5f, 0, rows, cols, x.data());
     for (int64_t i = 0; i < rows * cols; ++i) {
       const bool retained = masks[i / cols * ((cols + 63) / 64) + i % cols / 64] >> (i % cols % 64) & 1;
       ASSERT_EQ(retained ? before[i] * 1.5f : 0, x[i]);
@@ -767,9 +767,9 @@ TEST(Update, ElementWise) {
     std::vector<float> x = GaussianRows(n, 1), y = GaussianRows(n, 2);
     x[n / 2] = 0;
     std::vector<float> scaled = x, clipped = x, sum = y;
-    Tier().scale(-0.3f, n, scaled.data());
-    Tier().clip(0.5f, n, clipped.data());
-    Tier().add(x.data(), n, sum.data());
+    Tier().Scale(-0.3f, n, scaled.data());
+    Tier().Clip(0.5f, n, clipped.data());
+    Tier().Add(x.data(), n, sum.data());
     double squares = 0;
     for (int64_t i = 0; i < n; ++i) {
       ASSERT_EQ(x[i] * -0.3f, scaled[i]);
@@ -777,7 +777,7 @@ TEST(Update, ElementWise) {
       ASSERT_EQ(y[i] + x[i], sum[i]);
       squares += static_cast<double>(x[i]) * x[i];
     }
-    ASSERT_NEAR(squares, Tier().sum_of_squares(x.data(), n), 1e-6 * squares);
+    ASSERT_NEAR(squares, Tier().SumOfSquares(x.data(), n), 1e-6 * squares);
   }
 }
 
@@ -785,13 +785,13 @@ TEST(Update, NanStaysNan) {
   for (int64_t n : {1, 17, 64}) {
     std::vector<float> x(n, 0.25f);
     x[n / 2] = std::numeric_limits<float>::quiet_NaN();
-    EXPECT_TRUE(std::isnan(Tier().sum_of_squares(x.data(), n)));
-    Tier().clip(0.1f, n, x.data());
+    EXPECT_TRUE(std::isnan(Tier().SumOfSquares(x.data(), n)));
+    Tier().Clip(0.1f, n, x.data());
     EXPECT_TRUE(std::isnan(x[n / 2]));
     if (n > 1) {
       EXPECT_EQ(0.1f, x[0]);
     }
-    Tier().scale(2, n, x.data());
+    Tier().Scale(2, n, x.data());
     EXPECT_TRUE(std::isnan(x[n / 2]));
   }
 }
@@ -805,9 +805,9 @@ TEST(Gru, StepAndGradientMatchDouble) {
     const std::vector<float> flows_back = GaussianRows(rows * hidden, 5);
     std::vector<float> gates = sums, out(rows * hidden);
     std::vector<float> carried = flows_back, dz(rows * 3 * hidden), du(rows * 3 * hidden);
-    Tier().gru_forward(0, 1, hidden, gates.data(), u.data(), before.data(), out.data());
-    Tier().gru_forward(1, rows, hidden, gates.data(), u.data(), before.data(), out.data());
-    Tier().gru_backward(0, rows, hidden, gates.data(), u.data(), before.data(), dh.data(), carried.data(), dz.data(),
+    Tier().GruForward(0, 1, hidden, gates.data(), u.data(), before.data(), out.data());
+    Tier().GruForward(1, rows, hidden, gates.data(), u.data(), before.data(), out.data());
+    Tier().GruBackward(0, rows, hidden, gates.data(), u.data(), before.data(), dh.data(), carried.data(), dz.data(),
                         du.data());
     for (int64_t i = 0; i < rows * hidden; ++i) {
       const int64_t at = i / hidden * 3 * hidden + i % hidden;
@@ -845,9 +845,9 @@ TEST(Lstm, StepAndGradientMatchDouble) {
     const std::vector<float> dh = GaussianRows(rows * hidden, 3), flows_back = GaussianRows(rows * hidden, 4);
     std::vector<float> gates = sums, cells(rows * hidden), tanhs(rows * hidden), out(rows * hidden);
     std::vector<float> dc = flows_back, dz(rows * 4 * hidden);
-    Tier().lstm_forward(0, 1, hidden, gates.data(), before.data(), cells.data(), tanhs.data(), out.data());
-    Tier().lstm_forward(1, rows, hidden, gates.data(), before.data(), cells.data(), tanhs.data(), out.data());
-    Tier().lstm_backward(0, rows, hidden, gates.data(), before.data(), tanhs.data(), dh.data(), dc.data(), dz.data());
+    Tier().LstmForward(0, 1, hidden, gates.data(), before.data(), cells.data(), tanhs.data(), out.data());
+    Tier().LstmForward(1, rows, hidden, gates.data(), before.data(), cells.data(), tanhs.data(), out.data());
+    Tier().LstmBackward(0, rows, hidden, gates.data(), before.data(), tanhs.data(), dh.data(), dc.data(), dz.data());
     for (int64_t i = 0; i < rows * hidden; ++i) {
       const int64_t at = i / hidden * 4 * hidden + i % hidden;
       const auto loss = [&](const double* z, double c0) {
@@ -889,7 +889,7 @@ TEST(Softmax, OfBlocksMatchesDouble) {
     std::vector<double> sums(rows, 0);
     for (const std::vector<float>& block : blocks) {
       exponentials = block;
-      Tier().softmax_block(exponentials.data(), rows, cols, max.data(), sums.data(), rescale.data());
+      Tier().SoftmaxBlock(exponentials.data(), rows, cols, max.data(), sums.data(), rescale.data());
       for (int64_t r = 0; r < rows; ++r) {
         scaled[r] *= rescale[r];
         for (int64_t j = 0; j < cols; ++j) scaled[r] += exponentials[r * cols + j];
@@ -907,7 +907,7 @@ TEST(Softmax, OfBlocksMatchesDouble) {
       factors[r] = static_cast<float>(0.5 / sums[r]);
     }
     std::vector<float> columns(cols);
-    Tier().softmax_columns(exponentials.data(), rows, cols, factors.data(), out.data(), columns.data());
+    Tier().SoftmaxColumns(exponentials.data(), rows, cols, factors.data(), out.data(), columns.data());
     for (int64_t j = 0; j < cols; ++j) {
       double expected = 0;
       for (int64_t r = 0; r < rows; ++r) {
@@ -918,14 +918,14 @@ TEST(Softmax, OfBlocksMatchesDouble) {
       ASSERT_NEAR(expected, columns[j], 3e-6);
     }
     blocks[0][0] = NAN;
-    Tier().softmax_block(blocks[0].data(), rows, cols, max.data(), sums.data(), rescale.data());
+    Tier().SoftmaxBlock(blocks[0].data(), rows, cols, max.data(), sums.data(), rescale.data());
     ASSERT_TRUE(std::isnan(sums[0]));
     ASSERT_FALSE(std::isnan(sums[1]));
   }
 }
 
 // Sizes around those of tiles, blocks of the inner dimension (320), chunks of rows (96) and of columns (512).
-TEST(DenseProducts, AreMatrixProducts) {
+TEST(GemmArgss, AreMatrixProducts) {
   struct Size {
     int64_t rows, inner, cols;
   };
@@ -956,7 +956,7 @@ TEST(DenseProducts, AreMatrixProducts) {
       for (bool in_panels : {false, true}) {
         for (int begin = 0; begin < 3; ++begin) {  // nothing, `start`, or what is there
           std::vector<float> c = before;
-          const DenseProduct product = {by_columns ? transposed.data() : a.data(),
+          const GemmArgs product = {by_columns ? transposed.data() : a.data(),
                                         by_columns ? 1 : inner,
                                         by_columns ? rows : 1,
                                         in_panels ? laid_out.data() : b.data(),
@@ -970,17 +970,17 @@ TEST(DenseProducts, AreMatrixProducts) {
                                         c.data(),
                                         cols};
           const int64_t split = rows / 3;
-          Tier().gemm_dense(product, split, rows);
+          Tier().Gemm(product, split, rows);
           for (int64_t i = 0; i < split * cols; ++i) ASSERT_EQ(before[i], c[i]);
-          Tier().gemm_dense(product, 0, split);
+          Tier().Gemm(product, 0, split);
           for (int64_t i = 0; i < rows * cols; ++i) {
             const double from = begin == 0 ? 0 : begin == 1 ? start[i % cols] : before[i];
             ASSERT_NEAR(from - 0.5 * sums[i], c[i], 1e-5 * (magnitudes[i] + std::fabs(from)));
           }
           std::vector<float> whole = before;
-          DenseProduct again = product;
+          GemmArgs again = product;
           again.c = whole.data();
-          Tier().gemm_dense(again, 0, rows);
+          Tier().Gemm(again, 0, rows);
           ASSERT_EQ(whole, c) << "depends on the split";
         }
       }
@@ -995,8 +995,8 @@ TEST(Memory, TrainingTouchesNothingOutside) {
       Guarded masks(batch * ((cols + 63) / 64) * 8, side), x(batch * cols * 4, side), start(rows * 4, side);
       Copy(&x, GaussianRows(batch * cols, 1));
       Copy(&start, GaussianRows(rows, 1));
-      Tier().dropout_masks(1, uint64_t{1} << 62, 0, batch, cols, masks.as<uint64_t>());
-      Tier().drop(masks.as<uint64_t>(), 2, 0, batch, cols, x.as<float>());
+      Tier().DropoutMasks(1, uint64_t{1} << 62, 0, batch, cols, masks.as<uint64_t>());
+      Tier().Drop(masks.as<uint64_t>(), 2, 0, batch, cols, x.as<float>());
       Guarded out(batch * rows * 4, side);
       for (int bits : {1, 2, 3, 5}) {
         const Packed w = Quantize(Tier(), Method(kGreedy), GaussianRows(rows * cols, 2), cols, bits);
@@ -1007,39 +1007,39 @@ TEST(Memory, TrainingTouchesNothingOutside) {
         Copy(&w_coefficients, w.coefficients);
         Copy(&a_planes, a.planes);
         Copy(&a_coefficients, a.coefficients);
-        Tier().gemm_masked(w_planes.as<uint64_t>(), w_coefficients.as<float>(), 0, rows, cols, bits,
+        Tier().PackedGemmMasked(w_planes.as<uint64_t>(), w_coefficients.as<float>(), 0, rows, cols, bits,
                            a_planes.as<uint64_t>(), a_coefficients.as<float>(), bits, masks.as<uint64_t>(), batch,
                            start.as<float>(), out.as<float>(), rows);
       }
       Guarded gates(batch * 4 * cols * 4, side), gradients(batch * 4 * cols * 4, side), c(batch * cols * 4, side),
           tanh(batch * cols * 4, side), h(batch * cols * 4, side);
       Copy(&gates, GaussianRows(batch * 4 * cols, 4));
-      Tier().lstm_forward(0, batch, cols, gates.as<float>(), x.as<float>(), c.as<float>(), tanh.as<float>(),
+      Tier().LstmForward(0, batch, cols, gates.as<float>(), x.as<float>(), c.as<float>(), tanh.as<float>(),
                           h.as<float>());
-      Tier().lstm_backward(0, batch, cols, gates.as<float>(), x.as<float>(), tanh.as<float>(), h.as<float>(),
+      Tier().LstmBackward(0, batch, cols, gates.as<float>(), x.as<float>(), tanh.as<float>(), h.as<float>(),
                            c.as<float>(), gradients.as<float>());
       Guarded three(batch * 3 * cols * 4, side), sums(batch * 3 * cols * 4, side), d_three(batch * 3 * cols * 4, side),
           d_sums(batch * 3 * cols * 4, side);
       Copy(&three, GaussianRows(batch * 3 * cols, 5));
       Copy(&sums, GaussianRows(batch * 3 * cols, 6));
-      Tier().gru_forward(0, batch, cols, three.as<float>(), sums.as<float>(), x.as<float>(), h.as<float>());
-      Tier().gru_backward(0, batch, cols, three.as<float>(), sums.as<float>(), x.as<float>(), h.as<float>(),
+      Tier().GruForward(0, batch, cols, three.as<float>(), sums.as<float>(), x.as<float>(), h.as<float>());
+      Tier().GruBackward(0, batch, cols, three.as<float>(), sums.as<float>(), x.as<float>(), h.as<float>(),
                           c.as<float>(), d_three.as<float>(), d_sums.as<float>());
-      Tier().scale(2, batch * cols, x.as<float>());
-      Tier().clip(0.1f, batch * cols, x.as<float>());
-      Tier().add(x.as<float>(), batch * cols, h.as<float>());
-      Tier().sum_of_squares(x.as<float>(), batch * cols);
+      Tier().Scale(2, batch * cols, x.as<float>());
+      Tier().Clip(0.1f, batch * cols, x.as<float>());
+      Tier().Add(x.as<float>(), batch * cols, h.as<float>());
+      Tier().SumOfSquares(x.as<float>(), batch * cols);
       const int64_t panels = (cols + kPanelColumns - 1) / kPanelColumns;
       Guarded w(panels * kPanelColumns * 5 * 4, side), five(batch * 5 * 4, side);
       Copy(&w, GaussianRows(panels * kPanelColumns * 5, 5));
       Copy(&five, GaussianRows(batch * 5, 6));
-      Tier().gemm_dense({five.as<float>(), 5, 1, w.as<float>(), kPanelColumns, 5 * kPanelColumns, 5, cols, 1, true,
+      Tier().Gemm({five.as<float>(), 5, 1, w.as<float>(), kPanelColumns, 5 * kPanelColumns, 5, cols, 1, true,
                          nullptr, x.as<float>(), cols},
                         0, batch);
       // By columns, and not in panels.
       Guarded b(5 * cols * 4, side);
       Copy(&b, GaussianRows(5 * cols, 7));
-      Tier().gemm_dense({five.as<float>(), 1, batch, b.as<float>(), cols, kPanelColumns, 5, cols, 1, false, nullptr,
+      Tier().Gemm({five.as<float>(), 1, batch, b.as<float>(), cols, kPanelColumns, 5, cols, 1, false, nullptr,
                          x.as<float>(), cols},
                         0, batch);
     }
@@ -1067,46 +1067,46 @@ TEST(Memory, NothingIsTouchedOutside) {
         for (int lanes : {8, 1}) {
           const Packed shape(rows, cols, bits, lanes);
           Guarded planes(shape.planes.size() * 8, side), coefficients(shape.coefficients.size() * 4, side);
-          Guarded scratch((Tier().quantize_scratch(cols, bits) + 3) / 4 * 4, side);
+          Guarded scratch((Tier().QuantizeScratch(cols, bits) + 3) / 4 * 4, side);
           for (const Quantizer& q : AllQuantizers()) {
             if (bits > MaxBits(q.method)) continue;
-            ASSERT_EQ(-1, Tier().quantize(q, guarded_w.as<float>(), rows, cols, 0, rows, bits, lanes,
+            ASSERT_EQ(-1, Tier().Quantize(q, guarded_w.as<float>(), rows, cols, 0, rows, bits, lanes,
                                           planes.as<uint64_t>(), coefficients.as<float>(), scratch.as<void>()));
           }
-          Tier().dequantize(planes.as<uint64_t>(), coefficients.as<float>(), 0, rows, cols, bits, lanes,
+          Tier().Dequantize(planes.as<uint64_t>(), coefficients.as<float>(), 0, rows, cols, bits, lanes,
                             values.as<float>());
           if (lanes == 1) continue;
-          Tier().gemm(planes.as<uint64_t>(), coefficients.as<float>(), 0, rows, cols, bits,
+          Tier().PackedGemm(planes.as<uint64_t>(), coefficients.as<float>(), 0, rows, cols, bits,
                       activation_planes.as<uint64_t>(), activation_coefficients.as<float>(), bits, 1, out.as<float>(),
                       rows);
-          Tier().gemm(planes.as<uint64_t>(), coefficients.as<float>(), 0, rows, cols, bits,
+          Tier().PackedGemm(planes.as<uint64_t>(), coefficients.as<float>(), 0, rows, cols, bits,
                       activation_planes.as<uint64_t>(), activation_coefficients.as<float>(), bits, batch,
                       out.as<float>(), rows);
-          Tier().gemv_float(planes.as<uint64_t>(), coefficients.as<float>(), 0, rows, cols, bits, guarded_x.as<float>(),
+          Tier().PackedGemvFloat(planes.as<uint64_t>(), coefficients.as<float>(), 0, rows, cols, bits, guarded_x.as<float>(),
                             out.as<float>());
         }
       }
       const int64_t vectors = 5;
       Guarded guarded_vectors(vectors * cols * 4, side), products(vectors * rows * 4, side);
       Copy(&guarded_vectors, GaussianRows(vectors * cols, 7));
-      Tier().gemm_rows(guarded_w.as<float>(), 0, rows, cols, guarded_vectors.as<float>(), vectors, products.as<float>(),
+      Tier().GemmRows(guarded_w.as<float>(), 0, rows, cols, guarded_vectors.as<float>(), vectors, products.as<float>(),
                        rows);
 
       Guarded z(4 * cols * 4, side), c(cols * 4, side), h(cols * 4, side), labels(rows * 4, side),
           losses(rows * 4, side);
       Copy(&z, GaussianRows(4 * cols, 4));
       Copy(&c, x);
-      Tier().lstm_cell(z.as<float>(), cols, c.as<float>(), h.as<float>());
+      Tier().LstmCell(z.as<float>(), cols, c.as<float>(), h.as<float>());
       Guarded of_input(3 * cols * 4, side), of_state(3 * cols * 4, side);
       Copy(&of_input, GaussianRows(3 * cols, 5));
       Copy(&of_state, GaussianRows(3 * cols, 6));
-      Tier().gru_cell(of_input.as<float>(), of_state.as<float>(), cols, h.as<float>());
-      Tier().log_sum_exp(guarded_x.as<float>(), cols);
+      Tier().GruCell(of_input.as<float>(), of_state.as<float>(), cols, h.as<float>());
+      Tier().LogSumExp(guarded_x.as<float>(), cols);
       Copy(&labels, std::vector<int32_t>(rows, static_cast<int32_t>(cols - 1)));
-      Tier().softmax(guarded_w.as<float>(), rows, cols, labels.as<int32_t>(), losses.as<float>());
+      Tier().Softmax(guarded_w.as<float>(), rows, cols, labels.as<int32_t>(), losses.as<float>());
       Guarded teacher(rows * cols * 4, side);
       Copy(&teacher, GaussianRows(rows * cols, 7));
-      Tier().distill(guarded_w.as<float>(), teacher.as<float>(), rows, cols, labels.as<int32_t>(), 0.5f, 2,
+      Tier().Distill(guarded_w.as<float>(), teacher.as<float>(), rows, cols, labels.as<int32_t>(), 0.5f, 2,
                      losses.as<float>());
     }
   }
@@ -1117,8 +1117,8 @@ TEST(Memory, RowsOutsideTheRangeAreLeftAlone) {
   const std::vector<float> w = GaussianRows(rows * cols, 1);
   Packed packed(rows, cols, 2, 8);
   const Packed before = packed;
-  std::vector<char> scratch(Tier().quantize_scratch(cols, 2) + 1);
-  Tier().quantize(Method(kGreedy), w.data(), rows, cols, 8, 16, 2, 8, packed.planes.data(), packed.coefficients.data(),
+  std::vector<char> scratch(Tier().QuantizeScratch(cols, 2) + 1);
+  Tier().Quantize(Method(kGreedy), w.data(), rows, cols, 8, 16, 2, 8, packed.planes.data(), packed.coefficients.data(),
                   scratch.data());
   for (int64_t r : {0, 7, 16, 23}) {
     for (int i = 0; i < 2; ++i) {
@@ -1127,7 +1127,7 @@ TEST(Memory, RowsOutsideTheRangeAreLeftAlone) {
     }
   }
   std::vector<float> values(rows * cols, -9);
-  Tier().dequantize(packed.planes.data(), packed.coefficients.data(), 8, 16, cols, 2, 8, values.data());
+  Tier().Dequantize(packed.planes.data(), packed.coefficients.data(), 8, 16, cols, 2, 8, values.data());
   EXPECT_EQ(-9, values[8 * cols - 1]);
   EXPECT_NE(-9, values[8 * cols]);
   EXPECT_NE(-9, values[16 * cols - 1]);
@@ -1152,7 +1152,7 @@ TEST(Cell, MatchesDouble) {
       c[j] = static_cast<float>(std::cos(7 * t));
     }
     const std::vector<float> before = c;
-    Tier().lstm_cell(z.data(), hidden, c.data(), h.data());
+    Tier().LstmCell(z.data(), hidden, c.data(), h.data());
     for (int64_t j = 0; j < hidden; ++j) {
       const double cell =
           Sigmoid(z[hidden + j]) * before[j] + Sigmoid(z[j]) * std::tanh(static_cast<double>(z[2 * hidden + j]));
@@ -1173,7 +1173,7 @@ TEST(Cell, GatesAreWithinOneMillionth) {
     z[2 * hidden + j] = static_cast<float>((j - hidden / 2) * 1e-3);
     z[3 * hidden + j] = z[2 * hidden + j];
   }
-  Tier().lstm_cell(z.data(), hidden, c.data(), h.data());
+  Tier().LstmCell(z.data(), hidden, c.data(), h.data());
   for (int64_t j = 0; j < hidden; ++j) {
     ASSERT_NEAR(std::tanh(static_cast<double>(z[2 * hidden + j])), c[j], 1e-6) << z[2 * hidden + j];
   }
@@ -1181,7 +1181,7 @@ TEST(Cell, GatesAreWithinOneMillionth) {
     z[2 * hidden + j] = open;
     c[j] = 0;
   }
-  Tier().lstm_cell(z.data(), hidden, c.data(), h.data());
+  Tier().LstmCell(z.data(), hidden, c.data(), h.data());
   for (int64_t j = 0; j < hidden; ++j) {
     ASSERT_NEAR(Sigmoid(z[3 * hidden + j]) * std::tanh(1.0), h[j], 1.5e-6) << z[3 * hidden + j];
   }
@@ -1195,7 +1195,7 @@ TEST(Cell, ShutGatesMakeNoDenormals) {
     z[j] = -1000;
     z[3 * hidden + j] = static_cast<float>(-0.11 * j);
   }
-  Tier().lstm_cell(z.data(), hidden, c.data(), h.data());
+  Tier().LstmCell(z.data(), hidden, c.data(), h.data());
   for (int64_t j = 0; j < hidden; ++j) ASSERT_TRUE(std::isnormal(h[j]) || h[j] == 0) << z[3 * hidden + j];
 }
 
@@ -1204,7 +1204,7 @@ TEST(Cell, NanStaysNan) {
   for (int gate = 0; gate < 4; ++gate) {
     std::vector<float> z(4 * hidden, 0.5f), c(hidden, 0.5f), h(hidden);
     z[gate * hidden + 16] = NAN;
-    Tier().lstm_cell(z.data(), hidden, c.data(), h.data());
+    Tier().LstmCell(z.data(), hidden, c.data(), h.data());
     EXPECT_TRUE(std::isnan(h[16]));
     EXPECT_FALSE(std::isnan(h[15]));
   }
@@ -1222,7 +1222,7 @@ TEST(Cell, GruMatchesDouble) {
       h[j] = static_cast<float>(std::cos(7 * t));
     }
     const std::vector<float> before = h;
-    Tier().gru_cell(z.data(), u.data(), hidden, h.data());
+    Tier().GruCell(z.data(), u.data(), hidden, h.data());
     for (int64_t j = 0; j < hidden; ++j) {
       const double reset = Sigmoid(static_cast<double>(z[j]) + u[j]);
       const double update = Sigmoid(static_cast<double>(z[hidden + j]) + u[hidden + j]);
@@ -1237,7 +1237,7 @@ TEST(Cell, NanStaysNanInAGru) {
   for (int sum = 0; sum < 6; ++sum) {
     std::vector<float> sums(6 * hidden, 0.5f), h(hidden, 0.25f);
     sums[sum * hidden + 16] = NAN;
-    Tier().gru_cell(sums.data(), sums.data() + 3 * hidden, hidden, h.data());
+    Tier().GruCell(sums.data(), sums.data() + 3 * hidden, hidden, h.data());
     EXPECT_TRUE(std::isnan(h[16]));
     EXPECT_FALSE(std::isnan(h[15]));
   }
@@ -1259,12 +1259,12 @@ TEST(Softmax, MatchesDouble) {
       if (classes > 2) logits[1] = -INFINITY;  // a class ruled out
       std::vector<int32_t> labels = {static_cast<int32_t>(classes - 1), 0, static_cast<int32_t>(classes / 2)};
       std::vector<float> softmax = logits, gradient = logits, losses(rows);
-      Tier().softmax(softmax.data(), rows, classes, nullptr, nullptr);
-      Tier().softmax(gradient.data(), rows, classes, labels.data(), losses.data());
+      Tier().Softmax(softmax.data(), rows, classes, nullptr, nullptr);
+      Tier().Softmax(gradient.data(), rows, classes, labels.data(), losses.data());
       for (int64_t r = 0; r < rows; ++r) {
         const float* row = logits.data() + r * classes;
         const double log_sum = LogSumExp(row, classes);
-        ASSERT_NEAR(log_sum, Tier().log_sum_exp(row, classes), 1e-6 * std::max(1.0, std::fabs(log_sum)));
+        ASSERT_NEAR(log_sum, Tier().LogSumExp(row, classes), 1e-6 * std::max(1.0, std::fabs(log_sum)));
         const double loss = log_sum - row[labels[r]];
         ASSERT_NEAR(loss, losses[r], 2e-6 * std::max(1.0, std::fabs(loss)) + 1e-6 * std::fabs(log_sum));
         for (int64_t j = 0; j < classes; ++j) {
@@ -1287,7 +1287,7 @@ TEST(Distillation, MatchesDouble) {
       if (classes > 2) y[1] = -INFINITY;
       const std::vector<int32_t> labels = {static_cast<int32_t>(classes - 1), 0};
       std::vector<float> gradient = z, teacher = y, losses(rows);
-      Tier().distill(gradient.data(), teacher.data(), rows, classes, labels.data(), weight, temperature, losses.data());
+      Tier().Distill(gradient.data(), teacher.data(), rows, classes, labels.data(), weight, temperature, losses.data());
       for (int64_t r = 0; r < rows; ++r) {
         const float* row = z.data() + r * classes;
         std::vector<float> of_z(row, row + classes), of_y(y.begin() + r * classes, y.begin() + (r + 1) * classes);
@@ -1314,7 +1314,7 @@ TEST(Distillation, NanStaysNan) {
     std::vector<float> z(40, 1.0f), y(40, 1.0f), loss(1);
     (of_teacher ? y : z)[33] = NAN;
     const int32_t label = 0;
-    Tier().distill(z.data(), y.data(), 1, 40, &label, 0.5f, 2, loss.data());
+    Tier().Distill(z.data(), y.data(), 1, 40, &label, 0.5f, 2, loss.data());
     EXPECT_TRUE(std::isnan(loss[0]));
   }
 }
@@ -1322,8 +1322,8 @@ TEST(Distillation, NanStaysNan) {
 TEST(Softmax, NanStaysNan) {
   std::vector<float> logits(40, 1.0f);
   logits[33] = NAN;
-  EXPECT_TRUE(std::isnan(Tier().log_sum_exp(logits.data(), 40)));
-  Tier().softmax(logits.data(), 1, 40, nullptr, nullptr);
+  EXPECT_TRUE(std::isnan(Tier().LogSumExp(logits.data(), 40)));
+  Tier().Softmax(logits.data(), 1, 40, nullptr, nullptr);
   EXPECT_TRUE(std::isnan(logits[0]));
 }
 
