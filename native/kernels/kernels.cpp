@@ -74,6 +74,13 @@ constexpr Tier kTiers[] = {
 
 }  // namespace
 
+int FindCell(const char* name) {
+  for (const CellKind& kind : kCells) {
+    if (std::strcmp(name, kind.name) == 0) return static_cast<int>(&kind - kCells);
+  }
+  return -1;
+}
+
 int MaxBits(int method) {
   switch (method) {
     case kUniform:

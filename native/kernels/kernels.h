@@ -78,6 +78,9 @@ struct CellGradients {
   float* recurrent;  // [., G units]: the same of the recurrent product (GRU); null where it is `gates`
 };
 
+// The cell of this name; -1 if there is none.
+int FindCell(const char* name);
+
 // The most bits that a method allows (8, or 2 for kOptimal); 0 for an unknown method.
 int MaxBits(int method);
 

@@ -14,7 +14,7 @@ struct CellKernels {
   void (*backward)(const CellStates& states, const CellGradients& gradients, int64_t first_row, int64_t last_row);
 };
 
-CellKernels Of(const Kernels* kernels, Cell cell) {
+CellKernels Of(const Kernels* kernels, int cell) {
   if (cell == kGru) return {kernels->GruForward, kernels->GruBackward};
   return {kernels->LstmForward, kernels->LstmBackward};
 }
@@ -27,7 +27,16 @@ float* RecurrentSums(const CellGradients& gradients) {
 
 }  // namespace
 
-void ForwardSequence(const Kernels* kernels, Cell cell, const CellStates& states, const float* panels, int64_t steps,
+void ForwardRows(const Kernels* kernels, int cell, const CellStates& states, int64_t first_row, int64_t last_row) {
+  Of(kernels, cell).forward(states, first_row, last_row);
+}
+
+void BackwardRows(const Kernels* kernels, int cell, const CellStates& states, const CellGradients& gradients,
+                  int64_t first_row, int64_t last_row) {
+  Of(kernels, cell).backward(states, gradients, first_row, last_row);
+}
+
+void ForwardSequence(const Kernels* kernels, int cell, const CellStates& states, const float* panels, int64_t steps,
                      int64_t first, int64_t last) {
   const CellKernels step = Of(kernels, cell);
   for (int64_t t = 0; t < steps; ++t) {
@@ -38,7 +47,7 @@ void ForwardSequence(const Kernels* kernels, Cell cell, const CellStates& states
   }
 }
 
-int64_t ForwardQuantizedSequence(const Kernels* kernels, Cell cell, const CellStates& states,
+int64_t ForwardQuantizedSequence(const Kernels* kernels, int cell, const CellStates& states,
                                  const QuantizedRecurrence& r, int64_t steps, int64_t first, int64_t last) {
   const CellKernels step = Of(kernels, cell);
   const int64_t units = states.units;
@@ -60,7 +69,7 @@ int64_t ForwardQuantizedSequence(const Kernels* kernels, Cell cell, const CellSt
   return -1;
 }
 
-void BackwardSequence(const Kernels* kernels, Cell cell, const CellStates& states, const CellGradients& gradients,
+void BackwardSequence(const Kernels* kernels, int cell, const CellStates& states, const CellGradients& gradients,
                       const float* panels, int64_t first_step, int64_t steps, int64_t first, int64_t last) {
   const CellKernels step = Of(kernels, cell);
   const int64_t sums = kCells[cell].gates * states.units;

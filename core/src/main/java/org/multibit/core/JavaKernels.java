@@ -1,27 +1,47 @@
 package org.multibit.core;
 
+import java.io.IOException;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.nio.LongBuffer;
 import java.util.Arrays;
 import java.util.stream.IntStream;
+import org.bytedeco.javacpp.Loader;
 
-/** The kernels in plain Java: what runs without a native library, and the oracle of every test. */
-public class JavaKernels implements Kernels {
+/**
+ * The kernels in plain Java: what runs without a native library, and the oracle of every test. A
+ * faster implementation extends this class, overrides what it is faster at, and is found by {@link
+ * java.util.ServiceLoader}.
+ *
+ * <p>{@link Kernels} says what each kernel does and calls it with arguments that it has checked;
+ * nobody else calls it. Implementations are stateless and called by many threads at once.
+ */
+public class JavaKernels {
   private static final float LARGEST_UNSCALED = 0x1p60f;
   private static final float SMALLEST_UNSCALED = 0x1p-60f;
 
   /** Of coefficients; below the largest float by more than the rounding of 8 additions. */
   private static final float LARGEST_SUM = 0x1.ffffep127f;
 
-  @Override
-  public String name() {
+  protected String name() {
     return "java";
   }
 
-  @Override
-  public void quantize(Quantizer quantizer, FloatBuffer rows, MultibitMatrix into) {
-    KernelChecks.quantize(quantizer, rows, into);
+  /** See {@link Kernels#blas()}. */
+  protected String blas() {
+    try {
+      return "OpenBLAS " + Loader.getVersion("org.bytedeco", "openblas");
+    } catch (IOException e) {
+      return "of unknown version";
+    }
+  }
+
+  /** See {@link Kernels#hasFastGemm()}. */
+  protected boolean hasFastGemm() {
+    return false;
+  }
+
+  protected void quantize(Quantizer quantizer, FloatBuffer rows, MultibitMatrix into) {
     refuseNotFinite(rows, into.rows(), into.cols());
     LongBuffer planes = into.planes();
     FloatBuffer coefficients = into.coefficients();
@@ -131,9 +151,7 @@ public class JavaKernels implements Kernels {
     }
   }
 
-  @Override
-  public void dequantize(MultibitMatrix matrix, FloatBuffer out) {
-    KernelChecks.dequantize(matrix, out);
+  protected void dequantize(MultibitMatrix matrix, FloatBuffer out) {
     IntStream.range(0, matrix.rows())
         .parallel()
         .forEach(
@@ -158,9 +176,7 @@ public class JavaKernels implements Kernels {
     return a;
   }
 
-  @Override
-  public void multiply(MultibitMatrix weights, MultibitMatrix activations, FloatBuffer out) {
-    KernelChecks.multiply(weights, activations, out);
+  protected void multiply(MultibitMatrix weights, MultibitMatrix activations, FloatBuffer out) {
     LongBuffer w = weights.planes();
     LongBuffer x = activations.planes();
     IntStream.range(0, weights.rows())
@@ -189,10 +205,8 @@ public class JavaKernels implements Kernels {
             });
   }
 
-  @Override
-  public void multiply(
+  protected void multiply(
       MultibitMatrix weights, FloatBuffer activations, int batch, FloatBuffer out) {
-    KernelChecks.multiply(weights, activations, batch, out);
     int n = weights.cols();
     IntStream.range(0, weights.rows())
         .parallel()
@@ -213,10 +227,8 @@ public class JavaKernels implements Kernels {
             });
   }
 
-  @Override
-  public void softmaxCrossEntropy(
+  protected void softmaxCrossEntropy(
       FloatBuffer logits, int classes, IntBuffer labels, FloatBuffer losses) {
-    KernelChecks.softmaxCrossEntropy(logits, classes, labels, losses);
     IntStream.range(0, labels.remaining())
         .parallel()
         .forEach(
@@ -230,8 +242,7 @@ public class JavaKernels implements Kernels {
             });
   }
 
-  @Override
-  public void distill(
+  protected void distill(
       FloatBuffer logits,
       FloatBuffer teacher,
       int classes,
@@ -239,7 +250,6 @@ public class JavaKernels implements Kernels {
       float weight,
       float temperature,
       FloatBuffer losses) {
-    KernelChecks.distill(logits, teacher, classes, labels, weight, temperature, losses);
     IntStream.range(0, labels.remaining())
         .parallel()
         .forEach(
@@ -281,9 +291,7 @@ public class JavaKernels implements Kernels {
     return Arrays.stream(z).map(x -> x / temperature - logSum).toArray();
   }
 
-  @Override
-  public void softmax(FloatBuffer logits, int rows, int classes) {
-    KernelChecks.softmax(logits, rows, classes);
+  protected void softmax(FloatBuffer logits, int rows, int classes) {
     IntStream.range(0, rows)
         .parallel()
         .forEach(r -> softmaxRow(logits, logits.position() + r * classes, classes));
@@ -307,14 +315,12 @@ public class JavaKernels implements Kernels {
     return max + Math.log(sum);
   }
 
-  @Override
-  public void multiply(
+  protected void multiply(
       MultibitMatrix weights,
       MultibitMatrix activations,
       LongBuffer masks,
-      FloatBuffer start,
+      FloatBuffer bias,
       FloatBuffer out) {
-    KernelChecks.multiply(weights, activations, masks, start, out);
     int words = weights.words();
     long[] x = new long[activations.rows() * words * activations.bits()];
     activations.planes().get(x);
@@ -350,129 +356,55 @@ public class JavaKernels implements Kernels {
                   }
                 }
                 int at = out.position() + b * weights.rows() + r;
-                float from = start == null ? out.get(at) : start.get(start.position() + r);
+                float from = bias == null ? out.get(at) : bias.get(bias.position() + r);
                 out.put(at, from + y);
               }
             });
   }
 
-  @Override
-  public int softmaxBackwardFloats(int batch, int classes, int cols) {
+  protected int crossEntropyScratch(int batch, int classes, int cols) {
     return 0;
   }
 
-  @Override
-  public void softmaxBackward(
+  protected void fusedLinearCrossEntropy(
       MultibitMatrix weights,
       MultibitMatrix activations,
       LongBuffer masks,
-      FloatBuffer start,
-      IntBuffer labels,
-      FloatBuffer factors,
-      FloatBuffer x,
-      FloatBuffer memory,
-      FloatBuffer losses,
-      FloatBuffer weightGradient,
-      FloatBuffer startGradient,
-      FloatBuffer inputGradient) {
-    KernelChecks.softmaxBackward(
-        weights,
-        activations,
-        masks,
-        start,
-        labels,
-        factors,
-        x,
-        memory,
-        0,
-        losses,
-        weightGradient,
-        startGradient,
-        inputGradient);
-    int cols = weights.cols();
+      LinearCrossEntropy loss) {
     FloatBuffer logits = FloatRows.direct(Math.multiplyExact(activations.rows(), weights.rows()));
-    multiply(weights, activations, masks, start, logits);
-    FloatBuffer w = FloatRows.direct(Math.multiplyExact(weights.rows(), cols));
+    multiply(weights, activations, masks, loss.bias(), logits);
+    FloatBuffer w = FloatRows.direct(Math.multiplyExact(weights.rows(), weights.cols()));
     dequantize(weights, w);
-    softmaxBackward(
-        logits, w, cols, labels, factors, x, losses, weightGradient, startGradient, inputGradient);
+    gradients(logits, w, loss);
   }
 
-  @Override
-  public void softmaxBackward(
-      FloatBuffer weights,
-      FloatBuffer panels,
-      int cols,
-      FloatBuffer start,
-      IntBuffer labels,
-      FloatBuffer factors,
-      FloatBuffer x,
-      FloatBuffer memory,
-      FloatBuffer losses,
-      FloatBuffer weightGradient,
-      FloatBuffer startGradient,
-      FloatBuffer inputGradient) {
-    KernelChecks.softmaxBackward(
-        weights,
-        panels,
-        cols,
-        start,
-        labels,
-        factors,
-        x,
-        memory,
-        0,
-        losses,
-        weightGradient,
-        startGradient,
-        inputGradient);
-    int batch = labels.remaining();
-    int classes = start.remaining();
-    FloatBuffer logits = FloatRows.direct(Math.multiplyExact(batch, classes));
-    multiplyPanels(x, batch, cols, panels, classes, start, logits);
-    softmaxBackward(
-        logits,
-        weights,
-        cols,
-        labels,
-        factors,
-        x,
-        losses,
-        weightGradient,
-        startGradient,
-        inputGradient);
+  protected void fusedLinearCrossEntropy(
+      FloatBuffer weights, FloatBuffer panels, LinearCrossEntropy loss) {
+    int batch = loss.labels().remaining();
+    FloatBuffer logits = FloatRows.direct(Math.multiplyExact(batch, loss.classes()));
+    gemmPrepacked(loss.x(), batch, loss.cols(), panels, loss.classes(), loss.bias(), logits);
+    gradients(logits, weights, loss);
   }
 
   /**
    * @param delta logits; become the gradient for them
    */
-  private void softmaxBackward(
-      FloatBuffer delta,
-      FloatBuffer weights,
-      int cols,
-      IntBuffer labels,
-      FloatBuffer factors,
-      FloatBuffer x,
-      FloatBuffer losses,
-      FloatBuffer weightGradient,
-      FloatBuffer startGradient,
-      FloatBuffer inputGradient) {
-    int batch = labels.remaining();
-    int classes = delta.remaining() / batch;
-    softmaxCrossEntropy(delta, classes, labels, losses);
+  private void gradients(FloatBuffer delta, FloatBuffer weights, LinearCrossEntropy loss) {
+    int batch = loss.labels().remaining();
+    int classes = loss.classes();
+    softmaxCrossEntropy(delta, classes, loss.labels(), loss.losses());
     for (int b = 0; b < batch; b++) {
-      scale(delta.slice(b * classes, classes), factors.get(factors.position() + b));
+      float weight = loss.lossWeights().get(loss.lossWeights().position() + b);
+      scale(delta.slice(b * classes, classes), weight);
     }
-    multiply(delta, true, x, classes, batch, cols, 1, false, weightGradient);
-    multiply(delta, false, weights, batch, classes, cols, 1, false, inputGradient);
-    if (startGradient != null) {
-      sumRows(delta, startGradient.slice(startGradient.position(), classes));
+    gemm(delta, true, loss.x(), classes, batch, loss.cols(), 1, false, loss.weightGradient());
+    gemm(delta, false, weights, batch, classes, loss.cols(), 1, false, loss.inputGradient());
+    if (loss.biasGradient() != null) {
+      columnSums(delta, loss.biasGradient().slice(loss.biasGradient().position(), classes));
     }
   }
 
-  @Override
-  public void dropoutMasks(long key, double retain, int rows, int cols, LongBuffer masks) {
-    KernelChecks.dropoutMasks(retain, rows, cols, masks);
+  protected void dropoutMasks(long key, double retain, int rows, int cols, LongBuffer masks) {
     // Compares 63 random bits with the probability.
     long threshold = (long) (retain * Long.MAX_VALUE);
     int words = (cols + 63) / 64;
@@ -493,9 +425,7 @@ public class JavaKernels implements Kernels {
             });
   }
 
-  @Override
-  public void drop(LongBuffer masks, float factor, int rows, int cols, FloatBuffer x) {
-    KernelChecks.drop(masks, rows, cols, x);
+  protected void drop(LongBuffer masks, float factor, int rows, int cols, FloatBuffer x) {
     int words = (cols + 63) / 64;
     for (int r = 0; r < rows; r++) {
       for (int c = 0; c < cols; c++) {
@@ -506,19 +436,15 @@ public class JavaKernels implements Kernels {
     }
   }
 
-  @Override
-  public void addToRows(FloatBuffer row, FloatBuffer into) {
-    KernelChecks.rows(row, into);
-    int cols = row.remaining();
+  protected void addBias(FloatBuffer bias, FloatBuffer into) {
+    int cols = bias.remaining();
     for (int i = 0; i < into.remaining(); i++) {
       int at = into.position() + i;
-      into.put(at, into.get(at) + row.get(row.position() + i % cols));
+      into.put(at, into.get(at) + bias.get(bias.position() + i % cols));
     }
   }
 
-  @Override
-  public void addRows(FloatBuffer rows, IntBuffer index, int cols, FloatBuffer into) {
-    KernelChecks.addRows(rows, index, cols, into);
+  protected void scatterAdd(FloatBuffer rows, IntBuffer index, int cols, FloatBuffer into) {
     for (int i = 0; i < index.remaining(); i++) {
       int from = rows.position() + i * cols;
       int to = into.position() + index.get(index.position() + i) * cols;
@@ -528,9 +454,7 @@ public class JavaKernels implements Kernels {
     }
   }
 
-  @Override
-  public void sumRows(FloatBuffer rows, FloatBuffer sums) {
-    KernelChecks.rows(sums, rows);
+  protected void columnSums(FloatBuffer rows, FloatBuffer sums) {
     int cols = sums.remaining();
     IntStream.range(0, cols)
         .parallel()
@@ -544,9 +468,7 @@ public class JavaKernels implements Kernels {
             });
   }
 
-  @Override
-  public double sumOfSquares(FloatBuffer x) {
-    KernelChecks.vector(x);
+  protected double sumOfSquares(FloatBuffer x) {
     double sum = 0;
     for (int i = x.position(); i < x.limit(); i++) {
       sum += (double) x.get(i) * x.get(i);
@@ -554,150 +476,65 @@ public class JavaKernels implements Kernels {
     return sum;
   }
 
-  @Override
-  public void scale(FloatBuffer x, float factor) {
-    KernelChecks.vector(x);
+  protected void scale(FloatBuffer x, float factor) {
     for (int i = x.position(); i < x.limit(); i++) {
       x.put(i, x.get(i) * factor);
     }
   }
 
-  @Override
-  public void clip(FloatBuffer x, float bound) {
-    KernelChecks.vector(x);
+  protected void clip(FloatBuffer x, float bound) {
     for (int i = x.position(); i < x.limit(); i++) {
       x.put(i, Math.min(Math.max(x.get(i), -bound), bound));
     }
   }
 
-  @Override
-  public void lstmForward(
-      FloatBuffer gates,
-      FloatBuffer before,
-      int units,
-      FloatBuffer cell,
-      FloatBuffer cellTanh,
-      FloatBuffer hidden) {
-    int rows = KernelChecks.lstm(units, new FloatBuffer[] {gates}, before, cell, cellTanh, hidden);
-    for (int i = 0; i < rows * units; i++) {
-      int z = gates.position() + i / units * 4 * units + i % units;
-      float candidate = (float) Math.tanh(gates.get(z));
-      float forget = sigmoid(gates.get(z + units));
-      float output = sigmoid(gates.get(z + 2 * units));
-      float input = sigmoid(gates.get(z + 3 * units));
-      float c = forget * before.get(before.position() + i) + input * candidate;
-      float tanh = (float) Math.tanh(c);
-      gates.put(z, candidate);
-      gates.put(z + units, forget);
-      gates.put(z + 2 * units, output);
-      gates.put(z + 3 * units, input);
-      cell.put(cell.position() + i, c);
-      cellTanh.put(cellTanh.position() + i, tanh);
-      hidden.put(hidden.position() + i, output * tanh);
+  protected void forwardStep(CellStates states, int step) {
+    states.cell().forward(states, step * states.batch(), (step + 1) * states.batch());
+  }
+
+  protected void backwardStep(CellStates states, CellGradients gradients, int step) {
+    int batch = states.batch();
+    states.cell().backward(states, gradients, step * batch, (step + 1) * batch);
+  }
+
+  protected void forwardSequence(CellStates states, FloatBuffer panels) {
+    for (int t = 0; t < states.steps(); t++) {
+      FloatBuffer hidden = step(states.hidden(), t, states.batch() * states.units());
+      FloatBuffer sums = step(states.recurrentSums(), t, states.batch() * states.sums());
+      gemmPrepacked(hidden, states.batch(), states.units(), panels, states.sums(), null, sums);
+      forwardStep(states, t);
     }
   }
 
-  private static float sigmoid(float x) {
-    return (float) (1 / (1 + Math.exp(-x)));
-  }
-
-  @Override
-  public void lstmBackward(
-      FloatBuffer gates,
-      FloatBuffer before,
-      FloatBuffer cellTanh,
-      int units,
-      FloatBuffer hiddenGradient,
-      FloatBuffer cellGradient,
-      FloatBuffer gateGradients) {
-    int rows =
-        KernelChecks.lstm(
-            units,
-            new FloatBuffer[] {gates, gateGradients},
-            before,
-            cellTanh,
-            hiddenGradient,
-            cellGradient);
-    for (int i = 0; i < rows * units; i++) {
-      int part = i / units * 4 * units + i % units;
-      int z = gates.position() + part;
-      float candidate = gates.get(z);
-      float forget = gates.get(z + units);
-      float output = gates.get(z + 2 * units);
-      float input = gates.get(z + 3 * units);
-      float tanh = cellTanh.get(cellTanh.position() + i);
-      float dh = hiddenGradient.get(hiddenGradient.position() + i);
-      float dc = dh * output * (1 - tanh * tanh) + cellGradient.get(cellGradient.position() + i);
-      int dz = gateGradients.position() + part;
-      gateGradients.put(dz, dc * input * (1 - candidate * candidate));
-      gateGradients.put(dz + units, dc * before.get(before.position() + i) * forget * (1 - forget));
-      gateGradients.put(dz + 2 * units, dh * tanh * output * (1 - output));
-      gateGradients.put(dz + 3 * units, dc * candidate * input * (1 - input));
-      cellGradient.put(cellGradient.position() + i, dc * forget);
+  protected void forwardSequence(
+      CellStates states, Quantizer quantizer, MultibitMatrix weights, MultibitMatrix codes) {
+    int batch = states.batch();
+    for (int t = 0; t < states.steps(); t++) {
+      MultibitMatrix of = codes.rows(t * batch, (t + 1) * batch);
+      quantize(quantizer, step(states.hidden(), t, batch * states.units()), of);
+      multiply(weights, of, null, null, step(states.recurrentSums(), t, batch * states.sums()));
+      forwardStep(states, t);
     }
   }
 
-  @Override
-  public void gruForward(
-      FloatBuffer gates, FloatBuffer recurrent, FloatBuffer before, int units, FloatBuffer hidden) {
-    int rows = KernelChecks.gru(units, new FloatBuffer[] {gates, recurrent}, before, hidden);
-    for (int i = 0; i < rows * units; i++) {
-      int part = i / units * 3 * units + i % units;
-      int z = gates.position() + part;
-      int u = recurrent.position() + part;
-      float reset = sigmoid(gates.get(z) + recurrent.get(u));
-      float update = sigmoid(gates.get(z + units) + recurrent.get(u + units));
-      float candidate =
-          (float) Math.tanh(gates.get(z + 2 * units) + reset * recurrent.get(u + 2 * units));
-      gates.put(z, reset);
-      gates.put(z + units, update);
-      gates.put(z + 2 * units, candidate);
-      float h = before.get(before.position() + i);
-      hidden.put(hidden.position() + i, candidate + update * (h - candidate));
-    }
-  }
-
-  @Override
-  public void gruBackward(
-      FloatBuffer gates,
-      FloatBuffer recurrent,
-      FloatBuffer before,
-      int units,
-      FloatBuffer hiddenGradient,
-      FloatBuffer carriedGradient,
-      FloatBuffer gateGradients,
-      FloatBuffer recurrentGradients) {
-    int rows =
-        KernelChecks.gru(
-            units,
-            new FloatBuffer[] {gates, recurrent, gateGradients, recurrentGradients},
-            before,
-            hiddenGradient,
-            carriedGradient);
-    for (int i = 0; i < rows * units; i++) {
-      int part = i / units * 3 * units + i % units;
-      int z = gates.position() + part;
-      float reset = gates.get(z);
-      float update = gates.get(z + units);
-      float candidate = gates.get(z + 2 * units);
-      int carried = carriedGradient.position() + i;
-      float dh = hiddenGradient.get(hiddenGradient.position() + i) + carriedGradient.get(carried);
-      float dn = dh * (1 - update) * (1 - candidate * candidate);
-      float dz = dh * (before.get(before.position() + i) - candidate) * update * (1 - update);
-      float product = recurrent.get(recurrent.position() + part + 2 * units);
-      float dr = dn * product * reset * (1 - reset);
-      for (FloatBuffer gradients : new FloatBuffer[] {gateGradients, recurrentGradients}) {
-        gradients.put(gradients.position() + part, dr);
-        gradients.put(gradients.position() + part + units, dz);
+  protected void backwardSequence(
+      CellStates states, CellGradients gradients, FloatBuffer panels, int first) {
+    int steps = states.steps();
+    for (int t = steps - 1; t >= first; t--) {
+      if (t < steps - 1) {
+        FloatBuffer dz = step(gradients.recurrentSums(), t + 1, states.batch() * states.sums());
+        FloatBuffer dh = step(gradients.hidden(), t, states.batch() * states.units());
+        gemmPrepacked(dz, states.batch(), states.sums(), panels, states.units(), null, dh);
       }
-      gateGradients.put(gateGradients.position() + part + 2 * units, dn);
-      recurrentGradients.put(recurrentGradients.position() + part + 2 * units, dn * reset);
-      carriedGradient.put(carried, dh * update);
+      backwardStep(states, gradients, t);
     }
   }
 
-  @Override
-  public void multiply(
+  private static FloatBuffer step(FloatBuffer rows, int t, int size) {
+    return rows.slice(rows.position() + t * size, size);
+  }
+
+  protected void gemm(
       FloatBuffer a,
       boolean transposed,
       FloatBuffer b,
@@ -707,7 +544,6 @@ public class JavaKernels implements Kernels {
       float alpha,
       boolean add,
       FloatBuffer c) {
-    KernelChecks.multiply(a, b, rows, inner, cols, c);
     for (int r = 0; r < rows; r++) {
       for (int j = 0; j < cols; j++) {
         float sum = 0;
@@ -722,11 +558,9 @@ public class JavaKernels implements Kernels {
     }
   }
 
-  @Override
-  public void makePanels(
+  protected void prepackWeights(
       FloatBuffer w, int inner, int cols, boolean transposed, FloatBuffer panels) {
-    KernelChecks.makePanels(w, inner, cols, panels);
-    for (int j = 0; j < Kernels.panels(cols) * PANEL_COLUMNS; j++) {
+    for (int j = 0; j < Kernels.panels(cols) * Kernels.PANEL_COLUMNS; j++) {
       for (int k = 0; k < inner; k++) {
         float value =
             j >= cols ? 0 : w.get(w.position() + (transposed ? j * inner + k : k * cols + j));
@@ -736,23 +570,22 @@ public class JavaKernels implements Kernels {
   }
 
   private static int panelIndex(int col, int k, int inner) {
-    return (col / PANEL_COLUMNS * inner + k) * PANEL_COLUMNS + col % PANEL_COLUMNS;
+    return (col / Kernels.PANEL_COLUMNS * inner + k) * Kernels.PANEL_COLUMNS
+        + col % Kernels.PANEL_COLUMNS;
   }
 
-  @Override
-  public void multiplyPanels(
+  protected void gemmPrepacked(
       FloatBuffer x,
       int batch,
       int inner,
       FloatBuffer panels,
       int cols,
-      FloatBuffer start,
+      FloatBuffer bias,
       FloatBuffer out) {
-    KernelChecks.multiplyPanels(x, batch, inner, panels, cols, start, out);
     for (int b = 0; b < batch; b++) {
       for (int j = 0; j < cols; j++) {
         int at = out.position() + b * cols + j;
-        float sum = start == null ? out.get(at) : start.get(start.position() + j);
+        float sum = bias == null ? out.get(at) : bias.get(bias.position() + j);
         for (int k = 0; k < inner; k++) {
           sum +=
               x.get(x.position() + b * inner + k)

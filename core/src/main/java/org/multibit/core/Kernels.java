@@ -1,23 +1,32 @@
 package org.multibit.core;
 
-import java.io.IOException;
+import java.nio.Buffer;
+import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.nio.LongBuffer;
-import org.bytedeco.javacpp.Loader;
+import java.nio.ReadOnlyBufferException;
 
 /**
- * The inner loops of multi-bit quantization. {@link JavaKernels} is the readable reference and
- * works everywhere; a native implementation, if one is on the class path and loads, is found by
- * {@link java.util.ServiceLoader}. Both give the same codes, coefficients and integer counts, bit
- * for bit (docs/numerics.md).
+ * The inner loops of multi-bit quantization. Arguments are checked here, once; then an
+ * implementation computes: {@link JavaKernels}, the readable reference, which works everywhere, or
+ * a native one, found by {@link java.util.ServiceLoader}. Both give the same codes, coefficients
+ * and integer counts, bit for bit (docs/numerics.md).
  *
  * <p>All buffers are direct, in native byte order; each is read and written from its position on,
- * and its position is left alone. Arguments that do not fit together are an
- * IllegalArgumentException ({@link KernelChecks}). Implementations are stateless and may be called
- * by many threads at once.
+ * and its position is left alone. Matrices are row-major. Arguments that do not fit together are an
+ * IllegalArgumentException, an output that is read-only a ReadOnlyBufferException; native code
+ * never runs past a buffer. Many threads may call at once.
  */
-public interface Kernels {
+public final class Kernels {
+  /** Columns of a panel of prepacked weights, see {@link #prepackWeights}. */
+  public static final int PANEL_COLUMNS = 32;
+
+  private final JavaKernels implementation;
+
+  public Kernels(JavaKernels implementation) {
+    this.implementation = implementation;
+  }
 
   /**
    * The kernels in use: native where they load, else Java. Chosen once; one log line says which.
@@ -25,40 +34,55 @@ public interface Kernels {
    * @throws IllegalStateException if MULTIBIT_ISA names a tier that is unknown or not supported
    *     here
    */
-  static Kernels get() {
-    return KernelsChoice.get();
+  public static Kernels get() {
+    return KernelProvider.get();
+  }
+
+  /** The kernels in plain Java. */
+  public static Kernels java() {
+    return new Kernels(new JavaKernels());
   }
 
   /** What runs, for example {@code "java"} or {@code "native avx512-vpopcntdq"}. */
-  String name();
+  public String name() {
+    return implementation.name();
+  }
 
   /**
    * The BLAS that full-precision products run on: its version, the kernels that it chose for this
    * CPU, its threads, as far as can be found out. ND4J must have been used before.
    */
-  default String blas() {
-    try {
-      return "OpenBLAS " + Loader.getVersion("org.bytedeco", "openblas");
-    } catch (IOException e) {
-      return "of unknown version";
-    }
+  public String blas() {
+    return implementation.blas();
   }
+
+  // Quantizing
 
   /**
    * Quantizes each row by itself.
    *
-   * @param rows {@code into.rows() * into.cols()} floats, row-major
+   * @param rows {@code into.rows()} x {@code into.cols()}
    * @param into receives planes and coefficients; everything in it, padding too, is overwritten
    * @throws IllegalArgumentException if an element is NaN or infinite, with the row and column of
    *     the first such one
    */
-  void quantize(Quantizer quantizer, FloatBuffer rows, MultibitMatrix into);
+  public void quantize(Quantizer quantizer, FloatBuffer rows, MultibitMatrix into) {
+    quantizer.checkBits(into.bits());
+    size("The rows", rows, into.rows(), into.cols());
+    implementation.quantize(quantizer, rows, into);
+  }
 
   /**
-   * Writes {@code matrix.rows() * matrix.cols()} floats, row-major: the sum of +-coefficients of
-   * each element.
+   * Writes the values, the sum of +-coefficients of each element.
+   *
+   * @param out {@code matrix.rows()} x {@code matrix.cols()}
    */
-  void dequantize(MultibitMatrix matrix, FloatBuffer out);
+  public void dequantize(MultibitMatrix matrix, FloatBuffer out) {
+    written("The output", out, matrix.rows(), matrix.cols());
+    implementation.dequantize(matrix, out);
+  }
+
+  // Products with packed weights
 
   /**
    * {@code out[b, r] = sum_ij alpha_ri beta_bj (n - 2 popcount(w_ri xor a_bj))}: the product of
@@ -66,273 +90,73 @@ public interface Kernels {
    *
    * @param weights R x n, in {@link MultibitMatrix#WEIGHT_LANES} layout
    * @param activations B x n, in {@link MultibitMatrix#ACTIVATION_LANES} layout
-   * @param out B x R, row-major
+   * @param out B x R
    */
-  void multiply(MultibitMatrix weights, MultibitMatrix activations, FloatBuffer out);
+  public void multiply(MultibitMatrix weights, MultibitMatrix activations, FloatBuffer out) {
+    operands(weights, activations);
+    written("The output", out, activations.rows(), weights.rows());
+    implementation.multiply(weights, activations, out);
+  }
 
   /**
    * The product of quantized weights (R x n) with full-precision activations.
    *
-   * @param activations {@code batch} x n, row-major
-   * @param out {@code batch} x R, row-major
+   * @param activations {@code batch} x n
+   * @param out {@code batch} x R
    */
-  void multiply(MultibitMatrix weights, FloatBuffer activations, int batch, FloatBuffer out);
-
-  /**
-   * Softmax and cross-entropy of each row of logits against one label, and the gradient in the
-   * logits' place.
-   *
-   * @param logits {@code labels.remaining()} x {@code classes}, row-major; replaced by
-   *     softmax(logits) - onehot(label)
-   * @param labels the right class of each row, within 0..classes-1
-   * @param losses receives -ln softmax(logits)[label] per row
-   */
-  void softmaxCrossEntropy(FloatBuffer logits, int classes, IntBuffer labels, FloatBuffer losses);
-
-  /**
-   * Distillation: cross-entropy against one label and, by a weight w and at a temperature T,
-   * against what a teacher says (Hinton et al. 2015, section 2). The gradient takes the logits'
-   * place.
-   *
-   * @param logits z, {@code labels.remaining()} x {@code classes}, row-major; replaced by {@code
-   *     (1-w) (softmax(z) - onehot(label)) + w T (softmax(z/T) - softmax(y/T))}
-   * @param teacher y, the teacher's logits, of the same shape; overwritten
-   * @param labels as for {@link #softmaxCrossEntropy}
-   * @param weight w, from 0 to 1
-   * @param temperature T, above 0
-   * @param losses receives {@code -(1-w) ln softmax(z)[label] + w T^2 KL(softmax(y/T) ||
-   *     softmax(z/T))} per row
-   */
-  void distill(
-      FloatBuffer logits,
-      FloatBuffer teacher,
-      int classes,
-      IntBuffer labels,
-      float weight,
-      float temperature,
-      FloatBuffer losses);
-
-  /** Replaces each row of {@code rows} x {@code classes} logits by its softmax. */
-  void softmax(FloatBuffer logits, int rows, int classes);
-
-  // For training. Masks are bits, retained = 1: maskWords words per row, bit j % 64 of word j / 64
-  // standing for element j; bits past the last element are 0.
-
-  /** 64-bit words of the masks of so many rows. */
-  static int maskWords(int rows, int cols) {
-    return Math.multiplyExact(rows, (cols + 63) / 64);
+  public void multiply(
+      MultibitMatrix weights, FloatBuffer activations, int batch, FloatBuffer out) {
+    lanes("Weights", weights, MultibitMatrix.WEIGHT_LANES);
+    size("The activations", activations, batch, weights.cols());
+    written("The output", out, batch, weights.rows());
+    implementation.multiply(weights, activations, batch, out);
   }
 
   /**
-   * {@code out[b, r] = start[r] + sum_ij alpha_ri beta_bj (n - 2 popcount((w_ri xor a_bj) and
-   * m_b))}, n = popcount(m_b): as {@link #multiply(MultibitMatrix, MultibitMatrix, FloatBuffer)},
-   * of the retained activations alone, and the same sums to the bit where all are retained.
+   * For training: {@code out[b, r] = bias[r] + sum_ij alpha_ri beta_bj (n - 2 popcount((w_ri xor
+   * a_bj) and m_b))}, n = popcount(m_b): as {@link #multiply(MultibitMatrix, MultibitMatrix,
+   * FloatBuffer)}, of the retained activations alone, and the same sums to the bit where all are
+   * retained.
    *
-   * @param masks of the activations, B rows of n; null = all are retained
-   * @param start [R]; null = the product is added to {@code out}
+   * @param masks of the activations, {@link #maskWords} of B rows of n; null = all are retained
+   * @param bias [R]; null = the product is added to {@code out}
    */
-  void multiply(
+  public void multiply(
       MultibitMatrix weights,
       MultibitMatrix activations,
       LongBuffer masks,
-      FloatBuffer start,
-      FloatBuffer out);
-
-  /**
-   * Losses of a softmax output layer, of logits {@code start + product}, and the gradient of {@code
-   * sum_b factors[b] losses[b]}. Equal to the gradient by products of the dequantized matrices to
-   * rounding; the same bits however many threads there are.
-   *
-   * @param weights as for the masked product, {@code activations}, {@code masks} and {@code start}
-   *     too, which must not be null
-   * @param labels as for {@link #softmaxCrossEntropy}, {@code losses} too
-   * @param factors [B]
-   * @param x the values of the activations, 0 where they are dropped, B x n
-   * @param memory {@link #softmaxBackwardFloats} floats; overwritten
-   * @param weightGradient receives R x n
-   * @param startGradient receives [R]; null = it is not wanted
-   * @param inputGradient receives the gradient for activations that are all retained, B x n
-   */
-  void softmaxBackward(
-      MultibitMatrix weights,
-      MultibitMatrix activations,
-      LongBuffer masks,
-      FloatBuffer start,
-      IntBuffer labels,
-      FloatBuffer factors,
-      FloatBuffer x,
-      FloatBuffer memory,
-      FloatBuffer losses,
-      FloatBuffer weightGradient,
-      FloatBuffer startGradient,
-      FloatBuffer inputGradient);
-
-  /**
-   * The same in full precision.
-   *
-   * @param weights R x n, row-major
-   * @param panels the same laid out by {@link #makePanels}, transposed
-   * @param cols n
-   * @param start [R], not null
-   * @param x the activations after dropout, B x n
-   */
-  void softmaxBackward(
-      FloatBuffer weights,
-      FloatBuffer panels,
-      int cols,
-      FloatBuffer start,
-      IntBuffer labels,
-      FloatBuffer factors,
-      FloatBuffer x,
-      FloatBuffer memory,
-      FloatBuffer losses,
-      FloatBuffer weightGradient,
-      FloatBuffer startGradient,
-      FloatBuffer inputGradient);
-
-  /**
-   * Floats that {@link #softmaxBackward} works in: B x n activations, R = {@code classes}.
-   *
-   * @throws IllegalArgumentException if they take 2 GiB or more
-   */
-  int softmaxBackwardFloats(int batch, int classes, int cols);
-
-  /**
-   * Fills masks: the element at position p = row * cols + column is retained if {@code mix(key + p
-   * * G) >>> 1 < retain * Long.MAX_VALUE}, G = 0x9E3779B97F4A7C15, mix(z) = SplitMix64's next
-   * number in state z.
-   *
-   * @param retain probability, from 0 to 1
-   */
-  void dropoutMasks(long key, double retain, int rows, int cols, LongBuffer masks);
-
-  /** Multiplies the retained elements by {@code factor}; the others become 0. */
-  void drop(LongBuffer masks, float factor, int rows, int cols, FloatBuffer x);
-
-  /** {@code into[r, c] += row[c]} for {@code into.remaining() / row.remaining()} rows. */
-  void addToRows(FloatBuffer row, FloatBuffer into);
-
-  /**
-   * {@code into[index[i], c] += rows[i, c]}, in rising i.
-   *
-   * @param index of a row of {@code into} for each of {@code rows}, in any order, repeated or not
-   * @param into whole rows of {@code cols} elements
-   */
-  void addRows(FloatBuffer rows, IntBuffer index, int cols, FloatBuffer into);
-
-  /** {@code sums[c] = sum_r rows[r, c]}, in rising r; {@code sums.remaining()} columns. */
-  void sumRows(FloatBuffer rows, FloatBuffer sums);
-
-  /**
-   * The sum of the squares of all elements. The same bits for the same elements, however many
-   * threads there are.
-   */
-  double sumOfSquares(FloatBuffer x);
-
-  /** {@code x *= factor}. */
-  void scale(FloatBuffer x, float factor);
-
-  /** {@code x = min(max(x, -bound), bound)}; NaN stays NaN. */
-  void clip(FloatBuffer x, float bound);
-
-  /**
-   * One time step of an LSTM without its products. B = {@code before.remaining() / units} rows.
-   *
-   * @param gates [B, 4 units], candidate, forget, output, input: sums including the bias, which
-   *     become tanh of the candidate and sigmoid of the others
-   * @param before the cell of the step before, [B, units]
-   * @param cell [B, units], receives forget * before + input * candidate
-   * @param cellTanh [B, units], receives tanh(cell)
-   * @param hidden [B, units], receives output * tanh(cell)
-   */
-  void lstmForward(
-      FloatBuffer gates,
-      FloatBuffer before,
-      int units,
-      FloatBuffer cell,
-      FloatBuffer cellTanh,
-      FloatBuffer hidden);
-
-  /**
-   * The gradient of {@link #lstmForward}, from what it left.
-   *
-   * @param hiddenGradient dL/dhidden [B, units]
-   * @param cellGradient [B, units], what flows back into the cell from the step after; becomes what
-   *     flows back to the step before
-   * @param gateGradients [B, 4 units], receives dL/dsums
-   */
-  void lstmBackward(
-      FloatBuffer gates,
-      FloatBuffer before,
-      FloatBuffer cellTanh,
-      int units,
-      FloatBuffer hiddenGradient,
-      FloatBuffer cellGradient,
-      FloatBuffer gateGradients);
-
-  /**
-   * One time step of a GRU without its products, reset after the product. B = {@code
-   * before.remaining() / units} rows.
-   *
-   * @param gates [B, 3 units], reset, update, candidate: sums of the input's product with its bias,
-   *     which become r = sigmoid(gates + recurrent), z likewise, n = tanh(gates + r recurrent)
-   * @param recurrent [B, 3 units], the product of {@code before} with its bias
-   * @param before the hidden state of the step before, [B, units]
-   * @param hidden [B, units], receives (1 - z) n + z before
-   */
-  void gruForward(
-      FloatBuffer gates, FloatBuffer recurrent, FloatBuffer before, int units, FloatBuffer hidden);
-
-  /**
-   * The gradient of {@link #gruForward}, from what it left.
-   *
-   * @param hiddenGradient dL/dhidden [B, units], but for what carriedGradient holds
-   * @param carriedGradient [B, units], what of it comes from the step after other than by its
-   *     products; becomes what goes to the step before so
-   * @param gateGradients [B, 3 units], receives dL/dsums of the input's product
-   * @param recurrentGradients [B, 3 units], receives dL/dsums of the recurrent product
-   */
-  void gruBackward(
-      FloatBuffer gates,
-      FloatBuffer recurrent,
-      FloatBuffer before,
-      int units,
-      FloatBuffer hiddenGradient,
-      FloatBuffer carriedGradient,
-      FloatBuffer gateGradients,
-      FloatBuffer recurrentGradients);
-
-  /** Columns of a panel, see {@link #multiplyPanels}. */
-  int PANEL_COLUMNS = 32;
-
-  /** Panels of a matrix with so many columns. */
-  static int panels(int cols) {
-    return (cols + PANEL_COLUMNS - 1) / PANEL_COLUMNS;
+      FloatBuffer bias,
+      FloatBuffer out) {
+    operands(weights, activations);
+    if (masks != null) {
+      masks(masks, activations.rows(), activations.cols());
+    }
+    if (bias != null) {
+      size("The bias", bias, weights.rows(), 1);
+    }
+    written("The output", out, activations.rows(), weights.rows());
+    implementation.multiply(weights, activations, masks, bias, out);
   }
 
-  /** Floats of the panels of a matrix [inner, cols]. */
-  static int panelFloats(int inner, int cols) {
-    return Math.multiplyExact(Math.multiplyExact(panels(cols), PANEL_COLUMNS), inner);
+  // Products in full precision
+
+  /**
+   * Whether {@link #gemm}, {@link #gemmPrepacked} and {@link #fusedLinearCrossEntropy} in full
+   * precision are faster than BLAS. Plain Java's are not.
+   */
+  public boolean hasFastGemm() {
+    return implementation.hasFastGemm();
   }
 
   /**
-   * Whether the full-precision products here are faster than BLAS, {@link #multiplyPanels}, {@link
-   * #multiply(FloatBuffer, boolean, FloatBuffer, int, int, int, float, boolean, FloatBuffer)} and
-   * those of {@link #softmaxBackward}. Plain Java's are not.
-   */
-  default boolean productsPay() {
-    return false;
-  }
-
-  /**
-   * {@code c = alpha op(a) b} in full precision, or {@code c += alpha op(a) b}.
+   * {@code c = alpha op(a) b}, or {@code c += alpha op(a) b}.
    *
    * @param a [rows, inner], or [inner, rows] if {@code transposed}
    * @param b [inner, cols]
    * @param add to c
    * @param c [rows, cols]
    */
-  void multiply(
+  public void gemm(
       FloatBuffer a,
       boolean transposed,
       FloatBuffer b,
@@ -341,179 +165,479 @@ public interface Kernels {
       int cols,
       float alpha,
       boolean add,
-      FloatBuffer c);
+      FloatBuffer c) {
+    size("The left matrix", a, rows, inner);
+    size("The right matrix", b, inner, cols);
+    written("The output", c, rows, cols);
+    implementation.gemm(a, transposed, b, rows, inner, cols, alpha, add, c);
+  }
+
+  /** Panels of a matrix with so many columns. */
+  public static int panels(int cols) {
+    return (cols + PANEL_COLUMNS - 1) / PANEL_COLUMNS;
+  }
+
+  /** Floats of the panels of a matrix [inner, cols]. */
+  public static int panelFloats(int inner, int cols) {
+    return Math.multiplyExact(Math.multiplyExact(panels(cols), PANEL_COLUMNS), inner);
+  }
 
   /**
-   * Lays out full-precision weights for {@link #multiplyPanels}: panel p holds columns 32p..32p+31,
-   * row after row, filled up with zeros.
+   * Lays out weights for {@link #gemmPrepacked}: panel p holds columns 32p..32p+31, row after row,
+   * filled up with zeros.
    *
    * @param w [inner, cols], or [cols, inner] if {@code transposed}
    * @param panels receives {@link #panelFloats} floats
    */
-  void makePanels(FloatBuffer w, int inner, int cols, boolean transposed, FloatBuffer panels);
+  public void prepackWeights(
+      FloatBuffer w, int inner, int cols, boolean transposed, FloatBuffer panels) {
+    size("The weights", w, inner, cols);
+    written("The panels", panels, panelFloats(inner, cols), 1);
+    implementation.prepackWeights(w, inner, cols, transposed, panels);
+  }
 
   /**
-   * {@code out = start + x w} in full precision, for weights that lie transposed or that many
-   * products share.
+   * {@code out = bias + x w}, for weights that lie transposed or that many products share.
    *
    * @param x [batch, inner]
    * @param panels of w [inner, cols]
-   * @param start [cols]; null = the product is added to {@code out}
+   * @param bias [cols]; null = the product is added to {@code out}
    * @param out [batch, cols]
    */
-  void multiplyPanels(
+  public void gemmPrepacked(
       FloatBuffer x,
       int batch,
       int inner,
       FloatBuffer panels,
       int cols,
-      FloatBuffer start,
-      FloatBuffer out);
+      FloatBuffer bias,
+      FloatBuffer out) {
+    size("The activations", x, batch, inner);
+    if (bias != null) {
+      size("The bias", bias, 1, cols);
+    }
+    size("The panels", panels, panelFloats(inner, cols), 1);
+    written("The output", out, batch, cols);
+    implementation.gemmPrepacked(x, batch, inner, panels, cols, bias, out);
+  }
 
-  // Whole sequences of an LSTM, time-major: matrices are [steps * batch, .], hidden and cells have
-  // one step more, the state that the sequence starts from. The same bits as step by step.
+  // Softmax and losses
+
+  /** Replaces each row of {@code rows} x {@code classes} logits by its softmax. */
+  public void softmax(FloatBuffer logits, int rows, int classes) {
+    written("The logits", logits, rows, classes);
+    implementation.softmax(logits, rows, classes);
+  }
 
   /**
-   * Adds the recurrent product to the sums of each step and computes it ({@link #lstmForward}).
+   * Softmax and cross-entropy of each row of logits against one label, and the gradient in the
+   * logits' place.
    *
-   * @param panels of the recurrent weights [units, 4 units]
-   * @param gates [steps * batch, 4 units], the sums without the recurrent product
-   * @param hidden [(steps + 1) * batch, units], {@code cells} too
+   * @param logits {@code labels.remaining()} x {@code classes}; replaced by softmax(logits) -
+   *     onehot(label)
+   * @param labels the right class of each row, within 0..classes-1
+   * @param losses receives -ln softmax(logits)[label] per row
    */
-  default void lstmForwardSteps(
-      FloatBuffer panels,
-      int batch,
-      int units,
-      FloatBuffer gates,
-      FloatBuffer hidden,
-      FloatBuffer cells,
-      FloatBuffer cellTanh) {
-    LstmSteps.forward(this, panels, batch, units, gates, hidden, cells, cellTanh);
+  public void softmaxCrossEntropy(
+      FloatBuffer logits, int classes, IntBuffer labels, FloatBuffer losses) {
+    labelled(logits, classes, labels, losses);
+    implementation.softmaxCrossEntropy(logits, classes, labels, losses);
+  }
+
+  /**
+   * Distillation: cross-entropy against one label and, by a weight w and at a temperature T,
+   * against what a teacher says (Hinton et al. 2015, section 2). The gradient takes the logits'
+   * place.
+   *
+   * @param logits z, {@code labels.remaining()} x {@code classes}; replaced by {@code (1-w)
+   *     (softmax(z) - onehot(label)) + w T (softmax(z/T) - softmax(y/T))}
+   * @param teacher y, the teacher's logits, of the same shape; overwritten
+   * @param labels as for {@link #softmaxCrossEntropy}
+   * @param weight w, from 0 to 1
+   * @param temperature T, above 0
+   * @param losses receives {@code -(1-w) ln softmax(z)[label] + w T^2 KL(softmax(y/T) ||
+   *     softmax(z/T))} per row
+   */
+  public void distill(
+      FloatBuffer logits,
+      FloatBuffer teacher,
+      int classes,
+      IntBuffer labels,
+      float weight,
+      float temperature,
+      FloatBuffer losses) {
+    labelled(logits, classes, labels, losses);
+    written("The teacher's logits", teacher, labels.remaining(), classes);
+    if (!(weight >= 0 && weight <= 1) || !(temperature > 0 && temperature < Float.MAX_VALUE)) {
+      throw new IllegalArgumentException(
+          "Distillation takes a weight from 0 to 1 and a temperature above 0, not %s and %s"
+              .formatted(weight, temperature));
+    }
+    implementation.distill(logits, teacher, classes, labels, weight, temperature, losses);
+  }
+
+  /**
+   * Losses of a softmax output layer and their gradient, fused with its product, so that the logits
+   * of a whole batch need no memory. Logits are {@code bias + product}. Equal to the gradient by
+   * products of the dequantized matrices to rounding; the same bits however many threads there are.
+   *
+   * @param weights R x n, as for the masked product; {@code activations} and {@code masks} too
+   */
+  public void fusedLinearCrossEntropy(
+      MultibitMatrix weights,
+      MultibitMatrix activations,
+      LongBuffer masks,
+      LinearCrossEntropy loss) {
+    operands(weights, activations);
+    if (masks != null) {
+      masks(masks, activations.rows(), activations.cols());
+    }
+    if (loss.classes() != weights.rows()
+        || loss.cols() != weights.cols()
+        || loss.labels().remaining() != activations.rows()) {
+      throw new IllegalArgumentException(
+          "Weights [%s, %s] and %s activation vectors do not fit %s classes, %s columns and %s labels"
+              .formatted(
+                  weights.rows(),
+                  weights.cols(),
+                  activations.rows(),
+                  loss.classes(),
+                  loss.cols(),
+                  loss.labels().remaining()));
+    }
+    check(loss);
+    implementation.fusedLinearCrossEntropy(weights, activations, masks, loss);
+  }
+
+  /**
+   * The same in full precision.
+   *
+   * @param weights R x n
+   * @param panels the same laid out by {@link #prepackWeights}, transposed
+   */
+  public void fusedLinearCrossEntropy(
+      FloatBuffer weights, FloatBuffer panels, LinearCrossEntropy loss) {
+    size("The weights", weights, loss.classes(), loss.cols());
+    size("The panels", panels, panelFloats(loss.cols(), loss.classes()), 1);
+    check(loss);
+    implementation.fusedLinearCrossEntropy(weights, panels, loss);
+  }
+
+  /**
+   * Floats that {@link #fusedLinearCrossEntropy} works in.
+   *
+   * @throws IllegalArgumentException if they take 2 GiB or more
+   */
+  public int crossEntropyScratch(int batch, int classes, int cols) {
+    return implementation.crossEntropyScratch(batch, classes, cols);
+  }
+
+  private void check(LinearCrossEntropy loss) {
+    int batch = loss.labels().remaining();
+    if (batch == 0) {
+      throw new IllegalArgumentException("There are no rows with labels");
+    }
+    size("The bias", loss.bias(), loss.classes(), 1);
+    labels(loss.labels(), loss.classes());
+    size("The weights of the losses", loss.lossWeights(), batch, 1);
+    size("The activations' values", loss.x(), batch, loss.cols());
+    int scratch = crossEntropyScratch(batch, loss.classes(), loss.cols());
+    if (scratch > 0) {
+      written("The scratch memory", loss.scratch(), scratch, 1);
+    }
+    written("The losses", loss.losses(), batch, 1);
+    written("The weights' gradient", loss.weightGradient(), loss.classes(), loss.cols());
+    if (loss.biasGradient() != null) {
+      written("The bias's gradient", loss.biasGradient(), loss.classes(), 1);
+    }
+    written("The input's gradient", loss.inputGradient(), batch, loss.cols());
+  }
+
+  // Dropout. Masks are bits, retained = 1: maskWords words per row, bit j % 64 of word j / 64
+  // standing for element j; bits past the last element are 0.
+
+  /** 64-bit words of the masks of so many rows. */
+  public static int maskWords(int rows, int cols) {
+    return Math.multiplyExact(rows, (cols + 63) / 64);
+  }
+
+  /**
+   * Fills masks: the element at position p = row * cols + column is retained if {@code mix(key + p
+   * * G) >>> 1 < retain * Long.MAX_VALUE}, G = 0x9E3779B97F4A7C15, mix(z) = SplitMix64's next
+   * number in state z.
+   *
+   * @param retain probability, from 0 to 1
+   */
+  public void dropoutMasks(long key, double retain, int rows, int cols, LongBuffer masks) {
+    if (!(retain >= 0 && retain <= 1)) {
+      throw new IllegalArgumentException("A probability is from 0 to 1, not " + retain);
+    }
+    masks(masks, rows, cols);
+    requireWritable(masks);
+    implementation.dropoutMasks(key, retain, rows, cols, masks);
+  }
+
+  /** Multiplies the retained elements by {@code factor}; the others become 0. */
+  public void drop(LongBuffer masks, float factor, int rows, int cols, FloatBuffer x) {
+    masks(masks, rows, cols);
+    written("The elements", x, rows, cols);
+    implementation.drop(masks, factor, rows, cols, x);
+  }
+
+  // Rows and elements
+
+  /** {@code into[r, c] += bias[c]} for {@code into.remaining() / bias.remaining()} rows. */
+  public void addBias(FloatBuffer bias, FloatBuffer into) {
+    wholeRows(bias, into);
+    requireWritable(into);
+    implementation.addBias(bias, into);
+  }
+
+  /**
+   * {@code into[index[i], c] += rows[i, c]}, in rising i.
+   *
+   * @param index of a row of {@code into} for each of {@code rows}, in any order, repeated or not
+   * @param into whole rows of {@code cols} elements
+   */
+  public void scatterAdd(FloatBuffer rows, IntBuffer index, int cols, FloatBuffer into) {
+    size("The rows", rows, index.remaining(), cols);
+    int count = into.remaining() / cols;
+    written("The sums", into, count, cols);
+    for (int i = index.position(); i < index.limit(); i++) {
+      if (index.get(i) < 0 || index.get(i) >= count) {
+        throw new IllegalArgumentException(
+            "Row %s is added to row %s, outside 0..%s"
+                .formatted(i - index.position(), index.get(i), count - 1));
+      }
+    }
+    implementation.scatterAdd(rows, index, cols, into);
+  }
+
+  /** {@code sums[c] = sum_r rows[r, c]}, in rising r; {@code sums.remaining()} columns. */
+  public void columnSums(FloatBuffer rows, FloatBuffer sums) {
+    wholeRows(sums, rows);
+    requireWritable(sums);
+    implementation.columnSums(rows, sums);
+  }
+
+  /**
+   * The sum of the squares of all elements. The same bits for the same elements, however many
+   * threads there are.
+   */
+  public double sumOfSquares(FloatBuffer x) {
+    size("The elements", x, x.remaining(), 1);
+    return implementation.sumOfSquares(x);
+  }
+
+  /** {@code x *= factor}. */
+  public void scale(FloatBuffer x, float factor) {
+    written("The elements", x, x.remaining(), 1);
+    implementation.scale(x, factor);
+  }
+
+  /** {@code x = min(max(x, -bound), bound)}; NaN stays NaN. */
+  public void clip(FloatBuffer x, float bound) {
+    written("The elements", x, x.remaining(), 1);
+    implementation.clip(x, bound);
+  }
+
+  // Recurrent cells
+
+  /** One time step without its products: from sums and states to gates and the next states. */
+  public void forwardStep(CellStates states, int step) {
+    steps(states);
+    requireStep(step, states.steps() - 1, states.steps());
+    implementation.forwardStep(states, step);
+  }
+
+  /** The gradient of {@link #forwardStep}, from what it left. */
+  public void backwardStep(CellStates states, CellGradients gradients, int step) {
+    steps(states);
+    gradients(states, gradients);
+    requireStep(step, states.steps() - 1, states.steps());
+    implementation.backwardStep(states, gradients, step);
+  }
+
+  /**
+   * A whole sequence: adds the recurrent product to the sums of each step and computes it. The same
+   * bits as step by step.
+   *
+   * @param panels of the recurrent weights [units, G units]
+   */
+  public void forwardSequence(CellStates states, FloatBuffer panels) {
+    steps(states);
+    size("The panels", panels, panelFloats(states.units(), states.sums()), 1);
+    implementation.forwardSequence(states, panels);
   }
 
   /**
    * The same with quantized weights and a hidden state that is quantized before each step.
    *
-   * @param weights [4 units, units]
+   * @param weights [G units, units]
    * @param codes [steps * batch, units], receives the quantized hidden states
    * @throws IllegalArgumentException if a hidden state is NaN or infinite
    */
-  default void lstmForwardSteps(
-      Quantizer quantizer,
-      MultibitMatrix weights,
-      MultibitMatrix codes,
-      int batch,
-      FloatBuffer gates,
-      FloatBuffer hidden,
-      FloatBuffer cells,
-      FloatBuffer cellTanh) {
-    LstmSteps.forward(this, quantizer, weights, codes, batch, gates, hidden, cells, cellTanh);
+  public void forwardSequence(
+      CellStates states, Quantizer quantizer, MultibitMatrix weights, MultibitMatrix codes) {
+    steps(states);
+    quantizer.checkBits(codes.bits());
+    int units = states.units();
+    if (codes.lanes() != MultibitMatrix.ACTIVATION_LANES
+        || codes.rows() != states.steps() * states.batch()
+        || codes.cols() != units
+        || weights.lanes() != MultibitMatrix.WEIGHT_LANES
+        || weights.rows() != states.sums()
+        || weights.cols() != units) {
+      throw new IllegalArgumentException(
+          "Weights [%s, %s] and codes [%s, %s] do not fit %s steps of a batch of %s with %s units"
+              .formatted(
+                  weights.rows(),
+                  weights.cols(),
+                  codes.rows(),
+                  codes.cols(),
+                  states.steps(),
+                  states.batch(),
+                  units));
+    }
+    implementation.forwardSequence(states, quantizer, weights, codes);
   }
 
   /**
-   * The gradient of a sequence ({@link #lstmBackward}), from its last step back.
+   * The gradient of a sequence, from its last step back.
    *
-   * @param panels of the recurrent weights, transposed: [4 units, units]
+   * @param gradients {@code hidden} comes from above; what flows back by products is added to it
+   * @param panels of the recurrent weights, transposed: [G units, units]
    * @param first step that gradients flow back to; the gradients before it are left alone
-   * @param hiddenGradients [steps * batch, units], from above; what flows back is added
-   * @param cellGradient [batch, units], as for {@link #lstmBackward}
    */
-  default void lstmBackwardSteps(
-      FloatBuffer panels,
-      int first,
-      int batch,
-      int units,
-      FloatBuffer gates,
-      FloatBuffer cells,
-      FloatBuffer cellTanh,
-      FloatBuffer hiddenGradients,
-      FloatBuffer cellGradient,
-      FloatBuffer gateGradients) {
-    LstmSteps.backward(
-        this,
-        panels,
-        first,
-        batch,
-        units,
-        gates,
-        cells,
-        cellTanh,
-        hiddenGradients,
-        cellGradient,
-        gateGradients);
+  public void backwardSequence(
+      CellStates states, CellGradients gradients, FloatBuffer panels, int first) {
+    steps(states);
+    gradients(states, gradients);
+    size("The panels", panels, panelFloats(states.sums(), states.units()), 1);
+    requireStep(first, states.steps(), states.steps());
+    implementation.backwardSequence(states, gradients, panels, first);
   }
 
-  // The same of a GRU; matrices of gates are [steps * batch, 3 units].
-
-  /**
-   * Adds the recurrent product to the recurrent sums of each step and computes it ({@link
-   * #gruForward}).
-   *
-   * @param panels of the recurrent weights [units, 3 units]
-   * @param gates the sums of the input's product
-   * @param recurrent the recurrent bias in each row; becomes the recurrent sums
-   * @param hidden [(steps + 1) * batch, units]
-   */
-  default void gruForwardSteps(
-      FloatBuffer panels,
-      int batch,
-      int units,
-      FloatBuffer gates,
-      FloatBuffer recurrent,
-      FloatBuffer hidden) {
-    GruSteps.forward(this, panels, batch, units, gates, recurrent, hidden);
+  private static void steps(CellStates states) {
+    int batch = states.batch();
+    int units = states.units();
+    if (batch < 1 || units < 1) {
+      throw new IllegalArgumentException(
+          "A cell has at least one unit and a batch of one, not %s and %s".formatted(units, batch));
+    }
+    int sums = Math.multiplyExact(states.cell().gates(), units);
+    int rows = states.gates().remaining() / sums;
+    written("The gates", states.gates(), rows / batch * batch, sums);
+    if (states.cell().separateSums() != (states.recurrent() != null)) {
+      throw new IllegalArgumentException(
+          "The %s cell keeps its sums otherwise".formatted(states.cell()));
+    }
+    if (states.recurrent() != null) {
+      written("The recurrent sums", states.recurrent(), rows, sums);
+    }
+    written("The hidden states", states.hidden(), rows + batch, units);
+    if (states.cell().hasState()) {
+      written("The cell's states", states.cellState(), rows + batch, units);
+      written("The tanh of the cell's states", states.cellTanh(), rows, units);
+    }
   }
 
-  /**
-   * The same with quantized weights and a hidden state that is quantized before each step.
-   *
-   * @param weights [3 units, units]
-   * @param codes [steps * batch, units], receives the quantized hidden states
-   * @throws IllegalArgumentException if a hidden state is NaN or infinite
-   */
-  default void gruForwardSteps(
-      Quantizer quantizer,
-      MultibitMatrix weights,
-      MultibitMatrix codes,
-      int batch,
-      FloatBuffer gates,
-      FloatBuffer recurrent,
-      FloatBuffer hidden) {
-    GruSteps.forward(this, quantizer, weights, codes, batch, gates, recurrent, hidden);
+  private static void gradients(CellStates states, CellGradients gradients) {
+    int rows = states.steps() * states.batch();
+    written("The hidden states' gradients", gradients.hidden(), rows, states.units());
+    written("The carried gradient", gradients.carried(), states.batch(), states.units());
+    written("The gates' gradients", gradients.gates(), rows, states.sums());
+    if (states.recurrent() != null) {
+      written("The recurrent sums' gradients", gradients.recurrent(), rows, states.sums());
+    }
   }
 
-  /**
-   * The gradient of a sequence ({@link #gruBackward}), from its last step back.
-   *
-   * @param panels of the recurrent weights, transposed: [3 units, units]
-   * @param first step that gradients flow back to; the gradients before it are left alone
-   * @param hiddenGradients [steps * batch, units], from above; what flows back by products is added
-   * @param carriedGradient [batch, units], as for {@link #gruBackward}
-   */
-  default void gruBackwardSteps(
-      FloatBuffer panels,
-      int first,
-      int batch,
-      int units,
-      FloatBuffer gates,
-      FloatBuffer recurrent,
-      FloatBuffer hidden,
-      FloatBuffer hiddenGradients,
-      FloatBuffer carriedGradient,
-      FloatBuffer gateGradients,
-      FloatBuffer recurrentGradients) {
-    GruSteps.backward(
-        this,
-        panels,
-        first,
-        batch,
-        units,
-        gates,
-        recurrent,
-        hidden,
-        hiddenGradients,
-        carriedGradient,
-        gateGradients,
-        recurrentGradients);
+  private static void requireStep(int step, int last, int steps) {
+    if (step < 0 || step > last) {
+      throw new IllegalArgumentException(
+          "Step %s is outside a sequence of %s steps".formatted(step, steps));
+    }
+  }
+
+  // Checks
+
+  private static void operands(MultibitMatrix weights, MultibitMatrix activations) {
+    lanes("Weights", weights, MultibitMatrix.WEIGHT_LANES);
+    lanes("Activations", activations, MultibitMatrix.ACTIVATION_LANES);
+    if (weights.cols() != activations.cols()) {
+      throw new IllegalArgumentException(
+          "Weights have %s columns, activations %s".formatted(weights.cols(), activations.cols()));
+    }
+  }
+
+  private static void lanes(String what, MultibitMatrix matrix, int lanes) {
+    if (matrix.lanes() != lanes) {
+      throw new IllegalArgumentException(
+          "%s must lie in the layout of %s rows side by side, not %s"
+              .formatted(what, lanes, matrix.lanes()));
+    }
+  }
+
+  private static void labelled(
+      FloatBuffer logits, int classes, IntBuffer labels, FloatBuffer losses) {
+    written("The logits", logits, labels.remaining(), classes);
+    written("The losses", losses, labels.remaining(), 1);
+    labels(labels, classes);
+  }
+
+  private static void labels(IntBuffer labels, int classes) {
+    size("The labels", labels, labels.remaining(), 1);
+    for (int r = 0; r < labels.remaining(); r++) {
+      int label = labels.get(labels.position() + r);
+      if (label < 0 || label >= classes) {
+        throw new IllegalArgumentException(
+            "The label of row %s is %s, outside 0..%s".formatted(r, label, classes - 1));
+      }
+    }
+  }
+
+  private static void masks(LongBuffer masks, int rows, int cols) {
+    size("The masks", masks, rows, (cols + 63) / 64);
+  }
+
+  /** Whole rows, each as long as {@code row}. */
+  private static void wholeRows(FloatBuffer row, FloatBuffer rows) {
+    size("The row", row, 1, 1);
+    size("The rows", rows, rows.remaining() / row.remaining(), row.remaining());
+    if (rows.remaining() % row.remaining() != 0) {
+      throw new IllegalArgumentException(
+          "%s elements are no whole rows of %s".formatted(rows.remaining(), row.remaining()));
+    }
+  }
+
+  private static void written(String what, Buffer buffer, int rows, int cols) {
+    size(what, buffer, rows, cols);
+    requireWritable(buffer);
+  }
+
+  private static void requireWritable(Buffer buffer) {
+    if (buffer.isReadOnly()) {
+      throw new ReadOnlyBufferException();
+    }
+  }
+
+  private static void size(String what, Buffer buffer, int rows, int cols) {
+    if (buffer == null) {
+      throw new IllegalArgumentException(what + " are missing");
+    }
+    if (rows < 0 || cols < 1 || buffer.remaining() < (long) rows * cols) {
+      throw new IllegalArgumentException(
+          "%s have %s elements, not %s x %s".formatted(what, buffer.remaining(), rows, cols));
+    }
+    if (!buffer.isDirect() || order(buffer) != ByteOrder.nativeOrder()) {
+      throw new IllegalArgumentException(what + " must be in direct memory, in native byte order");
+    }
+  }
+
+  private static ByteOrder order(Buffer buffer) {
+    if (buffer instanceof FloatBuffer floats) {
+      return floats.order();
+    }
+    return buffer instanceof IntBuffer ints ? ints.order() : ((LongBuffer) buffer).order();
   }
 }

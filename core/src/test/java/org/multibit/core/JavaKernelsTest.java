@@ -24,7 +24,7 @@ import org.junit.jupiter.params.provider.ValueSource;
  * paper's 300, and several words with a rest (513). Row counts around the 8 that lie side by side.
  */
 class JavaKernelsTest {
-  private static final JavaKernels KERNELS = new JavaKernels();
+  private static final Kernels KERNELS = Kernels.java();
 
   @ParameterizedTest
   @ValueSource(ints = {1, 7, 8, 9, 63, 64, 65, 300, 513})

@@ -86,7 +86,7 @@ class MultibitMatrixTest {
       }
     }
     FloatBuffer out = Row.floats(rows * cols);
-    new JavaKernels().dequantize(m, out);
+    Kernels.java().dequantize(m, out);
     for (int r = 0; r < rows; r++) {
       for (int c = 0; c < cols; c++) {
         assertEquals(expected[r][c], out.get(r * cols + c));

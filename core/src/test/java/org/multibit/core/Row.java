@@ -9,7 +9,7 @@ import java.nio.IntBuffer;
 record Row(float[] w, int bits, boolean[][] planes, float[] coefficients, float[] values) {
 
   static Row quantize(Quantizer quantizer, int bits, float... w) {
-    JavaKernels kernels = new JavaKernels();
+    Kernels kernels = Kernels.java();
     MultibitMatrix matrix = MultibitMatrix.activations(1, w.length, bits);
     kernels.quantize(quantizer, direct(w), matrix);
     boolean[][] planes = new boolean[bits][w.length];

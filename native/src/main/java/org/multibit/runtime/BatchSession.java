@@ -3,6 +3,7 @@ package org.multibit.runtime;
 import java.util.Arrays;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.Pointer;
+import org.multibit.runtime.bindings.Bindings;
 
 /**
  * Streams of tokens through a {@link PackedLanguageModel} that are fed together: a step reads the
@@ -21,14 +22,14 @@ public final class BatchSession implements AutoCloseable {
 
   private final NativeHandle handle;
 
-  BatchSession(PackedLanguageModel model, long address, int streams) {
+  BatchSession(PackedLanguageModel model, Pointer address, int streams) {
     this.model = model;
     handle = model.handle.user(address, Bindings::multibit_batch_free);
     handle.closeWith(this);
     fed = new boolean[streams];
   }
 
-  private long open() {
+  private Pointer open() {
     return handle.address("The batch");
   }
 
@@ -68,15 +69,15 @@ public final class BatchSession implements AutoCloseable {
    */
   public void step(int... tokens) {
     synchronized (handle) {
-      long batch = open();
+      Pointer batch = open();
       if (tokens.length != fed.length) {
         throw new IllegalArgumentException(
             "There are %s tokens for %s streams".formatted(tokens.length, fed.length));
       }
       int code = Bindings.multibit_batch_step(batch, tokens);
-      if (code != Bindings.ERROR_ARGUMENT) {
+      if (code != Bindings.MULTIBIT_ERROR_ARGUMENT) {
         for (int stream = 0; stream < fed.length; stream++) {
-          fed[stream] = code == Bindings.OK && tokens[stream] != IDLE;
+          fed[stream] = code == Bindings.MULTIBIT_OK && tokens[stream] != IDLE;
         }
       }
       NativeLibrary.check(code);
@@ -91,7 +92,7 @@ public final class BatchSession implements AutoCloseable {
    */
   public float[] logits(int stream) {
     synchronized (handle) {
-      long batch = open();
+      Pointer batch = open();
       if (stream < 0 || stream >= fed.length) {
         throw new IllegalArgumentException(
             "There is no stream %s in a batch of %s".formatted(stream, fed.length));

@@ -1,7 +1,8 @@
 package org.multibit.runtime;
 
 import java.lang.ref.Cleaner;
-import java.util.function.LongConsumer;
+import java.util.function.Consumer;
+import org.bytedeco.javacpp.Pointer;
 
 /**
  * A native object: a model, a session or a batch. It is closed once, by its owner or, where that is
@@ -13,15 +14,15 @@ import java.util.function.LongConsumer;
 final class NativeHandle {
   private static final Cleaner CLEANER = Cleaner.create();
 
-  private final long address;
-  private final LongConsumer free;
+  private final Pointer address;
+  private final Consumer<Pointer> free;
   private int users = 1;
   private boolean closed;
 
   /**
    * @param free frees the object at an address; it must not refer to the owner
    */
-  NativeHandle(long address, LongConsumer free) {
+  NativeHandle(Pointer address, Consumer<Pointer> free) {
     this.address = address;
     this.free = free;
   }
@@ -37,7 +38,7 @@ final class NativeHandle {
    * @param name what an error calls it
    * @throws IllegalStateException if it is closed
    */
-  synchronized long address(String name) {
+  synchronized Pointer address(String name) {
     if (closed) {
       throw new IllegalStateException(name + " is closed");
     }
@@ -45,7 +46,7 @@ final class NativeHandle {
   }
 
   /** The handle of an object that uses this one, as a session uses its model. */
-  synchronized NativeHandle user(long address, LongConsumer free) {
+  synchronized NativeHandle user(Pointer address, Consumer<Pointer> free) {
     users++;
     return new NativeHandle(
         address,

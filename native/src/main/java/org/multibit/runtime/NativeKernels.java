@@ -1,17 +1,18 @@
 package org.multibit.runtime;
 
+import static org.multibit.runtime.bindings.Bindings.*;
+
 import java.lang.ref.Reference;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.nio.LongBuffer;
-import java.nio.ReadOnlyBufferException;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.ForkJoinPool;
 import java.util.concurrent.ForkJoinTask;
-import java.util.function.LongBinaryOperator;
 import java.util.stream.IntStream;
-import org.bytedeco.javacpp.DoublePointer;
+import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.IntPointer;
 import org.bytedeco.javacpp.Loader;
@@ -19,49 +20,58 @@ import org.bytedeco.javacpp.LongPointer;
 import org.bytedeco.javacpp.Pointer;
 import org.multibit.core.Alternating;
 import org.multibit.core.Balanced;
+import org.multibit.core.Cell;
+import org.multibit.core.CellGradients;
+import org.multibit.core.CellStates;
 import org.multibit.core.Greedy;
-import org.multibit.core.GruSteps;
 import org.multibit.core.JavaKernels;
-import org.multibit.core.KernelChecks;
 import org.multibit.core.Kernels;
-import org.multibit.core.LstmSteps;
+import org.multibit.core.LinearCrossEntropy;
+import org.multibit.core.LstmCell;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Optimal;
 import org.multibit.core.Quantizer;
 import org.multibit.core.RefinedGreedy;
 import org.multibit.core.Uniform;
+import org.multibit.runtime.bindings.CrossEntropyArgs;
+import org.multibit.runtime.bindings.FloatLinear;
+import org.multibit.runtime.bindings.GemmArgs;
+import org.multibit.runtime.bindings.NativeCellGradients;
+import org.multibit.runtime.bindings.NativeCellStates;
+import org.multibit.runtime.bindings.NativeQuantizer;
+import org.multibit.runtime.bindings.PackedLinear;
+import org.multibit.runtime.bindings.QuantizedRecurrence;
 
 /**
  * The native kernels of one instruction-set tier. Rows are shared among the threads of the
  * ForkJoinPool that the caller runs in, else of the common pool; each row is computed by one
- * thread, so results do not depend on their number.
+ * thread, so results do not depend on their number. What native code does not know, a user's own
+ * quantizer or cell, is left to Java.
  */
-public class NativeKernels implements Kernels {
-  /** Rows of a part are a multiple of this, since weights lie in blocks of so many rows. */
-  private static final int ROW_STEP = MultibitMatrix.WEIGHT_LANES;
-
+public class NativeKernels extends JavaKernels {
   /** About as many elements or word products as are worth a thread's start. */
   private static final long LEAST_WORK = 1 << 15;
 
   /** So that a thread that was held up is waited for only a little. */
   private static final int PARTS_PER_THREAD = 4;
 
-  /** Rows that {@link #softmaxBackward} computes at a time, so that memory is bounded. */
-  private static final int SOFTMAX_ROWS = 1024;
+  /** Rows whose losses are computed at a time, so that memory is bounded. */
+  private static final int CROSS_ENTROPY_ROWS = 1024;
 
   /** Of a buffer, which is below 2 GiB. */
   private static final long MOST_FLOATS = Integer.MAX_VALUE / Float.BYTES;
 
-  /** Rows that full-precision products compute at once, on the widest tiers. */
-  private static final int TILE_ROWS = 12;
-
   /** Elements that are added up by themselves, so that a sum does not depend on the threads. */
   private static final int CHUNK = 1 << 16;
 
-  private static final JavaKernels JAVA = new JavaKernels();
-
-  private final long kernels;
+  private final Pointer kernels;
   private final String tier;
+
+  /** Rows of a part are a multiple of this, since weights lie in blocks of so many rows. */
+  private final int rowStep;
+
+  /** Rows that full-precision products compute at once. */
+  private final int tileRows;
 
   /**
    * The best tier that this CPU supports, or the one that the environment variable MULTIBIT_ISA
@@ -82,800 +92,228 @@ public class NativeKernels implements Kernels {
       throw new IllegalStateException("There are no native kernels named " + tier);
     }
     this.tier = tier;
-    this.kernels = Bindings.supportedTier(index);
+    kernels = SupportedTier(index);
+    rowStep = kWeightLanes();
+    tileRows = kGemmTileRows();
+    requireSame("rows of weights side by side", rowStep, MultibitMatrix.WEIGHT_LANES);
+    requireSame("columns of a panel", kPanelColumns(), Kernels.PANEL_COLUMNS);
+    requireSame("the input gate's place", kTrainingGates().input(), LstmCell.INPUT);
+    requireSame("the forget gate's place", kTrainingGates().forget(), LstmCell.FORGET);
+    requireSame("the candidate's place", kTrainingGates().candidate(), LstmCell.CANDIDATE);
+    requireSame("the output gate's place", kTrainingGates().output(), LstmCell.OUTPUT);
+  }
+
+  private static void requireSame(String what, int ofNative, int ofJava) {
+    if (ofNative != ofJava) {
+      throw new IllegalStateException(
+          "The native library is another version's: %s are %s there, %s in Java"
+              .formatted(what, ofNative, ofJava));
+    }
   }
 
   /** The tiers that this CPU supports, plainest first. */
   static List<String> supportedTiers() {
     NativeLibrary.load();
     List<String> tiers = new ArrayList<>();
-    for (long tier; (tier = Bindings.supportedTier(tiers.size())) != 0; ) {
-      tiers.add(NativeLibrary.string(Bindings.tierName(tier)));
+    for (Pointer tier; (tier = SupportedTier(tiers.size())) != null; ) {
+      tiers.add(NativeLibrary.string(TierName(tier)));
     }
     return tiers;
   }
 
   @Override
-  public String name() {
+  protected String name() {
     return "native " + tier;
   }
 
-  /** The number of a method in kernels.h, or -1 if it has no such method. */
-  private static int method(Quantizer quantizer) {
-    if (quantizer instanceof Uniform uniform) {
-      return uniform.range() == 0 ? 0 : -1;
-    } else if (quantizer instanceof Balanced balanced) {
-      return balanced.range() == 0 ? 1 : -1;
-    } else if (quantizer instanceof Greedy) {
-      return 2;
-    } else if (quantizer instanceof RefinedGreedy) {
-      return 3;
-    } else if (quantizer instanceof Alternating) {
-      return 4;
-    } else if (quantizer instanceof Optimal) {
-      return 5;
-    }
-    return -1;
-  }
-
-  private static int cycles(Quantizer quantizer) {
-    return quantizer instanceof Alternating a ? a.cycles() : 0;
-  }
-
-  private static float scale(Quantizer quantizer) {
-    return quantizer instanceof Alternating a ? a.scale() : 1;
-  }
-
   @Override
-  public void quantize(Quantizer quantizer, FloatBuffer rows, MultibitMatrix into) {
-    int method = method(quantizer);
-    if (method < 0) {
-      JAVA.quantize(quantizer, rows, into);
-      return;
-    }
-    KernelChecks.quantize(quantizer, rows, into);
-    FloatPointer w = pointer(rows);
-    LongPointer planes = new LongPointer(into.planes());
-    FloatPointer coefficients = new FloatPointer(into.coefficients());
-    long bad =
-        forRows(
-            into.rows(),
-            (long) into.cols() * into.bits() * 4,
-            (first, last) ->
-                Bindings.quantize(
-                    kernels,
-                    method,
-                    cycles(quantizer),
-                    scale(quantizer),
-                    w,
-                    into.rows(),
-                    into.cols(),
-                    first,
-                    last,
-                    into.bits(),
-                    into.lanes(),
-                    planes,
-                    coefficients));
-    Reference.reachabilityFence(into);
-    if (bad < -1) {
-      throw new OutOfMemoryError("No memory to quantize %s columns".formatted(into.cols()));
-    }
-    if (bad >= 0) {
-      float value = rows.get(rows.position() + (int) bad);
-      throw JavaKernels.notFinite(value, bad / into.cols(), bad % into.cols());
-    }
-    Reference.reachabilityFence(rows);
-  }
-
-  @Override
-  public void dequantize(MultibitMatrix matrix, FloatBuffer out) {
-    KernelChecks.dequantize(matrix, out);
-    LongPointer planes = new LongPointer(matrix.planes());
-    FloatPointer coefficients = new FloatPointer(matrix.coefficients());
-    FloatPointer to = written(out);
-    forRows(
-        matrix.rows(),
-        matrix.cols(),
-        (first, last) -> {
-          Bindings.dequantize(
-              kernels,
-              planes,
-              coefficients,
-              first,
-              last,
-              matrix.cols(),
-              matrix.bits(),
-              matrix.lanes(),
-              to);
-          return -1;
-        });
-    Reference.reachabilityFence(matrix);
-    Reference.reachabilityFence(out);
-  }
-
-  @Override
-  public void multiply(MultibitMatrix weights, MultibitMatrix activations, FloatBuffer out) {
-    KernelChecks.multiply(weights, activations, out);
-    Operands o = new Operands(weights, activations, null, null);
-    FloatPointer to = written(out);
-    forRows(
-        weights.rows(),
-        (long) weights.words() * weights.bits() * activations.bits() * activations.rows(),
-        (first, last) -> {
-          Bindings.multiply(
-              kernels,
-              o.weightPlanes,
-              o.weightCoefficients,
-              weights.rows(),
-              first,
-              last,
-              weights.cols(),
-              weights.bits(),
-              o.activationPlanes,
-              o.activationCoefficients,
-              activations.bits(),
-              activations.rows(),
-              to);
-          return -1;
-        });
-    o.fence();
-    Reference.reachabilityFence(out);
-  }
-
-  @Override
-  public void multiply(
-      MultibitMatrix weights, FloatBuffer activations, int batch, FloatBuffer out) {
-    KernelChecks.multiply(weights, activations, batch, out);
-    LongPointer planes = new LongPointer(weights.planes());
-    FloatPointer coefficients = new FloatPointer(weights.coefficients());
-    FloatPointer x = pointer(activations);
-    FloatPointer to = written(out);
-    forRows(
-        weights.rows(),
-        (long) weights.cols() * weights.bits() * batch,
-        (first, last) -> {
-          Bindings.multiplyFloat(
-              kernels,
-              planes,
-              coefficients,
-              weights.rows(),
-              first,
-              last,
-              weights.cols(),
-              weights.bits(),
-              x,
-              batch,
-              to);
-          return -1;
-        });
-    Reference.reachabilityFence(weights);
-    Reference.reachabilityFence(activations);
-    Reference.reachabilityFence(out);
-  }
-
-  @Override
-  public void softmaxCrossEntropy(
-      FloatBuffer logits, int classes, IntBuffer labels, FloatBuffer losses) {
-    KernelChecks.softmaxCrossEntropy(logits, classes, labels, losses);
-    softmax(
-        written(logits),
-        labels.remaining(),
-        classes,
-        new IntPointer(labels.slice()),
-        written(losses));
-    Reference.reachabilityFence(logits);
-    Reference.reachabilityFence(labels);
-    Reference.reachabilityFence(losses);
-  }
-
-  @Override
-  public void softmax(FloatBuffer logits, int rows, int classes) {
-    KernelChecks.softmax(logits, rows, classes);
-    softmax(written(logits), rows, classes, null, null);
-    Reference.reachabilityFence(logits);
-  }
-
-  @Override
-  public void distill(
-      FloatBuffer logits,
-      FloatBuffer teacher,
-      int classes,
-      IntBuffer labels,
-      float weight,
-      float temperature,
-      FloatBuffer losses) {
-    KernelChecks.distill(logits, teacher, classes, labels, weight, temperature, losses);
-    FloatPointer z = written(logits);
-    FloatPointer y = written(teacher);
-    IntPointer right = new IntPointer(labels.slice());
-    FloatPointer loss = written(losses);
-    forRows(
-        labels.remaining(),
-        classes * 32L,
-        (first, last) -> {
-          Bindings.distill(kernels, z, y, first, last, classes, right, weight, temperature, loss);
-          return -1;
-        });
-    fence(logits, teacher, losses);
-    Reference.reachabilityFence(labels);
-  }
-
-  private void softmax(
-      FloatPointer logits, int rows, int classes, IntPointer labels, FloatPointer losses) {
-    forRows(
-        rows,
-        classes * 8L,
-        (first, last) -> {
-          Bindings.softmax(kernels, logits, first, last, classes, labels, losses);
-          return -1;
-        });
-  }
-
-  @Override
-  public void multiply(
-      MultibitMatrix weights,
-      MultibitMatrix activations,
-      LongBuffer masks,
-      FloatBuffer start,
-      FloatBuffer out) {
-    KernelChecks.multiply(weights, activations, masks, start, out);
-    Operands o = new Operands(weights, activations, masks, start);
-    FloatPointer to = written(out);
-    forRows(
-        weights.rows(),
-        (long) weights.words() * weights.bits() * activations.bits() * activations.rows(),
-        (first, last) -> {
-          Bindings.multiplyMasked(
-              kernels,
-              o.weightPlanes,
-              o.weightCoefficients,
-              weights.rows(),
-              first,
-              last,
-              weights.cols(),
-              weights.bits(),
-              o.activationPlanes,
-              o.activationCoefficients,
-              activations.bits(),
-              o.masks,
-              activations.rows(),
-              o.start,
-              to);
-          return -1;
-        });
-    o.fence();
-    Reference.reachabilityFence(out);
-  }
-
-  @Override
-  public int softmaxBackwardFloats(int batch, int classes, int cols) {
-    int rows = Math.min(batch, SOFTMAX_ROWS);
-    long floats =
-        rows * (Bindings.softmaxBlocks(classes) + classes)
-            + Math.max(inputParts(rows), weightParts(classes))
-                * Bindings.softmaxBackwardFloats(rows, cols);
-    if (floats > MOST_FLOATS) {
-      throw new IllegalArgumentException(
-          "The gradient of a softmax over %s classes takes %s bytes for %s rows (batch x time), over 2 GiB: use a smaller batch, shorter segments, or fewer classes (words)"
-              .formatted(classes, floats * Float.BYTES, rows));
-    }
-    return (int) floats;
-  }
-
-  /** Parts of {@link #softmaxBackward}'s first pass: few, since each goes through all weights. */
-  private static int inputParts(int rows) {
-    return Math.min(threads(), (rows + TILE_ROWS - 1) / TILE_ROWS);
-  }
-
-  /** Parts of its second pass. */
-  private static int weightParts(int classes) {
-    return (int) Math.min(mostParts(), Bindings.softmaxBlocks(classes));
-  }
-
-  @Override
-  public void softmaxBackward(
-      MultibitMatrix weights,
-      MultibitMatrix activations,
-      LongBuffer masks,
-      FloatBuffer start,
-      IntBuffer labels,
-      FloatBuffer factors,
-      FloatBuffer x,
-      FloatBuffer memory,
-      FloatBuffer losses,
-      FloatBuffer weightGradient,
-      FloatBuffer startGradient,
-      FloatBuffer inputGradient) {
-    int batch = activations.rows();
-    int classes = weights.rows();
-    int cols = weights.cols();
-    KernelChecks.softmaxBackward(
-        weights,
-        activations,
-        masks,
-        start,
-        labels,
-        factors,
-        x,
-        memory,
-        softmaxBackwardFloats(batch, classes, cols),
-        losses,
-        weightGradient,
-        startGradient,
-        inputGradient);
-    Operands o = new Operands(weights, activations, masks, start);
-    long words = weights.words();
-    softmaxBackward(
-        cols,
-        classes,
-        labels,
-        factors,
-        x,
-        memory,
-        losses,
-        weightGradient,
-        startGradient,
-        inputGradient,
-        (pass, first, last, floats) ->
-            Bindings.softmaxBackwardInput(
-                kernels,
-                o.weightPlanes,
-                o.weightCoefficients,
-                classes,
-                cols,
-                weights.bits(),
-                o.activationPlanes.getPointer(pass.from * words * activations.bits()),
-                o.activationCoefficients.getPointer((long) pass.from * activations.bits()),
-                activations.bits(),
-                o.masks == null ? null : o.masks.getPointer(pass.from * words),
-                pass.rows,
-                o.start,
-                pass.labels,
-                pass.factors,
-                first,
-                last,
-                floats,
-                pass.exponentials,
-                pass.scales,
-                pass.losses,
-                pass.inputGradient));
-    o.fence();
-  }
-
-  @Override
-  public void softmaxBackward(
-      FloatBuffer weights,
-      FloatBuffer panels,
-      int cols,
-      FloatBuffer start,
-      IntBuffer labels,
-      FloatBuffer factors,
-      FloatBuffer x,
-      FloatBuffer memory,
-      FloatBuffer losses,
-      FloatBuffer weightGradient,
-      FloatBuffer startGradient,
-      FloatBuffer inputGradient) {
-    int classes = start == null ? 0 : start.remaining();
-    KernelChecks.softmaxBackward(
-        weights,
-        panels,
-        cols,
-        start,
-        labels,
-        factors,
-        x,
-        memory,
-        softmaxBackwardFloats(labels.remaining(), classes, cols),
-        losses,
-        weightGradient,
-        startGradient,
-        inputGradient);
-    FloatPointer w = pointer(weights);
-    FloatPointer laidOut = pointer(panels);
-    FloatPointer bias = pointer(start);
-    softmaxBackward(
-        cols,
-        classes,
-        labels,
-        factors,
-        x,
-        memory,
-        losses,
-        weightGradient,
-        startGradient,
-        inputGradient,
-        (pass, first, last, floats) ->
-            Bindings.softmaxBackwardInput(
-                kernels,
-                w,
-                laidOut,
-                classes,
-                pass.x,
-                cols,
-                pass.rows,
-                bias,
-                pass.labels,
-                pass.factors,
-                first,
-                last,
-                floats,
-                pass.exponentials,
-                pass.scales,
-                pass.losses,
-                pass.inputGradient));
-    fence(weights, panels, start);
-  }
-
-  /** Up to {@link #SOFTMAX_ROWS} rows of an output layer, those from {@code from} on. */
-  private record SoftmaxPass(
-      int from,
-      int rows,
-      IntPointer labels,
-      FloatPointer factors,
-      FloatPointer x,
-      FloatPointer scales,
-      FloatPointer exponentials,
-      FloatPointer losses,
-      FloatPointer inputGradient) {}
-
-  /** Losses, the input's gradient and what the weights' needs, of some of a pass's rows. */
-  private interface InputGradient {
-    void compute(SoftmaxPass pass, long first, long last, FloatPointer floats);
-  }
-
-  /** What packed operands and full precision have in common. */
-  private void softmaxBackward(
-      int cols,
-      int classes,
-      IntBuffer labels,
-      FloatBuffer factors,
-      FloatBuffer x,
-      FloatBuffer memory,
-      FloatBuffer losses,
-      FloatBuffer weightGradient,
-      FloatBuffer startGradient,
-      FloatBuffer inputGradient,
-      InputGradient ofInput) {
-    FloatPointer dw = written(weightGradient);
-    FloatPointer db = startGradient == null ? null : written(startGradient);
-    FloatPointer work = written(memory);
-    int batch = labels.remaining();
-    for (int from = 0; from < batch; from += SOFTMAX_ROWS) {
-      int rows = Math.min(batch - from, SOFTMAX_ROWS);
-      boolean add = from > 0;
-      FloatPointer exponentials = work.getPointer(rows * Bindings.softmaxBlocks(classes));
-      FloatPointer parts = exponentials.getPointer((long) rows * classes);
-      long floats = Bindings.softmaxBackwardFloats(rows, cols);
-      SoftmaxPass pass =
-          new SoftmaxPass(
-              from,
-              rows,
-              new IntPointer(labels.slice(labels.position() + from, rows)),
-              pointer(slice(factors, from, rows)),
-              pointer(slice(x, from * cols, rows * cols)),
-              work,
-              exponentials,
-              written(slice(losses, from, rows)),
-              written(slice(inputGradient, from * cols, rows * cols)));
-      inParts(
-          rows,
-          TILE_ROWS,
-          inputParts(rows),
-          (part, first, last) -> {
-            ofInput.compute(pass, first, last, parts.getPointer(part * floats));
-            return -1;
-          });
-      inParts(
-          (int) Bindings.softmaxBlocks(classes),
-          1,
-          weightParts(classes),
-          (part, first, last) -> {
-            Bindings.softmaxBackwardWeights(
-                kernels,
-                exponentials,
-                rows,
-                classes,
-                cols,
-                pass.labels,
-                pass.factors,
-                pass.x,
-                pass.scales,
-                first,
-                last,
-                parts.getPointer(part * floats),
-                add,
-                dw,
-                db);
-            return -1;
-          });
-    }
-    fence(factors, x, memory, losses, weightGradient, startGradient, inputGradient);
-    Reference.reachabilityFence(labels);
-  }
-
-  private static FloatBuffer slice(FloatBuffer buffer, int from, int count) {
-    return buffer.slice(buffer.position() + from, count);
-  }
-
-  /** The operands of a product, masked or not, where native code finds them. */
-  private static final class Operands {
-    final LongPointer weightPlanes;
-    final FloatPointer weightCoefficients;
-    final LongPointer activationPlanes;
-    final FloatPointer activationCoefficients;
-    final LongPointer masks;
-    final FloatPointer start;
-    private final Object[] owners;
-
-    Operands(
-        MultibitMatrix weights, MultibitMatrix activations, LongBuffer masks, FloatBuffer start) {
-      weightPlanes = new LongPointer(weights.planes());
-      weightCoefficients = new FloatPointer(weights.coefficients());
-      activationPlanes = new LongPointer(activations.planes());
-      activationCoefficients = new FloatPointer(activations.coefficients());
-      this.masks = masks == null ? null : pointer(masks);
-      this.start = start == null ? null : pointer(start);
-      owners = new Object[] {weights, activations, masks, start};
-    }
-
-    void fence() {
-      Reference.reachabilityFence(owners);
-    }
-  }
-
-  @Override
-  public void dropoutMasks(long key, double retain, int rows, int cols, LongBuffer masks) {
-    KernelChecks.dropoutMasks(retain, rows, cols, masks);
-    long threshold = (long) (retain * Long.MAX_VALUE);
-    LongPointer to = written(masks);
-    forRows(
-        rows,
-        4L * cols,
-        (first, last) -> {
-          Bindings.dropoutMasks(kernels, key, threshold, first, last, cols, to);
-          return -1;
-        });
-    Reference.reachabilityFence(masks);
-  }
-
-  @Override
-  public void drop(LongBuffer masks, float factor, int rows, int cols, FloatBuffer x) {
-    KernelChecks.drop(masks, rows, cols, x);
-    LongPointer m = pointer(masks);
-    FloatPointer to = written(x);
-    forRows(
-        rows,
-        cols,
-        (first, last) -> {
-          Bindings.drop(kernels, m, factor, first, last, cols, to);
-          return -1;
-        });
-    Reference.reachabilityFence(masks);
-    Reference.reachabilityFence(x);
-  }
-
-  @Override
-  public void addToRows(FloatBuffer row, FloatBuffer into) {
-    KernelChecks.rows(row, into);
-    int cols = row.remaining();
-    FloatPointer from = pointer(row);
-    FloatPointer to = written(into);
-    forRows(
-        into.remaining() / cols,
-        cols,
-        (first, last) -> {
-          Bindings.addToRows(kernels, from, first, last, cols, to);
-          return -1;
-        });
-    Reference.reachabilityFence(row);
-    Reference.reachabilityFence(into);
-  }
-
-  @Override
-  public void addRows(FloatBuffer rows, IntBuffer index, int cols, FloatBuffer into) {
-    KernelChecks.addRows(rows, index, cols, into);
-    IntPointer at = new IntPointer(index.slice());
-    Bindings.addRows(kernels, pointer(rows), at, index.remaining(), cols, written(into));
-    Reference.reachabilityFence(rows);
-    Reference.reachabilityFence(index);
-    Reference.reachabilityFence(into);
-  }
-
-  @Override
-  public void sumRows(FloatBuffer rows, FloatBuffer sums) {
-    KernelChecks.rows(sums, rows);
-    int cols = sums.remaining();
-    FloatPointer from = pointer(rows);
-    FloatPointer to = written(sums);
-    forRows(
-        cols,
-        rows.remaining() / cols,
-        (first, last) -> {
-          Bindings.sumRows(kernels, from, rows.remaining() / cols, cols, first, last, to);
-          return -1;
-        });
-    Reference.reachabilityFence(rows);
-    Reference.reachabilityFence(sums);
-  }
-
-  @Override
-  public double sumOfSquares(FloatBuffer x) {
-    KernelChecks.vector(x);
-    int chunks = (x.remaining() + CHUNK - 1) / CHUNK;
-    FloatPointer from = pointer(x);
-    double sum = 0;
-    try (DoublePointer sums = new DoublePointer(Math.max(1, chunks))) {
-      forRows(
-          chunks,
-          CHUNK,
-          (first, last) -> {
-            Bindings.sumsOfSquares(kernels, from, x.remaining(), CHUNK, first, last, sums);
-            return -1;
-          });
-      for (int i = 0; i < chunks; i++) {
-        sum += sums.get(i);
-      }
-    }
-    Reference.reachabilityFence(x);
-    return sum;
-  }
-
-  @Override
-  public void scale(FloatBuffer x, float factor) {
-    KernelChecks.vector(x);
-    FloatPointer to = written(x);
-    forRows(
-        x.remaining(),
-        1,
-        (first, last) -> {
-          Bindings.scale(kernels, to, first, last, factor);
-          return -1;
-        });
-    Reference.reachabilityFence(x);
-  }
-
-  @Override
-  public void clip(FloatBuffer x, float bound) {
-    KernelChecks.vector(x);
-    FloatPointer to = written(x);
-    forRows(
-        x.remaining(),
-        1,
-        (first, last) -> {
-          Bindings.clip(kernels, to, first, last, bound);
-          return -1;
-        });
-    Reference.reachabilityFence(x);
-  }
-
-  @Override
-  public void lstmForward(
-      FloatBuffer gates,
-      FloatBuffer before,
-      int units,
-      FloatBuffer cell,
-      FloatBuffer cellTanh,
-      FloatBuffer hidden) {
-    int rows = KernelChecks.lstm(units, new FloatBuffer[] {gates}, before, cell, cellTanh, hidden);
-    FloatPointer z = written(gates);
-    FloatPointer c0 = pointer(before);
-    FloatPointer c = written(cell);
-    FloatPointer tanh = written(cellTanh);
-    FloatPointer h = written(hidden);
-    forRows(
-        rows,
-        4L * units,
-        (first, last) -> {
-          Bindings.lstmForward(kernels, first, last, units, z, c0, c, tanh, h);
-          return -1;
-        });
-    for (FloatBuffer buffer : new FloatBuffer[] {gates, before, cell, cellTanh, hidden}) {
-      Reference.reachabilityFence(buffer);
-    }
-  }
-
-  @Override
-  public void lstmBackward(
-      FloatBuffer gates,
-      FloatBuffer before,
-      FloatBuffer cellTanh,
-      int units,
-      FloatBuffer hiddenGradient,
-      FloatBuffer cellGradient,
-      FloatBuffer gateGradients) {
-    FloatBuffer[] states = {before, cellTanh, hiddenGradient, cellGradient};
-    int rows = KernelChecks.lstm(units, new FloatBuffer[] {gates, gateGradients}, states);
-    FloatPointer z = pointer(gates);
-    FloatPointer c0 = pointer(before);
-    FloatPointer tanh = pointer(cellTanh);
-    FloatPointer dh = pointer(hiddenGradient);
-    FloatPointer dc = written(cellGradient);
-    FloatPointer dz = written(gateGradients);
-    forRows(
-        rows,
-        4L * units,
-        (first, last) -> {
-          Bindings.lstmBackward(kernels, first, last, units, z, c0, tanh, dh, dc, dz);
-          return -1;
-        });
-    Reference.reachabilityFence(gates);
-    Reference.reachabilityFence(states);
-    Reference.reachabilityFence(gateGradients);
-  }
-
-  @Override
-  public void gruForward(
-      FloatBuffer gates, FloatBuffer recurrent, FloatBuffer before, int units, FloatBuffer hidden) {
-    FloatBuffer[] sums = {gates, recurrent};
-    int rows = KernelChecks.gru(units, sums, before, hidden);
-    FloatPointer z = written(gates);
-    FloatPointer u = pointer(recurrent);
-    FloatPointer h0 = pointer(before);
-    FloatPointer h = written(hidden);
-    forRows(
-        rows,
-        3L * units,
-        (first, last) -> {
-          Bindings.gruForward(kernels, first, last, units, z, u, h0, h);
-          return -1;
-        });
-    Reference.reachabilityFence(sums);
-    Reference.reachabilityFence(before);
-    Reference.reachabilityFence(hidden);
-  }
-
-  @Override
-  public void gruBackward(
-      FloatBuffer gates,
-      FloatBuffer recurrent,
-      FloatBuffer before,
-      int units,
-      FloatBuffer hiddenGradient,
-      FloatBuffer carriedGradient,
-      FloatBuffer gateGradients,
-      FloatBuffer recurrentGradients) {
-    FloatBuffer[] sums = {gates, recurrent, gateGradients, recurrentGradients};
-    FloatBuffer[] states = {before, hiddenGradient, carriedGradient};
-    int rows = KernelChecks.gru(units, sums, states);
-    FloatPointer z = pointer(gates);
-    FloatPointer u = pointer(recurrent);
-    FloatPointer h0 = pointer(before);
-    FloatPointer dh = pointer(hiddenGradient);
-    FloatPointer carried = written(carriedGradient);
-    FloatPointer dz = written(gateGradients);
-    FloatPointer du = written(recurrentGradients);
-    forRows(
-        rows,
-        3L * units,
-        (first, last) -> {
-          Bindings.gruBackward(kernels, first, last, units, z, u, h0, dh, carried, dz, du);
-          return -1;
-        });
-    Reference.reachabilityFence(sums);
-    Reference.reachabilityFence(states);
-  }
-
-  @Override
-  public String blas() {
+  protected String blas() {
     Pointer config = Loader.addressof("openblas_get_config");
     Pointer threads = Loader.addressof("openblas_get_num_threads");
     if (config == null || threads == null) {
-      return Kernels.super.blas();
+      return super.blas();
     }
     // The configuration ends with the kernels that it chose for this CPU.
     return "%s, %s threads"
-        .formatted(
-            NativeLibrary.string(Bindings.callForText(config)), Bindings.callForNumber(threads));
+        .formatted(NativeLibrary.string(CallForText(config)), CallForNumber(threads));
+  }
+
+  /** The native form of a method; null if there is none. */
+  private static NativeQuantizer quantizer(Quantizer quantizer) {
+    int method;
+    if (quantizer instanceof Uniform uniform && uniform.range() == 0) {
+      method = kUniform;
+    } else if (quantizer instanceof Balanced balanced && balanced.range() == 0) {
+      method = kBalanced;
+    } else if (quantizer instanceof Greedy) {
+      method = kGreedy;
+    } else if (quantizer instanceof RefinedGreedy) {
+      method = kRefined;
+    } else if (quantizer instanceof Alternating alternating) {
+      return new NativeQuantizer()
+          .method(kAlternating)
+          .cycles(alternating.cycles())
+          .scale(alternating.scale());
+    } else if (quantizer instanceof Optimal) {
+      method = kOptimal;
+    } else {
+      return null;
+    }
+    return new NativeQuantizer().method(method);
   }
 
   @Override
-  public boolean productsPay() {
+  protected void quantize(Quantizer method, FloatBuffer rows, MultibitMatrix into) {
+    try (NativeQuantizer quantizer = quantizer(method)) {
+      if (quantizer == null) {
+        super.quantize(method, rows, into);
+        return;
+      }
+      FloatPointer w = pointer(rows);
+      Packed packed = new Packed(into);
+      long bad =
+          forRows(
+              into.rows(),
+              (long) into.cols() * into.bits() * 4,
+              (first, last) -> {
+                try (BytePointer scratch =
+                    new BytePointer(1 + QuantizeScratch(kernels, into.cols(), into.bits()))) {
+                  return Quantize(
+                      kernels,
+                      quantizer,
+                      w,
+                      into.rows(),
+                      into.cols(),
+                      first,
+                      last,
+                      into.bits(),
+                      into.lanes(),
+                      packed.planes,
+                      packed.coefficients,
+                      scratch);
+                }
+              });
+      refuse(bad, rows, into.cols());
+    }
+  }
+
+  /** Throws what it came to that a row was not quantized. */
+  private static void refuse(long bad, FloatBuffer rows, int cols) {
+    if (bad < -1) {
+      throw new OutOfMemoryError("No memory to quantize %s columns".formatted(cols));
+    }
+    if (bad >= 0) {
+      throw notFinite(rows.get(rows.position() + (int) bad), bad / cols, bad % cols);
+    }
+  }
+
+  @Override
+  protected void dequantize(MultibitMatrix matrix, FloatBuffer out) {
+    Packed p = new Packed(matrix);
+    FloatPointer to = pointer(out);
+    inRows(
+        matrix.rows(),
+        matrix.cols(),
+        (first, last) ->
+            Dequantize(
+                kernels, p.planes, p.coefficients, first, last, p.cols, p.bits, p.lanes, to));
+  }
+
+  @Override
+  protected void multiply(MultibitMatrix weights, MultibitMatrix activations, FloatBuffer out) {
+    Packed w = new Packed(weights);
+    Packed a = new Packed(activations);
+    FloatPointer to = pointer(out);
+    inRows(
+        weights.rows(),
+        productWork(weights, activations),
+        (first, last) ->
+            PackedGemm(
+                kernels,
+                w.planes,
+                w.coefficients,
+                first,
+                last,
+                w.cols,
+                w.bits,
+                a.planes,
+                a.coefficients,
+                a.bits,
+                a.rows,
+                to,
+                w.rows));
+  }
+
+  private static long productWork(MultibitMatrix weights, MultibitMatrix activations) {
+    return (long) weights.words() * weights.bits() * activations.bits() * activations.rows();
+  }
+
+  @Override
+  protected void multiply(
+      MultibitMatrix weights, FloatBuffer activations, int batch, FloatBuffer out) {
+    Packed w = new Packed(weights);
+    FloatPointer x = pointer(activations);
+    FloatPointer to = pointer(out);
+    inRows(
+        weights.rows(),
+        (long) weights.cols() * weights.bits() * batch,
+        (first, last) -> {
+          for (long b = 0; b < batch; b++) {
+            PackedGemvFloat(
+                kernels,
+                w.planes,
+                w.coefficients,
+                first,
+                last,
+                w.cols,
+                w.bits,
+                x.getPointer(b * w.cols),
+                to.getPointer(b * w.rows));
+          }
+        });
+  }
+
+  @Override
+  protected void multiply(
+      MultibitMatrix weights,
+      MultibitMatrix activations,
+      LongBuffer masks,
+      FloatBuffer bias,
+      FloatBuffer out) {
+    Packed w = new Packed(weights);
+    Packed a = new Packed(activations);
+    LongPointer retained = pointer(masks);
+    FloatPointer start = pointer(bias);
+    FloatPointer to = pointer(out);
+    inRows(
+        weights.rows(),
+        productWork(weights, activations),
+        (first, last) ->
+            PackedGemmMasked(
+                kernels,
+                w.planes,
+                w.coefficients,
+                first,
+                last,
+                w.cols,
+                w.bits,
+                a.planes,
+                a.coefficients,
+                a.bits,
+                retained,
+                a.rows,
+                start,
+                to,
+                w.rows));
+  }
+
+  @Override
+  protected boolean hasFastGemm() {
     return true;
   }
 
   @Override
-  public void multiply(
+  protected void gemm(
       FloatBuffer a,
       boolean transposed,
       FloatBuffer b,
@@ -885,365 +323,527 @@ public class NativeKernels implements Kernels {
       float alpha,
       boolean add,
       FloatBuffer c) {
-    KernelChecks.multiply(a, b, rows, inner, cols, c);
     FloatPointer left = pointer(a);
     FloatPointer right = pointer(b);
-    FloatPointer to = written(c);
-    forParts(
-        rows,
-        TILE_ROWS,
-        (long) inner * cols / 8,
-        (first, last) -> {
-          Bindings.multiplyDense(
-              kernels, left, transposed, right, rows, inner, cols, alpha, add, first, last, to);
-          return -1;
-        });
-    Reference.reachabilityFence(a);
-    Reference.reachabilityFence(b);
-    Reference.reachabilityFence(c);
+    FloatPointer to = pointer(c);
+    try (GemmArgs args = new GemmArgs()) {
+      args.a(left).a_row(transposed ? 1 : inner).a_inner(transposed ? rows : 1);
+      args.b(right).b_inner(cols).b_panel(kPanelColumns()).inner(inner).cols(cols);
+      args.alpha(alpha).add(add).bias(null).c(to).c_row(cols);
+      inParts(
+          rows,
+          tileRows,
+          (long) inner * cols / 8,
+          (first, last) -> Gemm(kernels, args, first, last));
+    }
+    Reference.reachabilityFence(new Object[] {left, right, to});
   }
 
   @Override
-  public void makePanels(
+  protected void prepackWeights(
       FloatBuffer w, int inner, int cols, boolean transposed, FloatBuffer panels) {
-    KernelChecks.makePanels(w, inner, cols, panels);
     FloatPointer from = pointer(w);
-    FloatPointer to = written(panels);
-    forParts(
+    FloatPointer to = pointer(panels);
+    inParts(
         Kernels.panels(cols),
         1,
         (long) inner * Kernels.PANEL_COLUMNS,
-        (first, last) -> {
-          Bindings.makePanels(from, inner, cols, transposed, first, last, to);
-          return -1;
-        });
-    Reference.reachabilityFence(w);
-    Reference.reachabilityFence(panels);
+        (first, last) -> PrepackWeights(from, inner, cols, transposed, first, last, to));
   }
 
   @Override
-  public void multiplyPanels(
+  protected void gemmPrepacked(
       FloatBuffer x,
       int batch,
       int inner,
       FloatBuffer panels,
       int cols,
-      FloatBuffer start,
+      FloatBuffer bias,
       FloatBuffer out) {
-    KernelChecks.multiplyPanels(x, batch, inner, panels, cols, start, out);
-    FloatPointer bias = start == null ? null : pointer(start);
     FloatPointer from = pointer(x);
     FloatPointer w = pointer(panels);
-    FloatPointer to = written(out);
-    forParts(
+    FloatPointer start = pointer(bias);
+    FloatPointer to = pointer(out);
+    inParts(
         batch,
-        batch < 4 * TILE_ROWS ? 1 : TILE_ROWS,
+        batch < 4 * tileRows ? 1 : tileRows,
         (long) inner * cols / 8,
-        (first, last) -> {
-          Bindings.multiplyPanels(kernels, from, inner, w, cols, bias, first, last, to);
-          return -1;
-        });
-    Reference.reachabilityFence(x);
-    Reference.reachabilityFence(start);
-    Reference.reachabilityFence(panels);
-    Reference.reachabilityFence(out);
+        (first, last) -> GemmPrepacked(kernels, from, inner, w, cols, start, first, last, to));
   }
 
   @Override
-  public void lstmForwardSteps(
-      FloatBuffer panels,
-      int batch,
-      int units,
-      FloatBuffer gates,
-      FloatBuffer hidden,
-      FloatBuffer cells,
-      FloatBuffer cellTanh) {
-    int steps = KernelChecks.lstmSteps(batch, units, gates, hidden, cells, cellTanh);
-    KernelChecks.stepPanels(panels, units, 4 * units);
-    FloatPointer w = pointer(panels);
-    FloatPointer z = written(gates);
-    FloatPointer h = written(hidden);
-    FloatPointer c = written(cells);
-    FloatPointer tanh = written(cellTanh);
-    forSequences(
-        batch,
-        (first, last) -> {
-          Bindings.lstmForwardSteps(kernels, steps, batch, first, last, units, w, z, h, c, tanh);
-          return -1;
-        });
-    fence(panels, gates, hidden, cells, cellTanh);
+  protected void softmax(FloatBuffer logits, int rows, int classes) {
+    FloatPointer z = pointer(logits);
+    inRows(
+        rows,
+        classes * 8L,
+        (first, last) ->
+            Softmax(kernels, z, first, last, classes, (IntPointer) null, (FloatPointer) null));
   }
 
   @Override
-  public void lstmForwardSteps(
-      Quantizer quantizer,
+  protected void softmaxCrossEntropy(
+      FloatBuffer logits, int classes, IntBuffer labels, FloatBuffer losses) {
+    FloatPointer z = pointer(logits);
+    IntPointer label = pointer(labels);
+    FloatPointer loss = pointer(losses);
+    inRows(
+        labels.remaining(),
+        classes * 8L,
+        (first, last) -> Softmax(kernels, z, first, last, classes, label, loss));
+  }
+
+  @Override
+  protected void distill(
+      FloatBuffer logits,
+      FloatBuffer teacher,
+      int classes,
+      IntBuffer labels,
+      float weight,
+      float temperature,
+      FloatBuffer losses) {
+    FloatPointer z = pointer(logits);
+    FloatPointer y = pointer(teacher);
+    IntPointer label = pointer(labels);
+    FloatPointer loss = pointer(losses);
+    inRows(
+        labels.remaining(),
+        classes * 32L,
+        (first, last) ->
+            Distill(kernels, z, y, first, last, classes, label, weight, temperature, loss));
+  }
+
+  @Override
+  protected int crossEntropyScratch(int batch, int classes, int cols) {
+    int rows = Math.min(batch, CROSS_ENTROPY_ROWS);
+    long floats =
+        rows * (ClassBlocks(classes) + classes)
+            + Math.max(inputParts(rows), weightParts(classes)) * CrossEntropyScratch(rows, cols);
+    if (floats > MOST_FLOATS) {
+      throw new IllegalArgumentException(
+          "The gradient of a softmax over %s classes takes %s bytes for %s rows (batch x time), over 2 GiB: use a smaller batch, shorter segments, or fewer classes (words)"
+              .formatted(classes, floats * Float.BYTES, rows));
+    }
+    return (int) floats;
+  }
+
+  /** Parts of the pass over rows: few, since each goes through all weights. */
+  private int inputParts(int rows) {
+    return Math.min(threads(), (rows + tileRows - 1) / tileRows);
+  }
+
+  /** Parts of the pass over classes. */
+  private static int weightParts(int classes) {
+    return (int) Math.min(mostParts(), ClassBlocks(classes));
+  }
+
+  @Override
+  protected void fusedLinearCrossEntropy(
       MultibitMatrix weights,
-      MultibitMatrix codes,
-      int batch,
-      FloatBuffer gates,
-      FloatBuffer hidden,
-      FloatBuffer cells,
-      FloatBuffer cellTanh) {
-    int method = method(quantizer);
-    if (method < 0) {
-      LstmSteps.forward(this, quantizer, weights, codes, batch, gates, hidden, cells, cellTanh);
+      MultibitMatrix activations,
+      LongBuffer masks,
+      LinearCrossEntropy loss) {
+    Packed w = new Packed(weights);
+    Packed a = new Packed(activations);
+    LongPointer retained = pointer(masks);
+    long words = weights.words();
+    crossEntropy(
+        loss,
+        (args, from, first, last, scratch) -> {
+          try (PackedLinear linear = new PackedLinear()) {
+            linear.weight_planes(w.planes).weight_coefficients(w.coefficients).weight_bits(w.bits);
+            linear.activation_planes(a.planes.getPointer(from * words * a.bits));
+            linear.activation_coefficients(a.coefficients.getPointer((long) from * a.bits));
+            linear.activation_bits(a.bits);
+            linear.masks(retained == null ? null : retained.getPointer(from * words));
+            CrossEntropyInputPass(kernels, linear, args, first, last, scratch);
+          }
+        });
+    Reference.reachabilityFence(new Object[] {w, a, retained});
+  }
+
+  @Override
+  protected void fusedLinearCrossEntropy(
+      FloatBuffer weights, FloatBuffer panels, LinearCrossEntropy loss) {
+    FloatPointer w = pointer(weights);
+    FloatPointer prepacked = pointer(panels);
+    crossEntropy(
+        loss,
+        (args, from, first, last, scratch) -> {
+          try (FloatLinear linear = new FloatLinear()) {
+            linear.weights(w).panels(prepacked);
+            CrossEntropyInputPass(kernels, linear, args, first, last, scratch);
+          }
+        });
+    Reference.reachabilityFence(new Object[] {w, prepacked});
+  }
+
+  /** Rows [first, last) of the rows from {@code from} on. */
+  private interface InputPass {
+    void compute(CrossEntropyArgs args, int from, long first, long last, FloatPointer scratch);
+  }
+
+  /** What packed operands and full precision have in common. */
+  private void crossEntropy(LinearCrossEntropy loss, InputPass inputPass) {
+    int classes = loss.classes();
+    int cols = loss.cols();
+    int batch = loss.labels().remaining();
+    FloatPointer bias = pointer(loss.bias());
+    IntPointer labels = pointer(loss.labels());
+    FloatPointer lossWeights = pointer(loss.lossWeights());
+    FloatPointer x = pointer(loss.x());
+    FloatPointer scales = pointer(loss.scratch());
+    FloatPointer losses = pointer(loss.losses());
+    FloatPointer dw = pointer(loss.weightGradient());
+    FloatPointer db = pointer(loss.biasGradient());
+    FloatPointer dx = pointer(loss.inputGradient());
+    for (int start = 0; start < batch; start += CROSS_ENTROPY_ROWS) {
+      int from = start;
+      int rows = Math.min(batch - from, CROSS_ENTROPY_ROWS);
+      FloatPointer exponentials = scales.getPointer(rows * ClassBlocks(classes));
+      FloatPointer parts = exponentials.getPointer((long) rows * classes);
+      long floats = CrossEntropyScratch(rows, cols);
+      try (CrossEntropyArgs args = new CrossEntropyArgs()) {
+        args.classes(classes).cols(cols).batch(rows).bias(bias);
+        args.labels(labels.getPointer(from)).loss_weights(lossWeights.getPointer(from));
+        args.x(x.getPointer((long) from * cols)).exponentials(exponentials).scales(scales);
+        args.losses(losses.getPointer(from)).input_gradient(dx.getPointer((long) from * cols));
+        split(
+            rows,
+            tileRows,
+            inputParts(rows),
+            (part, first, last) -> {
+              inputPass.compute(args, from, first, last, parts.getPointer(part * floats));
+              return -1;
+            });
+        split(
+            (int) ClassBlocks(classes),
+            1,
+            weightParts(classes),
+            (part, first, last) -> {
+              FloatPointer scratch = parts.getPointer(part * floats);
+              CrossEntropyWeightPass(kernels, args, first, last, scratch, from > 0, dw, db);
+              return -1;
+            });
+      }
+    }
+    Reference.reachabilityFence(new Object[] {bias, labels, lossWeights, x, scales, losses, dx});
+  }
+
+  @Override
+  protected void dropoutMasks(long key, double retain, int rows, int cols, LongBuffer masks) {
+    long threshold = (long) (retain * Long.MAX_VALUE);
+    LongPointer to = pointer(masks);
+    inRows(
+        rows,
+        4L * cols,
+        (first, last) -> DropoutMasks(kernels, key, threshold, first, last, cols, to));
+  }
+
+  @Override
+  protected void drop(LongBuffer masks, float factor, int rows, int cols, FloatBuffer x) {
+    LongPointer retained = pointer(masks);
+    FloatPointer to = pointer(x);
+    inRows(rows, cols, (first, last) -> Drop(kernels, retained, factor, first, last, cols, to));
+  }
+
+  @Override
+  protected void addBias(FloatBuffer bias, FloatBuffer into) {
+    int cols = bias.remaining();
+    FloatPointer from = pointer(bias);
+    FloatPointer to = pointer(into);
+    inRows(
+        into.remaining() / cols,
+        cols,
+        (first, last) -> AddBias(kernels, from, first, last, cols, to));
+  }
+
+  @Override
+  protected void scatterAdd(FloatBuffer rows, IntBuffer index, int cols, FloatBuffer into) {
+    ScatterAdd(kernels, pointer(rows), pointer(index), index.remaining(), cols, pointer(into));
+  }
+
+  @Override
+  protected void columnSums(FloatBuffer rows, FloatBuffer sums) {
+    int cols = sums.remaining();
+    int count = rows.remaining() / cols;
+    FloatPointer from = pointer(rows);
+    FloatPointer to = pointer(sums);
+    inRows(cols, count, (first, last) -> ColumnSums(kernels, from, count, cols, first, last, to));
+  }
+
+  @Override
+  protected double sumOfSquares(FloatBuffer x) {
+    int n = x.remaining();
+    int chunks = (n + CHUNK - 1) / CHUNK;
+    FloatPointer from = pointer(x);
+    double[] sums = new double[chunks];
+    inRows(
+        chunks,
+        CHUNK,
+        (first, last) -> {
+          for (int i = (int) first; i < last; i++) {
+            long at = (long) i * CHUNK;
+            sums[i] = SumOfSquares(kernels, from.getPointer(at), Math.min(CHUNK, n - at));
+          }
+        });
+    double sum = 0;
+    for (double ofChunk : sums) {
+      sum += ofChunk;
+    }
+    return sum;
+  }
+
+  @Override
+  protected void scale(FloatBuffer x, float factor) {
+    FloatPointer to = pointer(x);
+    inRows(
+        x.remaining(),
+        1,
+        (first, last) -> Scale(kernels, factor, last - first, to.getPointer(first)));
+  }
+
+  @Override
+  protected void clip(FloatBuffer x, float bound) {
+    FloatPointer to = pointer(x);
+    inRows(
+        x.remaining(),
+        1,
+        (first, last) -> Clip(kernels, bound, last - first, to.getPointer(first)));
+  }
+
+  @Override
+  protected void forwardStep(CellStates states, int step) {
+    int cell = cell(states.cell());
+    if (cell < 0) {
+      super.forwardStep(states, step);
       return;
     }
-    int units = codes.cols();
-    int steps = KernelChecks.lstmSteps(batch, units, gates, hidden, cells, cellTanh);
-    KernelChecks.stepCodes(quantizer, 4, weights, codes, batch, steps);
-    Operands o = new Operands(weights, codes, null, null);
-    FloatPointer z = written(gates);
-    FloatPointer h = written(hidden);
-    FloatPointer c = written(cells);
-    FloatPointer tanh = written(cellTanh);
-    long bad =
-        forSequences(
-            batch,
-            (first, last) ->
-                Bindings.lstmForwardSteps(
-                    kernels,
-                    method,
-                    cycles(quantizer),
-                    scale(quantizer),
-                    o.weightPlanes,
-                    o.weightCoefficients,
-                    weights.bits(),
-                    o.activationPlanes,
-                    o.activationCoefficients,
-                    codes.bits(),
-                    steps,
-                    batch,
-                    first,
-                    last,
-                    units,
-                    z,
-                    h,
-                    c,
-                    tanh));
-    o.fence();
-    refuse(bad, hidden, units);
-    fence(gates, hidden, cells, cellTanh);
+    long at = (long) step * states.batch();
+    try (Sequence s = new Sequence(states, null)) {
+      inRows(
+          states.batch(),
+          (long) states.cell().gates() * states.units(),
+          (first, last) -> ForwardRows(kernels, cell, s.states, at + first, at + last));
+    }
   }
 
   @Override
-  public void lstmBackwardSteps(
-      FloatBuffer panels,
-      int first,
-      int batch,
-      int units,
-      FloatBuffer gates,
-      FloatBuffer cells,
-      FloatBuffer cellTanh,
-      FloatBuffer hiddenGradients,
-      FloatBuffer cellGradient,
-      FloatBuffer gateGradients) {
-    int steps =
-        KernelChecks.lstmBackwardSteps(
-            first,
-            batch,
-            units,
-            gates,
-            cells,
-            cellTanh,
-            hiddenGradients,
-            cellGradient,
-            gateGradients);
-    KernelChecks.stepPanels(panels, 4 * units, units);
-    FloatPointer w = pointer(panels);
-    FloatPointer z = pointer(gates);
-    FloatPointer c = pointer(cells);
-    FloatPointer tanh = pointer(cellTanh);
-    FloatPointer dh = written(hiddenGradients);
-    FloatPointer dc = written(cellGradient);
-    FloatPointer dz = written(gateGradients);
-    forSequences(
-        batch,
-        (from, to) -> {
-          Bindings.lstmBackwardSteps(
-              kernels, first, steps, batch, from, to, units, w, z, c, tanh, dh, dc, dz);
-          return -1;
-        });
-    fence(panels, gates, cells, cellTanh, hiddenGradients, cellGradient, gateGradients);
-  }
-
-  @Override
-  public void gruForwardSteps(
-      FloatBuffer panels,
-      int batch,
-      int units,
-      FloatBuffer gates,
-      FloatBuffer recurrent,
-      FloatBuffer hidden) {
-    int steps = KernelChecks.gruSteps(batch, units, gates, recurrent, hidden);
-    KernelChecks.stepPanels(panels, units, 3 * units);
-    FloatPointer w = pointer(panels);
-    FloatPointer z = written(gates);
-    FloatPointer u = written(recurrent);
-    FloatPointer h = written(hidden);
-    forSequences(
-        batch,
-        (first, last) -> {
-          Bindings.gruForwardSteps(kernels, steps, batch, first, last, units, w, z, u, h);
-          return -1;
-        });
-    fence(panels, gates, recurrent, hidden);
-  }
-
-  @Override
-  public void gruForwardSteps(
-      Quantizer quantizer,
-      MultibitMatrix weights,
-      MultibitMatrix codes,
-      int batch,
-      FloatBuffer gates,
-      FloatBuffer recurrent,
-      FloatBuffer hidden) {
-    int method = method(quantizer);
-    if (method < 0) {
-      GruSteps.forward(this, quantizer, weights, codes, batch, gates, recurrent, hidden);
+  protected void backwardStep(CellStates states, CellGradients gradients, int step) {
+    int cell = cell(states.cell());
+    if (cell < 0) {
+      super.backwardStep(states, gradients, step);
       return;
     }
-    int units = codes.cols();
-    int steps = KernelChecks.gruSteps(batch, units, gates, recurrent, hidden);
-    KernelChecks.stepCodes(quantizer, 3, weights, codes, batch, steps);
-    Operands o = new Operands(weights, codes, null, null);
-    FloatPointer z = written(gates);
-    FloatPointer u = written(recurrent);
-    FloatPointer h = written(hidden);
-    long bad =
-        forSequences(
-            batch,
-            (first, last) ->
-                Bindings.gruForwardSteps(
-                    kernels,
-                    method,
-                    cycles(quantizer),
-                    scale(quantizer),
-                    o.weightPlanes,
-                    o.weightCoefficients,
-                    weights.bits(),
-                    o.activationPlanes,
-                    o.activationCoefficients,
-                    codes.bits(),
-                    steps,
-                    batch,
-                    first,
-                    last,
-                    units,
-                    z,
-                    u,
-                    h));
-    o.fence();
-    refuse(bad, hidden, units);
-    fence(gates, recurrent, hidden);
+    long at = (long) step * states.batch();
+    try (Sequence s = new Sequence(states, gradients)) {
+      inRows(
+          states.batch(),
+          (long) states.cell().gates() * states.units(),
+          (first, last) ->
+              BackwardRows(kernels, cell, s.states, s.gradients, at + first, at + last));
+    }
   }
 
   @Override
-  public void gruBackwardSteps(
-      FloatBuffer panels,
-      int first,
-      int batch,
-      int units,
-      FloatBuffer gates,
-      FloatBuffer recurrent,
-      FloatBuffer hidden,
-      FloatBuffer hiddenGradients,
-      FloatBuffer carriedGradient,
-      FloatBuffer gateGradients,
-      FloatBuffer recurrentGradients) {
-    int steps =
-        KernelChecks.gruBackwardSteps(
-            first,
-            batch,
-            units,
-            gates,
-            recurrent,
-            hidden,
-            hiddenGradients,
-            carriedGradient,
-            gateGradients,
-            recurrentGradients);
-    KernelChecks.stepPanels(panels, 3 * units, units);
+  protected void forwardSequence(CellStates states, FloatBuffer panels) {
+    int cell = cell(states.cell());
+    if (cell < 0) {
+      super.forwardSequence(states, panels);
+      return;
+    }
     FloatPointer w = pointer(panels);
-    FloatPointer z = pointer(gates);
-    FloatPointer u = pointer(recurrent);
-    FloatPointer h = pointer(hidden);
-    FloatPointer dh = written(hiddenGradients);
-    FloatPointer carried = written(carriedGradient);
-    FloatPointer dz = written(gateGradients);
-    FloatPointer du = written(recurrentGradients);
-    forSequences(
-        batch,
-        (from, to) -> {
-          Bindings.gruBackwardSteps(
-              kernels, first, steps, batch, from, to, units, w, z, u, h, dh, carried, dz, du);
-          return -1;
-        });
-    fence(panels, gates, recurrent, hidden);
-    fence(hiddenGradients, carriedGradient, gateGradients, recurrentGradients);
-  }
-
-  /** What quantizing the hidden states of a sequence came to. */
-  private static void refuse(long bad, FloatBuffer hidden, int units) {
-    if (bad < -1) {
-      throw new OutOfMemoryError("No memory to quantize %s columns".formatted(units));
-    }
-    if (bad >= 0) {
-      float value = hidden.get(hidden.position() + (int) bad);
-      throw JavaKernels.notFinite(value, bad / units, bad % units);
+    try (Sequence s = new Sequence(states, null)) {
+      forSequences(
+          states.batch(),
+          (first, last) -> {
+            ForwardSequence(kernels, cell, s.states, w, s.steps, first, last);
+            return -1;
+          });
     }
   }
 
-  private static void fence(FloatBuffer... buffers) {
-    for (FloatBuffer buffer : buffers) {
-      Reference.reachabilityFence(buffer);
+  @Override
+  protected void forwardSequence(
+      CellStates states, Quantizer method, MultibitMatrix weights, MultibitMatrix codes) {
+    int cell = cell(states.cell());
+    try (NativeQuantizer quantizer = quantizer(method)) {
+      if (quantizer == null || cell < 0) {
+        super.forwardSequence(states, method, weights, codes);
+        return;
+      }
+      Packed w = new Packed(weights);
+      Packed h = new Packed(codes);
+      try (Sequence s = new Sequence(states, null);
+          QuantizedRecurrence recurrence = new QuantizedRecurrence()) {
+        recurrence.weight_planes(w.planes).weight_coefficients(w.coefficients).weight_bits(w.bits);
+        recurrence.quantizer(quantizer).bits(h.bits).planes(h.planes).coefficients(h.coefficients);
+        long bad =
+            forSequences(
+                states.batch(),
+                (first, last) ->
+                    ForwardQuantizedSequence(
+                        kernels, cell, s.states, recurrence, s.steps, first, last));
+        refuse(bad, states.hidden(), states.units());
+      }
+      Reference.reachabilityFence(new Object[] {w, h});
     }
   }
 
-  /** As many parts as threads: a part reads all weights at every step. */
-  private static long forSequences(int batch, LongBinaryOperator task) {
-    return inParts(batch, 1, Math.min(threads(), batch), task);
+  @Override
+  protected void backwardSequence(
+      CellStates states, CellGradients gradients, FloatBuffer panels, int firstStep) {
+    int cell = cell(states.cell());
+    if (cell < 0) {
+      super.backwardSequence(states, gradients, panels, firstStep);
+      return;
+    }
+    FloatPointer w = pointer(panels);
+    try (Sequence s = new Sequence(states, gradients)) {
+      forSequences(
+          states.batch(),
+          (first, last) -> {
+            BackwardSequence(
+                kernels, cell, s.states, s.gradients, w, firstStep, s.steps, first, last);
+            return -1;
+          });
+    }
+  }
+
+  /** The native number of a cell; -1 if native code does not know it. */
+  private static int cell(Cell cell) {
+    if (!Cell.ALL.contains(cell)) {
+      return -1;
+    }
+    try (BytePointer name = new BytePointer(cell.name(), StandardCharsets.US_ASCII)) {
+      return FindCell(name);
+    }
+  }
+
+  /** A cell's arrays as native code takes them. */
+  private static final class Sequence implements AutoCloseable {
+    final NativeCellStates states = new NativeCellStates();
+    final NativeCellGradients gradients;
+    final int steps;
+    private final List<Pointer> kept = new ArrayList<>();
+
+    /**
+     * @param d null in a forward pass
+     */
+    Sequence(CellStates s, CellGradients d) {
+      states.batch(s.batch()).units(s.units()).gates(keep(s.gates()));
+      states.recurrent(keep(s.recurrent())).hidden(keep(s.hidden()));
+      states.cell(keep(s.cellState())).cell_tanh(keep(s.cellTanh()));
+      steps = s.gates().remaining() / (s.cell().gates() * s.units()) / s.batch();
+      gradients = d == null ? null : new NativeCellGradients();
+      if (d != null) {
+        gradients.hidden(keep(d.hidden())).carried(keep(d.carried()));
+        gradients.gates(keep(d.gates())).recurrent(keep(d.recurrent()));
+      }
+    }
+
+    private FloatPointer keep(FloatBuffer buffer) {
+      FloatPointer pointer = pointer(buffer);
+      kept.add(pointer);
+      return pointer;
+    }
+
+    @Override
+    public void close() {
+      states.close();
+      if (gradients != null) {
+        gradients.close();
+      }
+      Reference.reachabilityFence(kept);
+    }
+  }
+
+  /** A packed matrix as native code takes it; keeps its memory alive. */
+  private static final class Packed {
+    final long rows;
+    final int cols;
+    final int bits;
+    final int lanes;
+    final LongPointer planes;
+    final FloatPointer coefficients;
+
+    Packed(MultibitMatrix matrix) {
+      rows = matrix.rows();
+      cols = matrix.cols();
+      bits = matrix.bits();
+      lanes = matrix.lanes();
+      planes = new LongPointer(matrix.planes());
+      coefficients = new FloatPointer(matrix.coefficients());
+    }
+  }
+
+  // The memory from a buffer's position on, kept alive by the pointer. Slices: JavaCPP 1.5.12 gets
+  // positions wrong.
+
+  private static FloatPointer pointer(FloatBuffer buffer) {
+    return buffer == null ? null : new FloatPointer(buffer.slice());
   }
 
   private static LongPointer pointer(LongBuffer buffer) {
-    return new LongPointer(buffer.slice());
+    return buffer == null ? null : new LongPointer(buffer.slice());
   }
 
-  private static LongPointer written(LongBuffer buffer) {
-    if (buffer.isReadOnly()) {
-      throw new ReadOnlyBufferException();
-    }
-    return pointer(buffer);
+  private static IntPointer pointer(IntBuffer buffer) {
+    return buffer == null ? null : new IntPointer(buffer.slice());
   }
 
-  private static FloatPointer written(FloatBuffer buffer) {
-    if (buffer.isReadOnly()) {
-      throw new ReadOnlyBufferException();
-    }
-    return pointer(buffer);
+  /** What is done with rows [first, last). */
+  private interface Task {
+    void run(long first, long last);
   }
 
-  /** The memory from the buffer's position on; JavaCPP 1.5.12 itself gets positions wrong. */
-  private static FloatPointer pointer(FloatBuffer buffer) {
-    return new FloatPointer(buffer.slice());
+  /** The same with a result, -1 if all went well. */
+  private interface Search {
+    long run(long first, long last);
+  }
+
+  /** The same, part by part. */
+  private interface PartSearch {
+    long run(int part, long first, long last);
   }
 
   /**
-   * Runs a task on parts [first, last) of the rows, on several threads if it is worth it.
+   * Runs a task on parts of the rows, on several threads if it is worth it.
    *
    * @param workPerRow roughly the elements that a row takes
-   * @return the least result that is not -1, else -1
    */
-  private static long forRows(int rows, long workPerRow, LongBinaryOperator task) {
-    return forParts(rows, ROW_STEP, workPerRow, task);
+  private void inRows(int rows, long workPerRow, Task task) {
+    inParts(rows, rowStep, workPerRow, task);
   }
 
   /** The same with parts that begin at multiples of {@code step}. */
-  private static long forParts(int rows, int step, long workPerRow, LongBinaryOperator task) {
+  private static void inParts(int rows, int step, long workPerRow, Task task) {
+    forParts(
+        rows,
+        step,
+        workPerRow,
+        (first, last) -> {
+          task.run(first, last);
+          return -1;
+        });
+  }
+
+  /** As {@link #inRows}. Returns the least result that is not -1, else -1. */
+  private long forRows(int rows, long workPerRow, Search task) {
+    return forParts(rows, rowStep, workPerRow, task);
+  }
+
+  private static long forParts(int rows, int step, long workPerRow, Search task) {
     long steps = (rows + step - 1) / step;
     long wanted = Math.min(mostParts(), rows * workPerRow / LEAST_WORK);
-    return inParts(rows, step, (int) Math.max(1, Math.min(steps, wanted)), task);
+    int parts = (int) Math.max(1, Math.min(steps, wanted));
+    return split(rows, step, parts, (part, first, last) -> task.run(first, last));
+  }
+
+  /** As many parts as threads: a part reads all weights at every step. */
+  private static long forSequences(int batch, Search task) {
+    int parts = Math.min(threads(), batch);
+    return split(batch, 1, parts, (part, first, last) -> task.run(first, last));
   }
 
   private static int mostParts() {
@@ -1256,16 +856,7 @@ public class NativeKernels implements Kernels {
     return pool != null ? pool.getParallelism() : 1 + ForkJoinPool.getCommonPoolParallelism();
   }
 
-  private static long inParts(int rows, int step, int parts, LongBinaryOperator task) {
-    return inParts(rows, step, parts, (part, first, last) -> task.applyAsLong(first, last));
-  }
-
-  /** What is done with rows [first, last), part by part. */
-  private interface PartTask {
-    long run(int part, long first, long last);
-  }
-
-  private static long inParts(int rows, int step, int parts, PartTask task) {
+  private static long split(int rows, int step, int parts, PartSearch task) {
     long steps = (rows + step - 1) / step;
     if (parts == 1) {
       return rows == 0 ? -1 : task.run(0, 0, rows);

@@ -5,6 +5,7 @@ import java.nio.charset.StandardCharsets;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.Pointer;
+import org.multibit.runtime.bindings.Bindings;
 
 /** The native library of this platform, from the jar. */
 public final class NativeLibrary {
@@ -93,14 +94,14 @@ public final class NativeLibrary {
 
   /** Throws what an error code stands for, with the native message. */
   static void check(int code) {
-    if (code == Bindings.OK) {
+    if (code == Bindings.MULTIBIT_OK) {
       return;
     }
     String message = string(Bindings.multibit_last_error());
     switch (code) {
-      case Bindings.ERROR_ARGUMENT -> throw new IllegalArgumentException(message);
-      case Bindings.ERROR_FORMAT -> throw new ArithmeticException(message);
-      case Bindings.ERROR_MEMORY -> throw new OutOfMemoryError(message);
+      case Bindings.MULTIBIT_ERROR_ARGUMENT -> throw new IllegalArgumentException(message);
+      case Bindings.MULTIBIT_ERROR_FORMAT -> throw new ArithmeticException(message);
+      case Bindings.MULTIBIT_ERROR_MEMORY -> throw new OutOfMemoryError(message);
       default -> throw new IllegalStateException(message);
     }
   }

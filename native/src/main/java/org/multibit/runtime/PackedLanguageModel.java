@@ -8,6 +8,10 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.javacpp.SizeTPointer;
+import org.multibit.runtime.bindings.Bindings;
+import org.multibit.runtime.bindings.multibit_model_info;
 
 /**
  * A packed language model file (docs/format.md), mapped and run by native code. Threads may share
@@ -25,7 +29,7 @@ public final class PackedLanguageModel extends PackedModel {
 
   private PackedLanguageModel(Opened opened) {
     super(opened);
-    Bindings.ModelInfo info = opened.info();
+    multibit_model_info info = opened.info();
     vocabularySize = info.vocabulary_size();
     embeddingSize = info.embedding_size();
     eos = info.eos_token();
@@ -39,11 +43,11 @@ public final class PackedLanguageModel extends PackedModel {
 
   private List<String> readWords() {
     String[] read = new String[vocabularySize];
-    long[] length = new long[1];
-    try (BytePointer word = nullPointer()) {
+    try (BytePointer word = nullPointer();
+        SizeTPointer length = new SizeTPointer(1)) {
       for (int token = 0; token < read.length; token++) {
         NativeLibrary.check(Bindings.multibit_model_word(open(), token, word, length));
-        byte[] utf8 = new byte[(int) length[0]];
+        byte[] utf8 = new byte[(int) length.get()];
         word.get(utf8);
         read[token] = new String(utf8, StandardCharsets.UTF_8);
       }
@@ -99,9 +103,9 @@ public final class PackedLanguageModel extends PackedModel {
    */
   public BatchSession newBatch(int streams) {
     synchronized (handle) {
-      long[] batch = new long[1];
+      Pointer batch = nullPointer();
       NativeLibrary.check(Bindings.multibit_batch_new(open(), streams, batch));
-      return new BatchSession(this, batch[0], streams);
+      return new BatchSession(this, batch, streams);
     }
   }
 

@@ -7,9 +7,11 @@ import java.nio.charset.Charset;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Arrays;
-import java.util.function.LongConsumer;
+import java.util.function.Consumer;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Pointer;
+import org.multibit.runtime.bindings.Bindings;
+import org.multibit.runtime.bindings.multibit_model_info;
 
 /**
  * A packed model file (docs/format.md), mapped and run by native code. Threads may share it; each
@@ -38,7 +40,7 @@ public abstract sealed class PackedModel implements AutoCloseable
     name = opened.name;
     handle = opened.handle;
     handle.closeWith(this);
-    Bindings.ModelInfo info = opened.info;
+    multibit_model_info info = opened.info;
     hiddenSize = info.hidden_size();
     layers = info.layers();
     weightBits = info.weight_bits();
@@ -48,7 +50,7 @@ public abstract sealed class PackedModel implements AutoCloseable
   }
 
   /** A native model: what {@link Maker} makes a model of. */
-  record Opened(String name, NativeHandle handle, Bindings.ModelInfo info) {
+  record Opened(String name, NativeHandle handle, multibit_model_info info) {
     /** Whether the model is fed floats, not tokens. */
     boolean isClassifier() {
       return info.classes() > 0;
@@ -71,10 +73,11 @@ public abstract sealed class PackedModel implements AutoCloseable
    */
   static <M> M open(Path path, Maker<M> maker) throws IOException {
     NativeLibrary.load();
-    long[] address = new long[1];
-    checkOpened(Bindings.multibit_model_open(fileName(path), address));
-    return made(
-        path.toString(), new NativeHandle(address[0], Bindings::multibit_model_close), maker);
+    Pointer model = nullPointer();
+    try (BytePointer file = fileName(path)) {
+      checkOpened(Bindings.multibit_model_open(file, model));
+    }
+    return made(path.toString(), new NativeHandle(model, Bindings::multibit_model_close), maker);
   }
 
   /**
@@ -89,29 +92,28 @@ public abstract sealed class PackedModel implements AutoCloseable
     }
     NativeLibrary.load();
     ByteBuffer memory = file.slice();
-    long[] address = new long[1];
-    try (BytePointer data = new BytePointer(memory)) {
-      checkOpened(
-          Bindings.multibit_model_open_memory(
-              data, memory.remaining(), zeroTerminated(name, StandardCharsets.UTF_8), address));
+    Pointer opened = nullPointer();
+    try (BytePointer data = new BytePointer(memory);
+        BytePointer called = text(name, StandardCharsets.UTF_8)) {
+      checkOpened(Bindings.multibit_model_open_memory(data, memory.remaining(), called, opened));
     }
-    LongConsumer free =
+    Consumer<Pointer> free =
         model -> {
           Bindings.multibit_model_close(model);
           Reference.reachabilityFence(memory); // Reachable through this, until then.
         };
-    return made(name, new NativeHandle(address[0], free), maker);
+    return made(name, new NativeHandle(opened, free), maker);
   }
 
   private static void checkOpened(int code) throws IOException {
-    if (code == Bindings.ERROR_IO || code == Bindings.ERROR_FORMAT) {
+    if (code == Bindings.MULTIBIT_ERROR_IO || code == Bindings.MULTIBIT_ERROR_FORMAT) {
       throw new IOException(NativeLibrary.string(Bindings.multibit_last_error()));
     }
     NativeLibrary.check(code);
   }
 
   private static <M> M made(String name, NativeHandle handle, Maker<M> maker) throws IOException {
-    try (Bindings.ModelInfo info = new Bindings.ModelInfo()) {
+    try (multibit_model_info info = new multibit_model_info()) {
       NativeLibrary.check(Bindings.multibit_model_describe(handle.address(name), info));
       return maker.of(new Opened(name, handle, info));
     } catch (IOException | RuntimeException | Error e) {
@@ -121,15 +123,17 @@ public abstract sealed class PackedModel implements AutoCloseable
   }
 
   /** The path as the file system has it. */
-  private static byte[] fileName(Path path) {
-    return zeroTerminated(path.toString(), Charset.forName(System.getProperty("sun.jnu.encoding")));
+  private static BytePointer fileName(Path path) {
+    return text(path.toString(), Charset.forName(System.getProperty("sun.jnu.encoding")));
   }
 
-  private static byte[] zeroTerminated(String text, Charset charset) {
+  /** With a zero at its end. */
+  private static BytePointer text(String text, Charset charset) {
     byte[] bytes = text.getBytes(charset);
-    return Arrays.copyOf(bytes, bytes.length + 1);
+    return new BytePointer(Arrays.copyOf(bytes, bytes.length + 1));
   }
 
+  /** For native code to point somewhere. */
   static BytePointer nullPointer() {
     return new BytePointer((Pointer) null);
   }
@@ -144,9 +148,9 @@ public abstract sealed class PackedModel implements AutoCloseable
    */
   public Session newSession() {
     synchronized (handle) {
-      long[] session = new long[1];
+      Pointer session = nullPointer();
       NativeLibrary.check(Bindings.multibit_session_new(open(), session));
-      return new Session(this, session[0]);
+      return new Session(this, session);
     }
   }
 
@@ -165,7 +169,7 @@ public abstract sealed class PackedModel implements AutoCloseable
   }
 
   /** The native model's address; throws if the model is closed. */
-  long open() {
+  Pointer open() {
     return handle.address("The model " + name);
   }
 
@@ -176,8 +180,8 @@ public abstract sealed class PackedModel implements AutoCloseable
    */
   public String metadata(String key) {
     synchronized (handle) {
-      try (BytePointer value = nullPointer()) {
-        byte[] name = zeroTerminated(key, StandardCharsets.UTF_8);
+      try (BytePointer value = nullPointer();
+          BytePointer name = text(key, StandardCharsets.UTF_8)) {
         NativeLibrary.check(Bindings.multibit_model_metadata(open(), name, value));
         return value.isNull() ? null : NativeLibrary.string(value);
       }

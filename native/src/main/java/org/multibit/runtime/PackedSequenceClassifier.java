@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.Arrays;
+import org.multibit.runtime.bindings.multibit_model_info;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.factory.Nd4j;
@@ -19,7 +20,7 @@ public final class PackedSequenceClassifier extends PackedModel {
 
   private PackedSequenceClassifier(Opened opened) {
     super(opened);
-    Bindings.ModelInfo info = opened.info();
+    multibit_model_info info = opened.info();
     inputSize = info.input_size();
     classes = info.classes();
   }

@@ -6,6 +6,7 @@ import java.nio.FloatBuffer;
 import java.nio.ReadOnlyBufferException;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.Pointer;
+import org.multibit.runtime.bindings.Bindings;
 
 /**
  * One stream through a {@link PackedModel}, from zero state: of tokens through a language model, of
@@ -16,13 +17,13 @@ public final class Session implements AutoCloseable {
 
   private final NativeHandle handle;
 
-  Session(PackedModel model, long address) {
+  Session(PackedModel model, Pointer address) {
     this.model = model;
     handle = model.handle.user(address, Bindings::multibit_session_free);
     handle.closeWith(this);
   }
 
-  private long open() {
+  private Pointer open() {
     return handle.address("The session");
   }
 

@@ -11,19 +11,22 @@ import java.nio.IntBuffer;
 import java.nio.LongBuffer;
 import java.nio.ReadOnlyBufferException;
 import java.util.List;
+import java.util.Objects;
 import java.util.Random;
 import java.util.concurrent.ForkJoinPool;
 import java.util.function.BiConsumer;
 import java.util.function.Supplier;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.multibit.core.Alternating;
-import org.multibit.core.GruSteps;
-import org.multibit.core.JavaKernels;
+import org.multibit.core.Cell;
+import org.multibit.core.CellGradients;
+import org.multibit.core.CellStates;
 import org.multibit.core.Kernels;
-import org.multibit.core.LstmSteps;
+import org.multibit.core.LinearCrossEntropy;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantizer;
 import org.multibit.core.Quantizers;
@@ -45,7 +48,7 @@ class NativeKernelsTest {
           ? ByteOrder.BIG_ENDIAN
           : ByteOrder.LITTLE_ENDIAN;
 
-  private static final Kernels JAVA = new JavaKernels();
+  private static final Kernels JAVA = Kernels.java();
 
   static List<String> tiers() {
     return NativeKernels.supportedTiers();
@@ -71,7 +74,7 @@ class NativeKernelsTest {
   @ParameterizedTest
   @MethodSource("tiers")
   void quantizesAsJava(String tier) {
-    Kernels kernels = new NativeKernels(tier);
+    Kernels kernels = new Kernels(new NativeKernels(tier));
     for (String method : Quantizers.METHODS) {
       Quantizer quantizer = Quantizers.of(method);
       for (int bits = 1; bits <= quantizer.maxBits(); bits++) {
@@ -110,7 +113,7 @@ class NativeKernelsTest {
   @ParameterizedTest
   @MethodSource("tiers")
   void multipliesAndDequantizesAsJava(String tier) {
-    Kernels kernels = new NativeKernels(tier);
+    Kernels kernels = new Kernels(new NativeKernels(tier));
     Quantizer quantizer = new Alternating();
     for (int cols : COLS) {
       for (int weightBits : new int[] {1, 2, 3, 8}) {
@@ -152,7 +155,7 @@ class NativeKernelsTest {
   @ParameterizedTest
   @MethodSource("tiers")
   void softmaxIsThatOfJava(String tier) {
-    Kernels kernels = new NativeKernels(tier);
+    Kernels kernels = new Kernels(new NativeKernels(tier));
     for (int classes : COLS) {
       FloatBuffer expected = floats(ROWS * classes);
       Random random = new Random(classes);
@@ -186,7 +189,7 @@ class NativeKernelsTest {
   @ParameterizedTest
   @MethodSource("tiers")
   void distillsAsJava(String tier) {
-    Kernels kernels = new NativeKernels(tier);
+    Kernels kernels = new Kernels(new NativeKernels(tier));
     int rows = 20;
     for (int classes : new int[] {1, 17, 300, 3001}) {
       IntBuffer labels = ints(rows);
@@ -228,7 +231,7 @@ class NativeKernelsTest {
   @ParameterizedTest
   @MethodSource("tiers")
   void threadsAndBufferPositionsDoNotMatter(String tier) {
-    Kernels kernels = new NativeKernels(tier);
+    Kernels kernels = new Kernels(new NativeKernels(tier));
     int rows = 1003;
     int cols = 300;
     FloatBuffer shifted = floats(5 + rows * cols).position(5);
@@ -260,12 +263,13 @@ class NativeKernelsTest {
   @ParameterizedTest
   @MethodSource("tiers")
   void trainsAsJava(String tier) {
-    Kernels kernels = new NativeKernels(tier);
+    Kernels kernels = new Kernels(new NativeKernels(tier));
     for (int cols : new int[] {1, 17, 64, 65, 300}) {
       assertMultipliesMaskedAsJava(kernels, 70, cols);
       assertUpdatesAsJava(kernels, 90, cols);
-      assertStepsAsJava(kernels, 24, cols);
-      assertGruStepsAsJava(kernels, 24, cols);
+      for (Cell cell : Cell.ALL) {
+        assertStepsAsJava(kernels, cell, 24, cols);
+      }
       assertMultipliesPanelsAsJava(kernels, cols);
     }
   }
@@ -310,33 +314,33 @@ class NativeKernelsTest {
   /** A million words at the default batch: the message says what to lower. */
   @Test
   void softmaxOfTooManyClasses() {
-    Kernels kernels = new NativeKernels();
+    Kernels kernels = new Kernels(new NativeKernels());
     for (int classes : new int[] {1_000_000, 1 << 24}) {
       String message =
           assertThrows(
                   IllegalArgumentException.class,
-                  () -> kernels.softmaxBackwardFloats(600, classes, 300))
+                  () -> kernels.crossEntropyScratch(600, classes, 300))
               .getMessage();
       assertTrue(
           message.matches(".* " + classes + " classes .* 600 rows .*: use a smaller batch, .*"),
           message);
     }
-    assertTrue(kernels.softmaxBackwardFloats(40, 1_000_000, 300) > 40_000_000);
+    assertTrue(kernels.crossEntropyScratch(40, 1_000_000, 300) > 40_000_000);
   }
 
   /** Sizes around those of blocks: 320 and 1024 rows, 192 classes. */
   @ParameterizedTest
   @MethodSource("tiers")
   void goesBackThroughTheOutputLayerAsJava(String tier) {
-    Kernels kernels = new NativeKernels(tier);
-    assertSoftmaxBackwardAsJava(kernels, 1, 1, 1, 1);
-    assertSoftmaxBackwardAsJava(kernels, 5, 203, 300, 2);
-    assertSoftmaxBackwardAsJava(kernels, 12, 392, 64, 3);
-    assertSoftmaxBackwardAsJava(kernels, 650, 392, 65, 2);
-    assertSoftmaxBackwardAsJava(kernels, 1100, 203, 17, 5);
+    Kernels kernels = new Kernels(new NativeKernels(tier));
+    assertCrossEntropyAsJava(kernels, 1, 1, 1, 1);
+    assertCrossEntropyAsJava(kernels, 5, 203, 300, 2);
+    assertCrossEntropyAsJava(kernels, 12, 392, 64, 3);
+    assertCrossEntropyAsJava(kernels, 650, 392, 65, 2);
+    assertCrossEntropyAsJava(kernels, 1100, 203, 17, 5);
   }
 
-  private static void assertSoftmaxBackwardAsJava(
+  private static void assertCrossEntropyAsJava(
       Kernels kernels, int batch, int classes, int cols, int bits) {
     String what = "%s, %d x %d classes, %d columns".formatted(kernels.name(), batch, classes, cols);
     MultibitMatrix weights = MultibitMatrix.weights(classes, cols, bits);
@@ -358,7 +362,7 @@ class NativeKernelsTest {
       if (masks != null) {
         JAVA.drop(masks, 1, batch, cols, x);
       }
-      assertSoftmaxBackwardAsJava(
+      assertCrossEntropyAsJava(
           kernels,
           what,
           (of, into) -> into.compute(of, weights, activations, masks, start, labels, factors, x),
@@ -366,9 +370,9 @@ class NativeKernelsTest {
     }
     FloatBuffer w = gaussians(classes * cols, 2);
     FloatBuffer panels = floats(Kernels.panelFloats(cols, classes));
-    JAVA.makePanels(w, cols, classes, true, panels);
+    JAVA.prepackWeights(w, cols, classes, true, panels);
     FloatBuffer x = gaussians(batch * cols, 3);
-    assertSoftmaxBackwardAsJava(
+    assertCrossEntropyAsJava(
         kernels,
         what + ", full precision",
         (of, into) -> into.compute(of, w, panels, cols, start, labels, factors, x),
@@ -392,7 +396,7 @@ class NativeKernelsTest {
         () -> refused.compute(kernels, w, w, cols + 1, start, labels, factors, x));
   }
 
-  private static void assertSoftmaxBackwardAsJava(
+  private static void assertCrossEntropyAsJava(
       Kernels kernels,
       String what,
       BiConsumer<Kernels, Gradients> compute,
@@ -417,7 +421,10 @@ class NativeKernelsTest {
     }
   }
 
-  /** What {@link Kernels#softmaxBackward} writes; each after an element that it must not touch. */
+  /**
+   * What {@link Kernels#fusedLinearCrossEntropy} writes; each after an element that it must not
+   * touch.
+   */
   private static final class Gradients {
     private static final float OUTSIDE = 0.5f;
 
@@ -446,20 +453,8 @@ class NativeKernelsTest {
         IntBuffer labels,
         FloatBuffer factors,
         FloatBuffer x) {
-      int memory = kernels.softmaxBackwardFloats(activations.rows(), w.rows(), w.cols());
-      kernels.softmaxBackward(
-          w,
-          activations,
-          masks,
-          bias,
-          labels,
-          factors,
-          x,
-          floats(memory),
-          losses,
-          weights,
-          start,
-          input);
+      kernels.fusedLinearCrossEntropy(
+          w, activations, masks, loss(kernels, w.rows(), w.cols(), bias, labels, factors, x));
       assertNothingOutsideWritten();
     }
 
@@ -473,10 +468,22 @@ class NativeKernelsTest {
         FloatBuffer factors,
         FloatBuffer x) {
       int classes = w.remaining() / cols;
-      int memory = kernels.softmaxBackwardFloats(labels.remaining(), classes, cols);
-      kernels.softmaxBackward(
-          w, panels, cols, bias, labels, factors, x, floats(memory), losses, weights, start, input);
+      kernels.fusedLinearCrossEntropy(
+          w, panels, loss(kernels, classes, cols, bias, labels, factors, x));
       assertNothingOutsideWritten();
+    }
+
+    private LinearCrossEntropy loss(
+        Kernels kernels,
+        int classes,
+        int cols,
+        FloatBuffer bias,
+        IntBuffer labels,
+        FloatBuffer lossWeights,
+        FloatBuffer x) {
+      FloatBuffer scratch = floats(kernels.crossEntropyScratch(labels.remaining(), classes, cols));
+      return new LinearCrossEntropy(
+          classes, cols, bias, labels, lossWeights, x, scratch, losses, weights, start, input);
     }
 
     private void assertNothingOutsideWritten() {
@@ -492,24 +499,25 @@ class NativeKernelsTest {
     FloatBuffer row = gaussians(cols, 2);
     FloatBuffer expected = copy(x);
     FloatBuffer actual = copy(x);
-    JAVA.addToRows(row, expected);
-    kernels.addToRows(row, actual);
+    JAVA.addBias(row, expected);
+    kernels.addBias(row, actual);
     assertSameBits(expected, actual, what);
     FloatBuffer expectedSums = floats(cols);
     FloatBuffer sums = gaussians(cols, 3);
-    JAVA.sumRows(x, expectedSums);
-    kernels.sumRows(x, sums);
+    JAVA.columnSums(x, expectedSums);
+    kernels.columnSums(x, sums);
     assertSameBits(expectedSums, sums, what);
     IntBuffer index = ints(rows);
     for (int r = 0; r < rows; r++) {
       index.put(r, r * r % 7);
     }
-    JAVA.addRows(x, index, cols, expected);
-    kernels.addRows(x, index, cols, actual);
+    JAVA.scatterAdd(x, index, cols, expected);
+    kernels.scatterAdd(x, index, cols, actual);
     assertSameBits(expected, actual, what);
     index.put(3, rows);
     assertThrows(
-        IllegalArgumentException.class, () -> kernels.addRows(x, index, cols, floats(rows * cols)));
+        IllegalArgumentException.class,
+        () -> kernels.scatterAdd(x, index, cols, floats(rows * cols)));
     JAVA.scale(expected, 0.7f);
     kernels.scale(actual, 0.7f);
     assertSameBits(expected, actual, what);
@@ -520,65 +528,84 @@ class NativeKernelsTest {
     assertEquals(squares, kernels.sumOfSquares(x), 1e-6 * squares, what);
   }
 
-  private static void assertStepsAsJava(Kernels kernels, int batch, int units) {
-    String what = "%s, %d units".formatted(kernels.name(), units);
-    FloatBuffer before = gaussians(batch * units, 2);
-    FloatBuffer[] gates = {gaussians(batch * 4 * units, 1), gaussians(batch * 4 * units, 1)};
-    FloatBuffer[] cells = {floats(batch * units), floats(batch * units)};
-    FloatBuffer[] tanhs = {floats(batch * units), floats(batch * units)};
-    FloatBuffer[] hiddens = {floats(batch * units), floats(batch * units)};
-    FloatBuffer[] cellGradients = {gaussians(batch * units, 3), gaussians(batch * units, 3)};
-    FloatBuffer[] gateGradients = {floats(batch * 4 * units), floats(batch * 4 * units)};
-    Kernels[] both = {JAVA, kernels};
-    for (int k = 0; k < 2; k++) {
-      both[k].lstmForward(gates[k], before, units, cells[k], tanhs[k], hiddens[k]);
-      both[k].lstmBackward(
-          gates[k],
-          before,
-          tanhs[k],
-          units,
-          gaussians(batch * units, 4),
-          cellGradients[k],
-          gateGradients[k]);
+  /** The arrays of a sequence, with random values; the same for the same arguments. */
+  private static final class Sequence {
+    final CellStates states;
+    final CellGradients gradients;
+
+    Sequence(Cell cell, int steps, int batch, int units) {
+      int rows = steps * batch;
+      int sums = cell.gates() * units;
+      states =
+          new CellStates(
+              cell,
+              batch,
+              units,
+              gaussians(rows * sums, 1),
+              cell.separateSums() ? gaussians(rows * sums, 2) : null,
+              gaussians((rows + batch) * units, 3),
+              cell.hasState() ? gaussians((rows + batch) * units, 4) : null,
+              cell.hasState() ? floats(rows * units) : null);
+      gradients =
+          new CellGradients(
+              gaussians(rows * units, 5),
+              gaussians(batch * units, 6),
+              gaussians(rows * sums, 7),
+              cell.separateSums() ? gaussians(rows * sums, 8) : null);
     }
-    for (FloatBuffer[] pair :
-        new FloatBuffer[][] {gates, cells, tanhs, hiddens, cellGradients, gateGradients}) {
-      assertClose(pair[0], pair[1], 1e-5, what);
+
+    List<FloatBuffer> arrays() {
+      return Stream.of(
+              states.gates(),
+              states.recurrent(),
+              states.hidden(),
+              states.cellState(),
+              states.cellTanh(),
+              gradients.hidden(),
+              gradients.carried(),
+              gradients.gates(),
+              gradients.recurrent())
+          .filter(Objects::nonNull)
+          .toList();
     }
-    assertThrows(
-        IllegalArgumentException.class,
-        () -> kernels.lstmForward(floats(3), before, units, cells[1], tanhs[1], hiddens[1]));
+
+    /** The tolerance is relative to an array's largest magnitude; 0: the same bits. */
+    static void assertSame(Sequence expected, Sequence actual, double tolerance, String what) {
+      for (int i = 0; i < expected.arrays().size(); i++) {
+        if (tolerance == 0) {
+          assertSameBits(expected.arrays().get(i), actual.arrays().get(i), what);
+        } else {
+          assertClose(expected.arrays().get(i), actual.arrays().get(i), tolerance, what);
+        }
+      }
+    }
   }
 
-  private static void assertGruStepsAsJava(Kernels kernels, int batch, int units) {
-    String what = "%s, %d units".formatted(kernels.name(), units);
-    FloatBuffer before = gaussians(batch * units, 2);
-    FloatBuffer recurrent = gaussians(batch * 3 * units, 5);
-    FloatBuffer[] gates = {gaussians(batch * 3 * units, 1), gaussians(batch * 3 * units, 1)};
-    FloatBuffer[] hiddens = {floats(batch * units), floats(batch * units)};
-    FloatBuffer[] carried = {gaussians(batch * units, 3), gaussians(batch * units, 3)};
-    FloatBuffer[] gateGradients = {floats(batch * 3 * units), floats(batch * 3 * units)};
-    FloatBuffer[] recurrentGradients = {floats(batch * 3 * units), floats(batch * 3 * units)};
-    Kernels[] both = {JAVA, kernels};
-    for (int k = 0; k < 2; k++) {
-      both[k].gruForward(gates[k], recurrent, before, units, hiddens[k]);
-      both[k].gruBackward(
-          gates[k],
-          recurrent,
-          before,
-          units,
-          gaussians(batch * units, 4),
-          carried[k],
-          gateGradients[k],
-          recurrentGradients[k]);
+  private static void assertStepsAsJava(Kernels kernels, Cell cell, int batch, int units) {
+    String what = "%s, %s, %d units".formatted(kernels.name(), cell, units);
+    Sequence expected = new Sequence(cell, 2, batch, units);
+    Sequence actual = new Sequence(cell, 2, batch, units);
+    for (int step : new int[] {1, 0}) {
+      JAVA.forwardStep(expected.states, step);
+      JAVA.backwardStep(expected.states, expected.gradients, step);
+      kernels.forwardStep(actual.states, step);
+      kernels.backwardStep(actual.states, actual.gradients, step);
     }
-    for (FloatBuffer[] pair :
-        new FloatBuffer[][] {gates, hiddens, carried, gateGradients, recurrentGradients}) {
-      assertClose(pair[0], pair[1], 1e-5, what);
+    Sequence.assertSame(expected, actual, 1e-5, what);
+    for (int step : new int[] {-1, 2}) {
+      assertThrows(
+          IllegalArgumentException.class, () -> kernels.forwardStep(actual.states, step), what);
     }
-    assertThrows(
-        IllegalArgumentException.class,
-        () -> kernels.gruForward(floats(3), recurrent, before, units, hiddens[1]));
+    CellStates s = actual.states;
+    for (CellStates bad :
+        List.of(
+            new CellStates(
+                cell, batch, units, s.gates(), s.recurrent(), floats(3), s.cellState(), floats(9)),
+            new CellStates(cell, batch, units, s.gates(), null, s.hidden(), null, null),
+            new CellStates(
+                cell, 0, units, s.gates(), s.recurrent(), s.hidden(), s.cellState(), null))) {
+      assertThrows(IllegalArgumentException.class, () -> kernels.forwardStep(bad, 0), what);
+    }
   }
 
   private static void assertMultipliesPanelsAsJava(Kernels kernels, int cols) {
@@ -589,19 +616,19 @@ class NativeKernelsTest {
     for (boolean transposed : new boolean[] {false, true}) {
       FloatBuffer expectedPanels = floats(Kernels.panelFloats(inner, cols));
       FloatBuffer panels = gaussians(expectedPanels.capacity(), 3);
-      JAVA.makePanels(w, inner, cols, transposed, expectedPanels);
-      kernels.makePanels(w, inner, cols, transposed, panels);
+      JAVA.prepackWeights(w, inner, cols, transposed, expectedPanels);
+      kernels.prepackWeights(w, inner, cols, transposed, panels);
       assertSameBits(expectedPanels, panels, "panels");
       FloatBuffer expected = gaussians(batch * cols, 4);
       FloatBuffer actual = copy(expected);
       for (FloatBuffer start : new FloatBuffer[] {null, gaussians(cols, 5)}) {
-        JAVA.multiplyPanels(x, batch, inner, panels, cols, start, expected);
-        kernels.multiplyPanels(x, batch, inner, panels, cols, start, actual);
+        JAVA.gemmPrepacked(x, batch, inner, panels, cols, start, expected);
+        kernels.gemmPrepacked(x, batch, inner, panels, cols, start, actual);
         assertClose(expected, actual, 1e-5, kernels.name());
       }
       for (boolean add : new boolean[] {false, true}) {
-        JAVA.multiply(x, transposed, w, batch, inner, cols, 0.5f, add, expected);
-        kernels.multiply(x, transposed, w, batch, inner, cols, 0.5f, add, actual);
+        JAVA.gemm(x, transposed, w, batch, inner, cols, 0.5f, add, expected);
+        kernels.gemm(x, transposed, w, batch, inner, cols, 0.5f, add, actual);
         assertClose(expected, actual, 1e-5, kernels.name());
       }
     }
@@ -613,192 +640,146 @@ class NativeKernelsTest {
   void sequencesAreTheirSteps(int batch) {
     int units = 70;
     int steps = 3;
-    int rows = steps * batch;
     for (String tier : NativeKernels.supportedTiers()) {
-      NativeKernels kernels = new NativeKernels(tier);
-      FloatBuffer weights = gaussians(4 * units * units, 1);
-      FloatBuffer panels = floats(Kernels.panelFloats(units, 4 * units));
-      kernels.makePanels(weights, units, 4 * units, true, panels);
-      MultibitMatrix packed = MultibitMatrix.weights(4 * units, units, 2);
-      kernels.quantize(new Alternating(), weights, packed);
-      FloatBuffer[] gates = twice(gaussians(rows * 4 * units, 2));
-      FloatBuffer[] hidden = twice(gaussians((rows + batch) * units, 3));
-      FloatBuffer[] cells = twice(gaussians((rows + batch) * units, 4));
-      FloatBuffer[] tanh = twice(floats(rows * units));
-      MultibitMatrix[] codes = {
-        MultibitMatrix.activations(rows, units, 3), MultibitMatrix.activations(rows, units, 3)
-      };
-      LstmSteps.forward(
-          kernels,
-          new Alternating(),
-          packed,
-          codes[0],
-          batch,
-          gates[0],
-          hidden[0],
-          cells[0],
-          tanh[0]);
-      kernels.lstmForwardSteps(
-          new Alternating(), packed, codes[1], batch, gates[1], hidden[1], cells[1], tanh[1]);
-      assertEquals(codes[0].planes(), codes[1].planes());
-      assertSameBits(hidden[0], hidden[1], tier);
-      LstmSteps.forward(kernels, panels, batch, units, gates[0], hidden[0], cells[0], tanh[0]);
-      kernels.lstmForwardSteps(panels, batch, units, gates[1], hidden[1], cells[1], tanh[1]);
-      for (FloatBuffer[] pair : new FloatBuffer[][] {gates, hidden, cells, tanh}) {
-        assertSameBits(pair[0], pair[1], tier);
-      }
-      FloatBuffer back = floats(Kernels.panelFloats(4 * units, units));
-      kernels.makePanels(weights, 4 * units, units, false, back);
-      for (int first : new int[] {0, 1}) {
-        FloatBuffer[] dh = twice(gaussians(rows * units, 5));
-        FloatBuffer[] dc = twice(gaussians(batch * units, 6));
-        FloatBuffer[] dz = twice(gaussians(rows * 4 * units, 7));
-        LstmSteps.backward(
-            kernels, back, first, batch, units, gates[0], cells[0], tanh[0], dh[0], dc[0], dz[0]);
-        kernels.lstmBackwardSteps(
-            back, first, batch, units, gates[1], cells[1], tanh[1], dh[1], dc[1], dz[1]);
-        for (FloatBuffer[] pair : new FloatBuffer[][] {dh, dc, dz}) {
-          assertSameBits(pair[0], pair[1], tier);
+      Kernels kernels = new Kernels(new NativeKernels(tier));
+      for (Cell cell : Cell.ALL) {
+        String what = tier + ", " + cell;
+        Weights w = new Weights(kernels, cell, units, 1);
+        Sequence expected = new Sequence(cell, steps, batch, units);
+        Sequence actual = new Sequence(cell, steps, batch, units);
+        MultibitMatrix expectedCodes = MultibitMatrix.activations(steps * batch, units, 3);
+        MultibitMatrix codes = MultibitMatrix.activations(steps * batch, units, 3);
+        for (int t = 0; t < steps; t++) {
+          MultibitMatrix step = expectedCodes.rows(t * batch, (t + 1) * batch);
+          kernels.quantize(
+              new Alternating(), rows(expected.states.hidden(), t, batch, units), step);
+          kernels.multiply(w.packed, step, null, null, recurrentSums(expected.states, t));
+          kernels.forwardStep(expected.states, t);
         }
-      }
-      hidden[1].put(units + 3, Float.NaN);
-      if (batch > 1) {
+        kernels.forwardSequence(actual.states, new Alternating(), w.packed, codes);
+        assertEquals(expectedCodes.planes(), codes.planes(), what);
+        Sequence.assertSame(expected, actual, 0, what);
+
+        for (int t = 0; t < steps; t++) {
+          FloatBuffer hidden = rows(expected.states.hidden(), t, batch, units);
+          FloatBuffer sums = recurrentSums(expected.states, t);
+          kernels.gemmPrepacked(hidden, batch, units, w.panels, cell.gates() * units, null, sums);
+          kernels.forwardStep(expected.states, t);
+        }
+        kernels.forwardSequence(actual.states, w.panels);
+        Sequence.assertSame(expected, actual, 0, what);
+
+        for (int first : new int[] {0, 1}) {
+          int sums = cell.gates() * units;
+          CellGradients d = expected.gradients;
+          for (int t = steps - 1; t >= first; t--) {
+            if (t < steps - 1) {
+              FloatBuffer of = cell.separateSums() ? d.recurrent() : d.gates();
+              FloatBuffer dh = rows(d.hidden(), t, batch, units);
+              FloatBuffer dz = rows(of, t + 1, batch, sums);
+              kernels.gemmPrepacked(dz, batch, sums, w.back, units, null, dh);
+            }
+            kernels.backwardStep(expected.states, d, t);
+          }
+          kernels.backwardSequence(actual.states, actual.gradients, w.back, first);
+          Sequence.assertSame(expected, actual, 0, what + ", from " + first);
+        }
+
+        actual.states.hidden().put(3, Float.NaN);
         String message =
             assertThrows(
                     IllegalArgumentException.class,
                     () ->
-                        kernels.lstmForwardSteps(
-                            new Alternating(),
-                            packed,
-                            codes[1],
-                            batch,
-                            gates[1],
-                            hidden[1],
-                            cells[1],
-                            tanh[1]))
+                        kernels.forwardSequence(actual.states, new Alternating(), w.packed, codes))
                 .getMessage();
-        assertTrue(message.contains("row 1, column 3"), message);
+        assertTrue(message.contains("row 0, column 3"), message);
+        assertThrows(
+            IllegalArgumentException.class,
+            () -> kernels.forwardSequence(actual.states, floats(w.panels.remaining() - 1)));
+        assertThrows(
+            IllegalArgumentException.class,
+            () -> kernels.backwardSequence(actual.states, actual.gradients, w.back, steps + 1));
       }
     }
   }
 
-  /** The same of a GRU. */
-  @ParameterizedTest
-  @ValueSource(ints = {1, 4, 23})
-  void sequencesOfGrusAreTheirSteps(int batch) {
-    int units = 70;
-    int steps = 3;
-    int rows = steps * batch;
-    for (String tier : NativeKernels.supportedTiers()) {
-      NativeKernels kernels = new NativeKernels(tier);
-      FloatBuffer weights = gaussians(3 * units * units, 1);
-      FloatBuffer panels = floats(Kernels.panelFloats(units, 3 * units));
-      kernels.makePanels(weights, units, 3 * units, true, panels);
-      MultibitMatrix packed = MultibitMatrix.weights(3 * units, units, 2);
+  private static FloatBuffer rows(FloatBuffer all, int step, int batch, int cols) {
+    return all.slice(step * batch * cols, batch * cols);
+  }
+
+  private static FloatBuffer recurrentSums(CellStates states, int step) {
+    FloatBuffer sums = states.recurrent() == null ? states.gates() : states.recurrent();
+    return rows(sums, step, states.batch(), states.cell().gates() * states.units());
+  }
+
+  /** Recurrent weights as each kernel takes them. */
+  private static final class Weights {
+    final FloatBuffer panels;
+    final FloatBuffer back;
+    final MultibitMatrix packed;
+
+    Weights(Kernels kernels, Cell cell, int units, float scale) {
+      int sums = cell.gates() * units;
+      FloatBuffer weights = gaussians(sums * units, 1);
+      kernels.scale(weights, scale);
+      panels = floats(Kernels.panelFloats(units, sums));
+      kernels.prepackWeights(weights, units, sums, true, panels);
+      back = floats(Kernels.panelFloats(sums, units));
+      kernels.prepackWeights(weights, sums, units, false, back);
+      packed = MultibitMatrix.weights(sums, units, 2);
       kernels.quantize(new Alternating(), weights, packed);
-      FloatBuffer[] gates = twice(gaussians(rows * 3 * units, 2));
-      FloatBuffer[] sums = twice(gaussians(rows * 3 * units, 4));
-      FloatBuffer[] hidden = twice(gaussians((rows + batch) * units, 3));
-      MultibitMatrix[] codes = {
-        MultibitMatrix.activations(rows, units, 3), MultibitMatrix.activations(rows, units, 3)
-      };
-      GruSteps.forward(
-          kernels, new Alternating(), packed, codes[0], batch, gates[0], sums[0], hidden[0]);
-      kernels.gruForwardSteps(
-          new Alternating(), packed, codes[1], batch, gates[1], sums[1], hidden[1]);
-      assertEquals(codes[0].planes(), codes[1].planes());
-      assertSameBits(hidden[0], hidden[1], tier);
-      GruSteps.forward(kernels, panels, batch, units, gates[0], sums[0], hidden[0]);
-      kernels.gruForwardSteps(panels, batch, units, gates[1], sums[1], hidden[1]);
-      for (FloatBuffer[] pair : new FloatBuffer[][] {gates, sums, hidden}) {
-        assertSameBits(pair[0], pair[1], tier);
-      }
-      FloatBuffer back = floats(Kernels.panelFloats(3 * units, units));
-      kernels.makePanels(weights, 3 * units, units, false, back);
-      for (int first : new int[] {0, 1}) {
-        FloatBuffer[] dh = twice(gaussians(rows * units, 5));
-        FloatBuffer[] carried = twice(gaussians(batch * units, 6));
-        FloatBuffer[] dz = twice(gaussians(rows * 3 * units, 7));
-        FloatBuffer[] du = twice(gaussians(rows * 3 * units, 8));
-        GruSteps.backward(
-            kernels,
-            back,
-            first,
-            batch,
-            units,
-            gates[0],
-            sums[0],
-            hidden[0],
-            dh[0],
-            carried[0],
-            dz[0],
-            du[0]);
-        kernels.gruBackwardSteps(
-            back,
-            first,
-            batch,
-            units,
-            gates[1],
-            sums[1],
-            hidden[1],
-            dh[1],
-            carried[1],
-            dz[1],
-            du[1]);
-        for (FloatBuffer[] pair : new FloatBuffer[][] {dh, carried, dz, du}) {
-          assertSameBits(pair[0], pair[1], tier);
-        }
-      }
-      hidden[1].put(3, Float.NaN);
-      String message =
-          assertThrows(
-                  IllegalArgumentException.class,
-                  () ->
-                      kernels.gruForwardSteps(
-                          new Alternating(), packed, codes[1], batch, gates[1], sums[1], hidden[1]))
-              .getMessage();
-      assertTrue(message.contains("row 0, column 3"), message);
-      assertThrows(
-          IllegalArgumentException.class,
-          () ->
-              kernels.gruForwardSteps(
-                  panels, batch, units, gates[1], floats(3 * units * (rows - 1)), hidden[1]));
     }
   }
 
-  /**
-   * Whole sequences of a GRU against plain Java, each step from the same state: rounding of 3 steps
-   * of 70 sums.
-   */
+  /** Whole sequences against plain Java: rounding of 3 steps of 70 sums. */
   @ParameterizedTest
   @MethodSource("tiers")
-  void sequencesOfGrusAreThoseOfJava(String tier) {
-    Kernels kernels = new NativeKernels(tier);
-    int units = 70;
-    int batch = 5;
-    int rows = 3 * batch;
-    FloatBuffer weights = gaussians(3 * units * units, 1);
-    JAVA.scale(weights, 0.1f);
-    FloatBuffer panels = floats(Kernels.panelFloats(units, 3 * units));
-    FloatBuffer back = floats(Kernels.panelFloats(3 * units, units));
-    JAVA.makePanels(weights, units, 3 * units, true, panels);
-    JAVA.makePanels(weights, 3 * units, units, false, back);
-    FloatBuffer[] gates = twice(gaussians(rows * 3 * units, 2));
-    FloatBuffer[] sums = twice(gaussians(rows * 3 * units, 4));
-    FloatBuffer[] hidden = twice(gaussians((rows + batch) * units, 3));
-    FloatBuffer[] dh = twice(gaussians(rows * units, 5));
-    FloatBuffer[] carried = twice(floats(batch * units));
-    FloatBuffer[] dz = twice(floats(rows * 3 * units));
-    FloatBuffer[] du = twice(floats(rows * 3 * units));
-    Kernels[] both = {JAVA, kernels};
-    for (int k = 0; k < 2; k++) {
-      both[k].gruForwardSteps(panels, batch, units, gates[k], sums[k], hidden[k]);
-      both[k].gruBackwardSteps(
-          back, 0, batch, units, gates[k], sums[k], hidden[k], dh[k], carried[k], dz[k], du[k]);
+  void sequencesAreThoseOfJava(String tier) {
+    Kernels kernels = new Kernels(new NativeKernels(tier));
+    for (Cell cell : Cell.ALL) {
+      Weights w = new Weights(JAVA, cell, 70, 0.1f);
+      Sequence expected = new Sequence(cell, 3, 5, 70);
+      Sequence actual = new Sequence(cell, 3, 5, 70);
+      JAVA.forwardSequence(expected.states, w.panels);
+      JAVA.backwardSequence(expected.states, expected.gradients, w.back, 0);
+      kernels.forwardSequence(actual.states, w.panels);
+      kernels.backwardSequence(actual.states, actual.gradients, w.back, 0);
+      Sequence.assertSame(expected, actual, 1e-5, tier + ", " + cell);
     }
-    for (FloatBuffer[] pair : new FloatBuffer[][] {gates, sums, hidden, dh, carried, dz, du}) {
-      assertClose(pair[0], pair[1], 1e-5, tier);
+  }
+
+  /** A user's own cell, which native code does not know, is Java's. */
+  @Test
+  void othersCellsAreLeftToJava() {
+    Cell leaky =
+        new Cell("leaky", 1, false, false) {
+          @Override
+          protected void forward(CellStates s, int first, int last) {
+            for (int i = first * s.units(); i < last * s.units(); i++) {
+              float h = s.hidden().get(i);
+              s.hidden().put(i + s.batch() * s.units(), h / 2 + s.gates().get(i));
+            }
+          }
+
+          @Override
+          protected void backward(CellStates s, CellGradients d, int first, int last) {
+            for (int i = first * s.units(); i < last * s.units(); i++) {
+              int carried = i % (s.batch() * s.units());
+              float dh = d.hidden().get(i) + d.carried().get(carried);
+              d.gates().put(i, dh);
+              d.carried().put(carried, dh / 2);
+            }
+          }
+        };
+    Sequence expected = new Sequence(leaky, 3, 5, 70);
+    Sequence actual = new Sequence(leaky, 3, 5, 70);
+    Weights w = new Weights(JAVA, leaky, 70, 0.1f);
+    for (Kernels kernels : List.of(JAVA, Kernels.get())) {
+      Sequence s = kernels == JAVA ? expected : actual;
+      kernels.forwardSequence(s.states, w.panels);
+      kernels.backwardSequence(s.states, s.gradients, w.back, 0);
     }
+    Sequence.assertSame(expected, actual, 1e-5, "a cell of the user's");
   }
 
   private static FloatBuffer[] twice(FloatBuffer values) {

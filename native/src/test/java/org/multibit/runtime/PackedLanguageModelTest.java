@@ -25,7 +25,7 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.multibit.core.Alternating;
-import org.multibit.core.JavaKernels;
+import org.multibit.core.Kernels;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.format.LanguageModelFile;
 
@@ -66,7 +66,7 @@ class PackedLanguageModelTest {
 
   private static LanguageModelFile.Matrix matrix(int rows, int cols, int activationBits) {
     MultibitMatrix matrix = MultibitMatrix.weights(rows, cols, 2);
-    new JavaKernels().quantize(new Alternating(), floats(rows * cols), matrix);
+    Kernels.java().quantize(new Alternating(), floats(rows * cols), matrix);
     return LanguageModelFile.Matrix.of(matrix, activationBits);
   }
 

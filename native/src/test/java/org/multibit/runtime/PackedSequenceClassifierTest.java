@@ -21,7 +21,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.multibit.core.Alternating;
-import org.multibit.core.JavaKernels;
+import org.multibit.core.Kernels;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantizer;
 import org.multibit.core.format.LanguageModelFile;
@@ -39,7 +39,7 @@ class PackedSequenceClassifierTest {
   private static final int N = 12;
   private static final int H = 20;
   private static final int CLASSES = 5;
-  private static final JavaKernels JAVA = new JavaKernels();
+  private static final Kernels JAVA = Kernels.java();
 
   @TempDir Path folder;
 

@@ -3,7 +3,7 @@ package org.multibit.core.format;
 import java.nio.FloatBuffer;
 import java.util.Random;
 import org.multibit.core.Alternating;
-import org.multibit.core.JavaKernels;
+import org.multibit.core.Kernels;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.format.LanguageModelFile.Matrix;
 
@@ -26,7 +26,7 @@ class RandomParts {
       return Matrix.of(w, rows, cols, activationBits);
     }
     MultibitMatrix packed = MultibitMatrix.weights(rows, cols, bits);
-    new JavaKernels().quantize(new Alternating(), w, packed);
+    Kernels.java().quantize(new Alternating(), w, packed);
     return Matrix.of(packed, activationBits);
   }
 }

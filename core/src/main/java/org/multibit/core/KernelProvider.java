@@ -6,17 +6,17 @@ import java.util.ServiceLoader;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/** Chooses the kernels when they are first asked for. */
-final class KernelsChoice {
+/** Provides the kernels: chooses them when they are first asked for. */
+final class KernelProvider {
   private static final Logger LOG = LoggerFactory.getLogger(Kernels.class);
 
   private static volatile Kernels chosen;
 
-  private KernelsChoice() {}
+  private KernelProvider() {}
 
   static Kernels get() {
     if (chosen == null) {
-      synchronized (KernelsChoice.class) {
+      synchronized (KernelProvider.class) {
         if (chosen == null) {
           // Not the thread's context class loader: the first caller may be a pool's thread.
           chosen = choose(Kernels.class.getClassLoader());
@@ -35,13 +35,13 @@ final class KernelsChoice {
   static Kernels choose(ClassLoader loader) {
     String why = "multibit-native is not on the class path";
     String remedy = "add it as a dependency";
-    Iterator<Kernels> candidates = ServiceLoader.load(Kernels.class, loader).iterator();
+    Iterator<JavaKernels> candidates = ServiceLoader.load(JavaKernels.class, loader).iterator();
     while (true) {
       try {
         if (!candidates.hasNext()) {
           break;
         }
-        Kernels kernels = candidates.next();
+        Kernels kernels = new Kernels(candidates.next());
         LOG.info("Kernels: {}", kernels.name());
         return kernels;
       } catch (ServiceConfigurationError e) {
@@ -57,6 +57,6 @@ final class KernelsChoice {
       }
     }
     LOG.warn("Kernels: plain Java, much slower, because {}; {}", why, remedy);
-    return new JavaKernels();
+    return Kernels.java();
   }
 }
