@@ -7,7 +7,6 @@ import java.util.concurrent.ForkJoinTask;
 import java.util.function.DoubleSupplier;
 import java.util.stream.IntStream;
 import org.multibit.core.Alternating;
-import org.multibit.core.JavaKernels;
 import org.multibit.core.Kernels;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantizer;
@@ -123,7 +122,7 @@ final class MultibitProducts implements Contestant {
       int cols = weights.cols();
       int batch = vectors.capacity() / cols;
       int some = Math.min(rows, CHECKED_ROWS);
-      JavaKernels java = new JavaKernels();
+      Kernels java = Kernels.java();
       MultibitMatrix top = MultibitMatrix.weights(some, cols, weights.bits());
       java.quantize(new Alternating(), source.slice(0, some * cols), top);
       FloatBuffer expected = LanguageModelFile.directFloats(batch * some);

@@ -12,6 +12,7 @@ import org.deeplearning4j.nn.workspace.ArrayType;
 import org.deeplearning4j.nn.workspace.LayerWorkspaceMgr;
 import org.multibit.core.FloatRows;
 import org.multibit.core.Kernels;
+import org.multibit.core.LinearCrossEntropy;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantization;
 import org.nd4j.common.primitives.Pair;
@@ -91,53 +92,40 @@ final class DenseProduct {
     }
 
     /**
-     * {@link Kernels}' softmaxBackward of these operands.
+     * {@link Kernels#fusedLinearCrossEntropy} of these operands.
      *
+     * @param lossWeights one per row
+     * @param scratch {@link Kernels#crossEntropyScratch} floats
+     * @param losses receives one per row
      * @param dW [nOut, nIn]
      * @param db [nOut]; null = it is not wanted
      * @param dx [rows, nIn]
      */
-    void softmaxBackward(
+    void crossEntropy(
         IntBuffer labels,
-        FloatBuffer factors,
-        FloatBuffer memory,
+        FloatBuffer lossWeights,
+        FloatBuffer scratch,
         FloatBuffer losses,
         INDArray dW,
         INDArray db,
         INDArray dx) {
-      FloatBuffer weightGradient = FloatRows.of(dW);
-      FloatBuffer startGradient = db == null ? null : FloatRows.of(db);
-      FloatBuffer inputGradient = FloatRows.of(dx);
+      LinearCrossEntropy loss =
+          new LinearCrossEntropy(
+              (int) w.size(0),
+              (int) w.size(1),
+              FloatRows.of(b),
+              labels,
+              lossWeights,
+              FloatRows.of(x),
+              scratch,
+              losses,
+              FloatRows.of(dW),
+              db == null ? null : FloatRows.of(db),
+              FloatRows.of(dx));
       if (packed != null) {
-        Kernels.get()
-            .softmaxBackward(
-                packed,
-                codes,
-                dropout.bits(0, x.size(0)),
-                FloatRows.of(b),
-                labels,
-                factors,
-                FloatRows.of(x),
-                memory,
-                losses,
-                weightGradient,
-                startGradient,
-                inputGradient);
+        Kernels.get().fusedLinearCrossEntropy(packed, codes, dropout.bits(0, x.size(0)), loss);
       } else {
-        Kernels.get()
-            .softmaxBackward(
-                FloatRows.of(w),
-                product.panels(),
-                (int) x.size(1),
-                FloatRows.of(b),
-                labels,
-                factors,
-                FloatRows.of(x),
-                memory,
-                losses,
-                weightGradient,
-                startGradient,
-                inputGradient);
+        Kernels.get().fusedLinearCrossEntropy(FloatRows.of(w), product.panels(), loss);
       }
       for (INDArray array : new INDArray[] {w, x, b, dW, db, dx}) {
         Reference.reachabilityFence(array);
@@ -155,13 +143,13 @@ final class DenseProduct {
         INDArray delta, INDArray dW, INDArray db, LayerWorkspaceMgr workspaceMgr) {
       INDArray dx =
           workspaceMgr.createUninitialized(ArrayType.ACTIVATION_GRAD, w.dataType(), x.shape(), 'c');
-      TimeMajor.multiply(delta, true, x, false, dW.transpose(), 1, 0);
-      TimeMajor.multiply(delta, false, values(), false, dx, 1, 0);
+      Matrices.multiply(delta, true, x, false, dW.transpose(), 1, 0);
+      Matrices.multiply(delta, false, values(), false, dx, 1, 0);
       dropout.apply(dx);
       Gradient gradient = new DefaultGradient();
       gradient.setGradientFor(DefaultParamInitializer.WEIGHT_KEY, dW);
       if (db != null) {
-        TimeMajor.sumRows(delta, db);
+        Matrices.columnSums(delta, db);
         gradient.setGradientFor(DefaultParamInitializer.BIAS_KEY, db);
       }
       return new Pair<>(gradient, dx);

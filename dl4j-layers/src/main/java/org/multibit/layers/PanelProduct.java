@@ -28,9 +28,10 @@ final class PanelProduct {
     panels = null;
     int in = (int) weights.size(transposed ? 1 : 0);
     int out = (int) weights.size(transposed ? 0 : 1);
-    if (weights.dataType() == DataType.FLOAT && Kernels.get().productsPay()) {
+    if (weights.dataType() == DataType.FLOAT && Kernels.get().hasFastGemm()) {
       panels = memory.get(DataType.FLOAT, Kernels.panelFloats(in, out));
-      Kernels.get().makePanels(FloatRows.of(weights), in, out, transposed, FloatRows.of(panels));
+      Kernels.get()
+          .prepackWeights(FloatRows.of(weights), in, out, transposed, FloatRows.of(panels));
       Reference.reachabilityFence(weights);
     }
   }
@@ -43,14 +44,14 @@ final class PanelProduct {
   /** {@code into.step(s) += from.step(t) weights}. */
   void add(Steps from, int t, Steps into, int s) {
     if (panels == null) {
-      TimeMajor.multiply(from.step(t), false, weights, transposed, into.step(s), 1, 1);
+      Matrices.multiply(from.step(t), false, weights, transposed, into.step(s), 1, 1);
       return;
     }
     int batch = (int) from.step(t).size(0);
     int in = (int) from.step(t).size(1);
     int out = (int) into.step(s).size(1);
     Kernels.get()
-        .multiplyPanels(from.floats(t), batch, in, FloatRows.of(panels), out, null, into.floats(s));
+        .gemmPrepacked(from.floats(t), batch, in, FloatRows.of(panels), out, null, into.floats(s));
     Reference.reachabilityFence(panels);
   }
 
@@ -63,14 +64,14 @@ final class PanelProduct {
    */
   void multiply(INDArray x, INDArray bias, INDArray into) {
     if (panels == null) {
-      TimeMajor.multiply(x, false, weights, transposed, into, 1, 0);
-      TimeMajor.addToRows(bias, into);
+      Matrices.multiply(x, false, weights, transposed, into, 1, 0);
+      Matrices.addBias(bias, into);
       return;
     }
     int in = (int) x.size(1);
     int out = (int) into.size(1);
     Kernels.get()
-        .multiplyPanels(
+        .gemmPrepacked(
             FloatRows.of(x),
             (int) x.size(0),
             in,

@@ -30,7 +30,7 @@ public final class QuantizedEmbeddingLayer extends BaseLayer<QuantizedEmbedding>
     int[] words = Arrays.stream(tokens).sorted().distinct().toArray();
     INDArray weights = getParamWithNoise(EmbeddingParams.WEIGHTS, training, workspaceMgr);
     INDArray rows = wordRows.get(dataType, words.length, layerConf().getNOut());
-    TimeMajor.pullRows(weights, words, rows);
+    Matrices.pullRows(weights, words, rows);
     int[] position = Arrays.stream(tokens).map(t -> Arrays.binarySearch(words, t)).toArray();
     INDArray mask = mask();
     Quantization quantization = layerConf().getWeightQuantization();
@@ -48,7 +48,7 @@ public final class QuantizedEmbeddingLayer extends BaseLayer<QuantizedEmbedding>
             dataType,
             new long[] {tokens.length, layerConf().getNOut()},
             'c');
-    TimeMajor.pullRows(rows, position, out);
+    Matrices.pullRows(rows, position, out);
     if (mask != null) {
       out.muliColumnVector(mask);
     }
@@ -82,8 +82,8 @@ public final class QuantizedEmbeddingLayer extends BaseLayer<QuantizedEmbedding>
       MaskedRows.clear(rowGradients, mask);
     }
     INDArray dW = gradientViews.get(EmbeddingParams.WEIGHTS);
-    TimeMajor.clear(dW);
-    TimeMajor.addRows(rowGradients, tokens(), dW);
+    Matrices.clear(dW);
+    Matrices.scatterAdd(rowGradients, tokens(), dW);
     Gradient gradient = new DefaultGradient();
     gradient.setGradientFor(EmbeddingParams.WEIGHTS, dW);
     weightNoiseParams.clear();

@@ -1,6 +1,7 @@
 package org.multibit.layers;
 
 import java.util.Map;
+import org.multibit.core.Cell;
 import org.nd4j.linalg.api.ndarray.INDArray;
 
 /**
@@ -25,8 +26,8 @@ public class QuantizedGRU extends QuantizedRecurrent {
   }
 
   @Override
-  public RecurrentParams initializer() {
-    return RecurrentParams.GRU;
+  Cell cell() {
+    return Cell.GRU;
   }
 
   @Override

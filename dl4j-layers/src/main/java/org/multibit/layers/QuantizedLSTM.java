@@ -2,6 +2,8 @@ package org.multibit.layers;
 
 import java.util.Map;
 import java.util.Objects;
+import org.multibit.core.Cell;
+import org.multibit.core.LstmCell;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.indexing.NDArrayIndex;
 
@@ -30,8 +32,8 @@ public class QuantizedLSTM extends QuantizedRecurrent {
   }
 
   @Override
-  public RecurrentParams initializer() {
-    return RecurrentParams.LSTM;
+  Cell cell() {
+    return Cell.LSTM;
   }
 
   @Override
@@ -43,7 +45,7 @@ public class QuantizedLSTM extends QuantizedRecurrent {
   void initializeBiases(Map<String, INDArray> params) {
     params
         .get(RecurrentParams.BIAS)
-        .get(NDArrayIndex.interval(LSTMCell.FORGET * nOut, (LSTMCell.FORGET + 1) * nOut))
+        .get(NDArrayIndex.interval(LstmCell.FORGET * nOut, (LstmCell.FORGET + 1) * nOut))
         .assign(forgetGateBiasInit);
   }
 

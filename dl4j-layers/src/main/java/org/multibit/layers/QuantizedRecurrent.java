@@ -17,6 +17,7 @@ import org.deeplearning4j.nn.conf.layers.LayerValidation;
 import org.deeplearning4j.nn.conf.memory.LayerMemoryReport;
 import org.deeplearning4j.nn.conf.memory.MemoryReport;
 import org.deeplearning4j.optimize.api.TrainingListener;
+import org.multibit.core.Cell;
 import org.multibit.core.Quantization;
 import org.nd4j.linalg.activations.impl.ActivationTanH;
 import org.nd4j.linalg.api.buffer.DataType;
@@ -64,14 +65,18 @@ public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements Q
     return getClass().getSimpleName();
   }
 
-  /** The cell's arithmetic for one layer. */
+  abstract Cell cell();
+
+  /** The cell's time steps for one layer. */
   abstract RecurrentCell newCell();
 
   /** Sets the biases to what they are at the start; they are 0 before. */
   abstract void initializeBiases(Map<String, INDArray> params);
 
   @Override
-  public abstract RecurrentParams initializer();
+  public RecurrentParams initializer() {
+    return new RecurrentParams(cell());
+  }
 
   /** As in DL4J's LSTM, with {@code constrainInputWeights} too, which it ignores. */
   @Override
@@ -185,7 +190,7 @@ public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements Q
     InputType outputType = getOutputType(-1, inputType);
     long params = initializer().numParams(this);
     // Per example and step: what the cell keeps, the hidden state's codes, and the input.
-    long perStep = (newCell().floatsPerUnit() + 1) * nOut + nIn;
+    long perStep = (RecurrentCell.floatsPerUnit(cell()) + 1) * nOut + nIn;
     long steps = ((InputType.InputTypeRecurrent) inputType).getTimeSeriesLength();
     return new LayerMemoryReport.Builder(layerName, getClass(), inputType, outputType)
         .standardMemory(params, getIUpdater().stateSize(params))

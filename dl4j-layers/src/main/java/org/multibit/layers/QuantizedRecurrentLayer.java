@@ -236,8 +236,8 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
       cell.resize(dataType, to - from, batch, layerConf().getNOut());
       consume(steps(timeMajor, from, to), from, mask, covered, w, b, training);
       if (rb != null) {
-        TimeMajor.clear(cell.recurrentSums().all());
-        TimeMajor.addToRows(rb, cell.recurrentSums().all());
+        Matrices.clear(cell.recurrentSums.all());
+        Matrices.addBias(rb, cell.recurrentSums.all());
       }
       start(states);
       recur(rw, mask, (int) from, (int) to, batch, training);
@@ -377,7 +377,7 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
       MultibitMatrix step = codes.rows((int) (t * batch), (int) ((t + 1) * batch));
       hiddenQuantizer.pack(quantization, cell.hidden.floats(t), step, layerId());
       RowQuantizer.unpack(step, hiddenCodes.step(t));
-      product.add(hiddenCodes, t, cell.recurrentSums(), t);
+      product.add(hiddenCodes, t, cell.recurrentSums, t);
       cell.forward(t);
     }
   }
@@ -485,7 +485,7 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
     long units = layerConf().getNOut();
     cell.startBackward(time, batch);
     Steps dz = cell.gateGradients;
-    Steps du = cell.recurrentGradients();
+    Steps du = cell.recurrentGradients;
     Steps dh = cell.hiddenGradients;
     product.start(tape.rw.values, false);
     dh.all().reshape('c', time, batch, units).assign(epsilon.permute(2, 0, 1));
@@ -502,16 +502,16 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
         layerConf().getRecurrentActivationQuantization() == null
             ? cell.hidden.steps(0, time)
             : hiddenCodes.all();
-    TimeMajor.multiply(dz.all(), true, x.all(), false, dW.transpose(), 1, 0);
-    TimeMajor.multiply(du.all(), true, consumed, false, dRW.transpose(), 1, 0);
-    TimeMajor.sumRows(dz.all(), db);
+    Matrices.multiply(dz.all(), true, x.all(), false, dW.transpose(), 1, 0);
+    Matrices.multiply(du.all(), true, consumed, false, dRW.transpose(), 1, 0);
+    Matrices.columnSums(dz.all(), db);
     Gradient gradient = new DefaultGradient();
     gradient.setGradientFor(RecurrentParams.INPUT_WEIGHTS, dW);
     gradient.setGradientFor(RecurrentParams.RECURRENT_WEIGHTS, dRW);
     gradient.setGradientFor(RecurrentParams.BIAS, db);
     if (hasRecurrentBias()) {
       INDArray drb = gradientViews.get(RecurrentParams.RECURRENT_BIAS);
-      TimeMajor.sumRows(du.all(), drb);
+      Matrices.columnSums(du.all(), drb);
       gradient.setGradientFor(RecurrentParams.RECURRENT_BIAS, drb);
     }
 
@@ -521,7 +521,7 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
             dataType,
             new long[] {time * batch, layerConf().getNIn()},
             'c');
-    TimeMajor.multiply(dz.all(), false, tape.w.values, false, dx, 1, 0);
+    Matrices.multiply(dz.all(), false, tape.w.values, false, dx, 1, 0);
     dropout.apply(dx);
     weightNoiseParams.clear();
     return new Pair<>(gradient, TimeMajor.sequence(dx, batch));
@@ -541,7 +541,7 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
       int start = pieces[p];
       cell.backward(product, start, pieces[p + 1]);
       if (start > first) {
-        product.add(cell.recurrentGradients(), start, dh, start - 1);
+        product.add(cell.recurrentGradients, start, dh, start - 1);
         mask.between(start - 1, dh.step(start - 1));
         mask.between(start - 1, cell.carriedGradient.step(0));
       }

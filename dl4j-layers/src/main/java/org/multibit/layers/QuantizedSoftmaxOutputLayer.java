@@ -41,7 +41,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
   private static final int TEACHER_ROWS = 256;
 
   private final Scratch logits = new Scratch(); // of operations one by one
-  private final Scratch work = new Scratch(); // of Kernels' softmaxBackward
+  private final Scratch work = new Scratch(); // of Kernels.fusedLinearCrossEntropy
   private final Scratch sums = new Scratch();
   private final Scratch teacherRows = new Scratch();
   private final Scratch teacherLogits = new Scratch();
@@ -122,7 +122,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
         workspaceMgr.createUninitialized(
             ArrayType.ACTIVATION_GRAD, dataType, operands.x().shape(), 'c');
     double scale = 1.0 / divisor();
-    if (teacher == null && TimeMajor.productsPay(dW.transpose(), operands.w())) {
+    if (teacher == null && Matrices.hasFastGemm(dW.transpose(), operands.w())) {
       backpropWhole(operands, classes, mask, (float) scale, perToken, dW.transpose(), db, dx);
     } else {
       backpropRows(operands, teacher, classes, mask, scale, perToken, dW.transpose(), db, dx);
@@ -160,9 +160,9 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
     FloatBuffer losses = direct(count * Float.BYTES).asFloatBuffer();
     int floats =
         Kernels.get()
-            .softmaxBackwardFloats(count, (int) layerConf().getNOut(), (int) layerConf().getNIn());
+            .crossEntropyScratch(count, (int) layerConf().getNOut(), (int) layerConf().getNIn());
     INDArray memory = work.get(dataType, Math.max(1, floats));
-    operands.softmaxBackward(
+    operands.crossEntropy(
         direct(count * Integer.BYTES).asIntBuffer().put(classes).flip(),
         factors,
         FloatRows.of(memory),
@@ -196,17 +196,17 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
       if (mask != null) {
         delta.muliColumnVector(rows(mask, from, to));
       }
-      TimeMajor.multiply(delta, true, operands.x(from, to), false, dW, scale, first ? 0 : 1);
-      TimeMajor.multiply(delta, false, w, false, rows(dx, from, to), scale, 0);
+      Matrices.multiply(delta, true, operands.x(from, to), false, dW, scale, first ? 0 : 1);
+      Matrices.multiply(delta, false, w, false, rows(dx, from, to), scale, 0);
       if (db != null) {
         INDArray sum = first ? db : sums.get(dataType, db.shape());
-        TimeMajor.sumRows(delta, sum);
+        Matrices.columnSums(delta, sum);
         if (!first) {
           db.addi(sum);
         }
       }
     }
-    if (db != null && TimeMajor.productsPay(db)) {
+    if (db != null && Matrices.hasFastGemm(db)) {
       Kernels.get().scale(FloatRows.of(db), (float) scale);
       Reference.reachabilityFence(db);
     } else if (db != null) {

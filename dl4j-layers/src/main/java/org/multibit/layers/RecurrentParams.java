@@ -9,6 +9,7 @@ import org.deeplearning4j.nn.api.ParamInitializer;
 import org.deeplearning4j.nn.conf.NeuralNetConfiguration;
 import org.deeplearning4j.nn.conf.layers.Layer;
 import org.deeplearning4j.nn.weights.IWeightInit;
+import org.multibit.core.Cell;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.indexing.NDArrayIndex;
 
@@ -24,15 +25,12 @@ final class RecurrentParams implements ParamInitializer {
   /** Added to the recurrent product alone. */
   static final String RECURRENT_BIAS = "rb";
 
-  static final RecurrentParams LSTM = new RecurrentParams(4, List.of(BIAS));
-  static final RecurrentParams GRU = new RecurrentParams(3, List.of(BIAS, RECURRENT_BIAS));
-
   private final int gates;
   private final List<String> biases;
 
-  private RecurrentParams(int gates, List<String> biases) {
-    this.gates = gates;
-    this.biases = biases;
+  RecurrentParams(Cell cell) {
+    gates = cell.gates();
+    biases = cell.separateSums() ? List.of(BIAS, RECURRENT_BIAS) : List.of(BIAS);
   }
 
   int gates() {

@@ -14,10 +14,10 @@ import org.deeplearning4j.nn.conf.inputs.InputType;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import org.multibit.core.GruSteps;
+import org.multibit.core.CellStates;
 import org.multibit.core.JavaKernels;
+import org.multibit.core.Kernels;
 import org.multibit.core.KernelsInUse;
-import org.multibit.core.LstmSteps;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantization;
 import org.multibit.core.Quantizer;
@@ -44,7 +44,7 @@ class TrainingStepTest {
     final Queue<MultibitMatrix> activations = new ArrayDeque<>();
 
     @Override
-    public void quantize(Quantizer quantizer, FloatBuffer rows, MultibitMatrix into) {
+    protected void quantize(Quantizer quantizer, FloatBuffer rows, MultibitMatrix into) {
       super.quantize(quantizer, rows, into);
       if (into.lanes() == MultibitMatrix.ACTIVATION_LANES) {
         MultibitMatrix copy = MultibitMatrix.activations(into.rows(), into.cols(), into.bits());
@@ -67,32 +67,22 @@ class TrainingStepTest {
 
     /** Step by step, to the same bits, so that codes can be put in between. */
     @Override
-    public void lstmForwardSteps(
-        Quantizer quantizer,
-        MultibitMatrix weights,
-        MultibitMatrix codes,
-        int batch,
-        FloatBuffer gates,
-        FloatBuffer hidden,
-        FloatBuffer cells,
-        FloatBuffer cellTanh) {
-      LstmSteps.forward(this, quantizer, weights, codes, batch, gates, hidden, cells, cellTanh);
+    protected void forwardSequence(
+        CellStates states, Quantizer quantizer, MultibitMatrix weights, MultibitMatrix codes) {
+      int batch = states.batch();
+      int units = states.units();
+      int cols = states.cell().gates() * units;
+      FloatBuffer sums = states.recurrent() == null ? states.gates() : states.recurrent();
+      for (int t = 0; t < codes.rows() / batch; t++) {
+        MultibitMatrix step = codes.rows(t * batch, (t + 1) * batch);
+        quantize(quantizer, states.hidden().slice(t * batch * units, batch * units), step);
+        multiply(weights, step, null, null, sums.slice(t * batch * cols, batch * cols));
+        forwardStep(states, t);
+      }
     }
 
     @Override
-    public void gruForwardSteps(
-        Quantizer quantizer,
-        MultibitMatrix weights,
-        MultibitMatrix codes,
-        int batch,
-        FloatBuffer gates,
-        FloatBuffer recurrent,
-        FloatBuffer hidden) {
-      GruSteps.forward(this, quantizer, weights, codes, batch, gates, recurrent, hidden);
-    }
-
-    @Override
-    public void quantize(Quantizer quantizer, FloatBuffer rows, MultibitMatrix into) {
+    protected void quantize(Quantizer quantizer, FloatBuffer rows, MultibitMatrix into) {
       super.quantize(quantizer, rows, into);
       if (into.lanes() != MultibitMatrix.ACTIVATION_LANES) {
         return;
@@ -202,7 +192,7 @@ class TrainingStepTest {
       INDArray[] states = recurrent.getCarriedState();
       Map<String, INDArray> expected;
       double expectedScore;
-      try (KernelsInUse ignored = new KernelsInUse(java)) {
+      try (KernelsInUse ignored = new KernelsInUse(new Kernels(java))) {
         expected = Networks.gradient(network, data);
         expectedScore = network.score();
       }
@@ -213,7 +203,7 @@ class TrainingStepTest {
       }
       // The layer's tape must not answer for the native kernels.
       network.clear();
-      try (KernelsInUse ignored = new KernelsInUse(fast)) {
+      try (KernelsInUse ignored = new KernelsInUse(new Kernels(fast))) {
         Map<String, INDArray> actual = Networks.gradient(network, data);
         assertEquals(expectedScore, network.score(), 1e-5 * expectedScore);
         assertClose(expected, actual, step);

@@ -5,11 +5,11 @@ public final class KernelsInUse implements AutoCloseable {
   private final Kernels before = Kernels.get();
 
   public KernelsInUse(Kernels kernels) {
-    KernelsChoice.set(kernels);
+    KernelProvider.set(kernels);
   }
 
   @Override
   public void close() {
-    KernelsChoice.set(before);
+    KernelProvider.set(before);
   }
 }

@@ -9,7 +9,6 @@ import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.junit.jupiter.api.condition.EnabledIfEnvironmentVariable;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import org.multibit.core.JavaKernels;
 import org.multibit.core.Kernels;
 import org.multibit.core.KernelsInUse;
 import org.multibit.datasets.Corpora;
@@ -58,8 +57,8 @@ class LossOfFastStepsTest {
    */
   private static void assertSameCourse(
       TextCorpus corpus, Settings settings, int steps, int compared, double tolerance) {
-    double[] java = losses(new JavaKernels(), corpus, settings, steps);
-    double[] fast = losses(new NativeKernels(), corpus, settings, steps);
+    double[] java = losses(Kernels.java(), corpus, settings, steps);
+    double[] fast = losses(new Kernels(new NativeKernels()), corpus, settings, steps);
     double expected = mean(java, steps - compared, steps);
     double actual = mean(fast, steps - compared, steps);
     LOG.info(

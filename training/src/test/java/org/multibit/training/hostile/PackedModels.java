@@ -12,7 +12,7 @@ import java.util.Map;
 import java.util.Random;
 import org.multibit.core.Alternating;
 import org.multibit.core.Greedy;
-import org.multibit.core.JavaKernels;
+import org.multibit.core.Kernels;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.core.format.LanguageModelFile.Cell;
@@ -161,7 +161,7 @@ final class PackedModels implements Format {
       return Matrix.of(values, rows, cols, activationBits);
     }
     MultibitMatrix packed = MultibitMatrix.weights(rows, cols, bits);
-    new JavaKernels().quantize(new Greedy(), values, packed);
+    Kernels.java().quantize(new Greedy(), values, packed);
     return Matrix.of(packed, activationBits);
   }
 
