@@ -1,4 +1,5 @@
-// What the machine can do at best, for benchmarks: reading memory and counting bits with the tier's widest vectors.
+// Reading memory and counting bits with a tier's widest vectors. Compiled once per tier, as simd/vectors.h says.
+#include "roofline.h"
 #include "simd/words.h"
 
 namespace multibit {
@@ -19,10 +20,6 @@ HWY_INLINE uint64_t Combine(V (&vectors)[kStreams]) {
   for (const uint64_t lane : lanes) all |= lane;
   return all;
 }
-
-}  // namespace
-
-namespace MULTIBIT_TIER_SPACE {
 
 uint64_t ReadWords(const uint64_t* words, int64_t count) {
   hn::Vec<WordTag> seen[kReadStreams];
@@ -61,6 +58,13 @@ uint64_t CountBits(int64_t words) {
   }
   return Combine(counts);
 }
+
+}  // namespace
+
+namespace MULTIBIT_TIER_SPACE {
+
+extern const Roofline kRoofline;
+const Roofline kRoofline = {.isa = MULTIBIT_TIER, .ReadWords = ReadWords, .CountBits = CountBits};
 
 }  // namespace MULTIBIT_TIER_SPACE
 }  // namespace multibit
