@@ -64,20 +64,20 @@ KERNEL(void, Gemm, const GemmArgs& args, int64_t first_row, int64_t last_row)
 // Recurrent cells. Absolute error of each sigmoid and tanh below 1e-6. A shut gate leaves 4e-18, so that no hidden
 // state becomes a denormal, which would slow the products that follow.
 
-// Inference. z [4 units], gates in the file's order, kFileGates (bias already added); c and h [units], updated.
-// c = sigmoid(f)*c + sigmoid(i)*tanh(g); h = sigmoid(o)*tanh(c).
-KERNEL(void, LstmCell, const float* z, int64_t units, float* c, float* h)
-
-// Inference. input, recurrent [3 units], gates reset, update, candidate: of the two products (biases already added);
-// h [units], updated. r = sigmoid, z = sigmoid of their sums, n = tanh(input_n + r * recurrent_n), h = (1 - z)*n + z*h.
-KERNEL(void, GruCell, const float* input, const float* recurrent, int64_t units, float* h)
-
-// Training, one step for rows of a batch; CellStates and CellGradients say what is read and written.
-KERNEL(void, LstmForward, const CellStates& states, int64_t first_row, int64_t last_row)
-KERNEL(void, LstmBackward, const CellStates& states, const CellGradients& gradients, int64_t first_row,
-       int64_t last_row)
-KERNEL(void, GruForward, const CellStates& states, int64_t first_row, int64_t last_row)
-KERNEL(void, GruBackward, const CellStates& states, const CellGradients& gradients, int64_t first_row, int64_t last_row)
+// NameStep, for inference: one time step of one stream. input, recurrent [G units]: the two products, in the file's
+// order of gates (docs/format.md), biases already added; where the sums are not kept apart they are added here. state
+// (of an LSTM its c; else not used), hidden [units], updated.
+//   LSTM: c = sigmoid(f)*c + sigmoid(i)*tanh(g); h = sigmoid(o)*tanh(c).
+//   GRU:  r = sigmoid, z = sigmoid of the sums, n = tanh(input_n + r * recurrent_n); h = (1 - z)*n + z*h.
+// NameForward and NameBackward, for training: one time step for rows of a batch; CellStates and CellGradients say what
+// is read and written.
+#define CELL(Name, ...)                                                                                            \
+  KERNEL(void, Name##Step, const float* input, const float* recurrent, int64_t units, float* state, float* hidden) \
+  KERNEL(void, Name##Forward, const CellStates& states, int64_t first_row, int64_t last_row)                       \
+  KERNEL(void, Name##Backward, const CellStates& states, const CellGradients& gradients, int64_t first_row,        \
+         int64_t last_row)
+MULTIBIT_CELLS(CELL)
+#undef CELL
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Softmax

@@ -74,6 +74,17 @@ constexpr Tier kTiers[] = {
 
 }  // namespace
 
+CellKernels KernelsOf(const Kernels& kernels, int cell) {
+  switch (cell) {
+#define CELL(Name, ...) \
+  case k##Name:         \
+    return {kernels.Name##Step, kernels.Name##Forward, kernels.Name##Backward};
+    MULTIBIT_CELLS(CELL)
+#undef CELL
+  }
+  return {};
+}
+
 int FindCell(const char* name) {
   for (const CellKind& kind : kCells) {
     if (std::strcmp(name, kind.name) == 0) return static_cast<int>(&kind - kCells);

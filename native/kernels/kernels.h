@@ -47,15 +47,29 @@ struct LstmGates {
 constexpr LstmGates kFileGates = {0, 1, 2, 3};      // docs/format.md
 constexpr LstmGates kTrainingGates = {3, 1, 0, 2};  // DL4J's
 
-// Recurrent cells, with their names in files and their gates. The sums of a cell that keeps them apart are one for the
+// The recurrent cells, each declared once: CELL(Name, its name in files, gates, separate sums). From the list are made
+// Cell, kCells and the kernels NameStep, NameForward and NameBackward. A cell that keeps its sums apart has one for the
 // input's product and one for the recurrent product, each with a bias.
-enum Cell : int { kLstm = 0, kGru = 1 };
+#define MULTIBIT_CELLS(CELL)   \
+  CELL(Lstm, "lstm", 4, false) \
+  CELL(Gru, "gru", 3, true)
+
+enum Cell : int {
+#define CELL(Name, ...) k##Name,
+  MULTIBIT_CELLS(CELL)
+#undef CELL
+};
+
 struct CellKind {
   const char* name;
   int gates;
   bool separate_sums;
 };
-constexpr CellKind kCells[] = {{"lstm", 4, false}, {"gru", 3, true}};
+constexpr CellKind kCells[] = {
+#define CELL(Name, name, gates, separate_sums) {name, gates, separate_sums},
+    MULTIBIT_CELLS(CELL)
+#undef CELL
+};
 
 // What a cell's steps read and write in training, time-major: arrays have steps * batch rows; hidden and cell have a
 // step more, the first being the state that the sequence starts from. Row r of a step reads the state at row r and
@@ -89,6 +103,14 @@ struct Kernels {
 #define KERNEL(result, Name, ...) result (*Name)(__VA_ARGS__);
 #include "kernel_list.h"
 };
+
+// The kernels of a cell; kernel_list.h says what they do.
+struct CellKernels {
+  decltype(Kernels::LstmStep) step;
+  decltype(Kernels::LstmForward) forward;
+  decltype(Kernels::LstmBackward) backward;
+};
+CellKernels KernelsOf(const Kernels& kernels, int cell);
 
 // The best tier that the CPU supports, or the one that the environment's MULTIBIT_ISA names (empty counts as unset).
 // Null if it names an unknown tier or one that the CPU lacks; then *error (if given) points to a message, valid until

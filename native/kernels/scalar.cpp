@@ -371,14 +371,15 @@ void GemmRows(const float* weights, int64_t first_row, int64_t last_row, int64_t
 // At least e^-40: simd/exponential.h says why.
 static float Sigmoid(float x) { return 1 / (1 + std::exp(std::min(-x, 40.f))); }
 
-void LstmCell(const float* z, int64_t units, float* c, float* h) {
+void LstmStep(const float* input, const float* recurrent, int64_t units, float* state, float* hidden) {
   for (int64_t j = 0; j < units; ++j) {
-    const float input = Sigmoid(z[kFileGates.input * units + j]);
-    const float forget = Sigmoid(z[kFileGates.forget * units + j]);
-    const float candidate = std::tanh(z[kFileGates.candidate * units + j]);
-    const float output = Sigmoid(z[kFileGates.output * units + j]);
-    c[j] = forget * c[j] + input * candidate;
-    h[j] = output * std::tanh(c[j]);
+    const auto sum = [&](int gate) { return recurrent[gate * units + j] + input[gate * units + j]; };
+    const float input_gate = Sigmoid(sum(kFileGates.input));
+    const float forget = Sigmoid(sum(kFileGates.forget));
+    const float candidate = std::tanh(sum(kFileGates.candidate));
+    const float output = Sigmoid(sum(kFileGates.output));
+    state[j] = forget * state[j] + input_gate * candidate;
+    hidden[j] = output * std::tanh(state[j]);
   }
 }
 
@@ -390,7 +391,7 @@ static float GruUnit(float* gates, const float* recurrent, int64_t units, float 
   return gates[2 * units] + gates[units] * (previous - gates[2 * units]);
 }
 
-void GruCell(const float* input, const float* recurrent, int64_t units, float* h) {
+void GruStep(const float* input, const float* recurrent, int64_t units, float*, float* h) {
   for (int64_t j = 0; j < units; ++j) {
     float gates[3] = {input[j], input[units + j], input[2 * units + j]};
     const float sums[3] = {recurrent[j], recurrent[units + j], recurrent[2 * units + j]};

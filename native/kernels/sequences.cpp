@@ -8,17 +8,6 @@
 namespace multibit {
 namespace {
 
-// A cell's kernels, whatever the cell.
-struct CellKernels {
-  void (*forward)(const CellStates& states, int64_t first_row, int64_t last_row);
-  void (*backward)(const CellStates& states, const CellGradients& gradients, int64_t first_row, int64_t last_row);
-};
-
-CellKernels Of(const Kernels* kernels, int cell) {
-  if (cell == kGru) return {kernels->GruForward, kernels->GruBackward};
-  return {kernels->LstmForward, kernels->LstmBackward};
-}
-
 // What the recurrent product is added to, and its gradient.
 float* RecurrentSums(const CellStates& states) { return states.recurrent ? states.recurrent : states.gates; }
 float* RecurrentSums(const CellGradients& gradients) {
@@ -28,17 +17,17 @@ float* RecurrentSums(const CellGradients& gradients) {
 }  // namespace
 
 void ForwardRows(const Kernels* kernels, int cell, const CellStates& states, int64_t first_row, int64_t last_row) {
-  Of(kernels, cell).forward(states, first_row, last_row);
+  KernelsOf(*kernels, cell).forward(states, first_row, last_row);
 }
 
 void BackwardRows(const Kernels* kernels, int cell, const CellStates& states, const CellGradients& gradients,
                   int64_t first_row, int64_t last_row) {
-  Of(kernels, cell).backward(states, gradients, first_row, last_row);
+  KernelsOf(*kernels, cell).backward(states, gradients, first_row, last_row);
 }
 
 void ForwardSequence(const Kernels* kernels, int cell, const CellStates& states, const float* panels, int64_t steps,
                      int64_t first, int64_t last) {
-  const CellKernels step = Of(kernels, cell);
+  const CellKernels step = KernelsOf(*kernels, cell);
   for (int64_t t = 0; t < steps; ++t) {
     const int64_t from = t * states.batch + first, to = t * states.batch + last;
     GemmPrepacked(kernels, states.hidden, states.units, panels, kCells[cell].gates * states.units, nullptr, from, to,
@@ -49,7 +38,7 @@ void ForwardSequence(const Kernels* kernels, int cell, const CellStates& states,
 
 int64_t ForwardQuantizedSequence(const Kernels* kernels, int cell, const CellStates& states,
                                  const QuantizedRecurrence& r, int64_t steps, int64_t first, int64_t last) {
-  const CellKernels step = Of(kernels, cell);
+  const CellKernels step = KernelsOf(*kernels, cell);
   const int64_t units = states.units;
   const int64_t sums = kCells[cell].gates * units;
   const int64_t words = (units + 63) / 64;
@@ -71,7 +60,7 @@ int64_t ForwardQuantizedSequence(const Kernels* kernels, int cell, const CellSta
 
 void BackwardSequence(const Kernels* kernels, int cell, const CellStates& states, const CellGradients& gradients,
                       const float* panels, int64_t first_step, int64_t steps, int64_t first, int64_t last) {
-  const CellKernels step = Of(kernels, cell);
+  const CellKernels step = KernelsOf(*kernels, cell);
   const int64_t sums = kCells[cell].gates * states.units;
   for (int64_t t = steps - 1; t >= first_step; --t) {
     const int64_t at = t * states.batch;

@@ -242,7 +242,7 @@ Batch::Batch(const Model& model, int32_t streams)
     x->Reserve(*model.kernels, layer.input, &work_);
     x = &hidden_.emplace_back(streams, model.hidden_size);
     x->Reserve(*model.kernels, layer.recurrent, &work_);
-    if (model.cell == kLstm) cell_.emplace_back(static_cast<size_t>(streams) * model.hidden_size);
+    state_.emplace_back(static_cast<size_t>(streams) * model.hidden_size);
   }
   x->Reserve(*model.kernels, model.softmax, &work_);
   fed_.reserve(streams);
@@ -259,7 +259,7 @@ void Batch::Reset(int32_t stream) {
   }
   const int64_t size = model_.hidden_size;
   for (Activations& h : hidden_) std::fill_n(h.Change(stream), size, 0.0f);
-  for (std::vector<float>& c : cell_) std::fill_n(c.data() + stream * size, size, 0.0f);
+  for (std::vector<float>& c : state_) std::fill_n(c.data() + stream * size, size, 0.0f);
   fed_.erase(std::remove(fed_.begin(), fed_.end(), stream), fed_.end());
 }
 
@@ -312,16 +312,10 @@ void Batch::Advance(size_t layer, int64_t i) {
   float* from_state = recurrent_product_.data() + i * sums;
   const int64_t stream = fed_[i];
   float* h = hidden_[layer].Change(stream);
-  if (model_.cell == kGru) {
-    kernels.Add(weights.bias, sums, from_input);
-    kernels.Add(weights.recurrent_bias, sums, from_state);
-    kernels.GruCell(from_input, from_state, size, h);
-  } else {
-    // In the order of the layers that trained the model: their sums are these, to the bit.
-    kernels.Add(weights.bias, sums, from_input);
-    kernels.Add(from_input, sums, from_state);
-    kernels.LstmCell(from_state, size, cell_[layer].data() + stream * size, h);
-  }
+  // In the order of the layers that trained the model: their sums are these, to the bit.
+  kernels.Add(weights.bias, sums, from_input);
+  if (model_.Kind().separate_sums) kernels.Add(weights.recurrent_bias, sums, from_state);
+  KernelsOf(kernels, model_.cell).step(from_input, from_state, size, state_[layer].data() + stream * size, h);
 }
 
 const float* Batch::Logits() {

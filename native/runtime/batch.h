@@ -104,12 +104,12 @@ class Batch {
   const Model& model_;
   int32_t streams_;
   Activations input_;
-  std::vector<Activations> hidden_;       // h of each layer
-  std::vector<std::vector<float>> cell_;  // c of each layer, [streams, H]; of a GRU empty
-  std::vector<float> input_product_;      // [streams, GH]
-  std::vector<float> recurrent_product_;  // [streams, GH]
-  std::vector<float> logits_;             // [streams, classes]
-  std::vector<int32_t> fed_;              // the streams that the last step fed
+  std::vector<Activations> hidden_;        // h of each layer
+  std::vector<std::vector<float>> state_;  // c of each layer, [streams, H]; of a GRU not used
+  std::vector<float> input_product_;       // [streams, GH]
+  std::vector<float> recurrent_product_;   // [streams, GH]
+  std::vector<float> logits_;              // [streams, classes]
+  std::vector<int32_t> fed_;               // the streams that the last step fed
   bool logits_current_ = false;
   Workspace work_;
 };

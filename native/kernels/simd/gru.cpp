@@ -25,9 +25,10 @@ HWY_INLINE Next NextHidden(const float* input, const float* recurrent, int64_t u
 
 namespace MULTIBIT_TIER_SPACE {
 
-void GruCell(const float* input, const float* recurrent, int64_t units, float* h) {
+void GruStep(const float* input, const float* recurrent, int64_t units, float*, float* hidden) {
   ForEachPlace(units, [&](int64_t j, int64_t left) ALWAYS_INLINE {
-    StoreUpTo(NextHidden(input, recurrent, units, j, left, LoadUpTo(h + j, left, 0)).hidden, h + j, left);
+    const Floats previous = LoadUpTo(hidden + j, left, 0);
+    StoreUpTo(NextHidden(input, recurrent, units, j, left, previous).hidden, hidden + j, left);
   });
 }
 

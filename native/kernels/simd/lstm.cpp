@@ -19,16 +19,19 @@ HWY_INLINE Next NextCell(Floats input, Floats forget, Floats candidate, Floats o
 
 namespace MULTIBIT_TIER_SPACE {
 
-void LstmCell(const float* z, int64_t units, float* c, float* h) {
-  constexpr LstmGates at = kFileGates;
+void LstmStep(const float* input, const float* recurrent, int64_t units, float* state, float* hidden) {
   ForEachPlace(units, [&](int64_t j, int64_t left) ALWAYS_INLINE {
-    const Floats input = Sigmoid(LoadUpTo(z + at.input * units + j, left, 0));
-    const Floats forget = Sigmoid(LoadUpTo(z + at.forget * units + j, left, 0));
-    const Floats candidate = Tanh(LoadUpTo(z + at.candidate * units + j, left, 0));
-    const Floats output = Sigmoid(LoadUpTo(z + at.output * units + j, left, 0));
-    const Next next = NextCell(input, forget, candidate, output, LoadUpTo(c + j, left, 0));
-    StoreUpTo(next.cell, c + j, left);
-    StoreUpTo(next.hidden, h + j, left);
+    const auto sum = [&](int gate) ALWAYS_INLINE {
+      const int64_t at = gate * units + j;
+      return hn::Add(LoadUpTo(recurrent + at, left, 0), LoadUpTo(input + at, left, 0));
+    };
+    const Floats input_gate = Sigmoid(sum(kFileGates.input));
+    const Floats forget = Sigmoid(sum(kFileGates.forget));
+    const Floats candidate = Tanh(sum(kFileGates.candidate));
+    const Floats output = Sigmoid(sum(kFileGates.output));
+    const Next next = NextCell(input_gate, forget, candidate, output, LoadUpTo(state + j, left, 0));
+    StoreUpTo(next.cell, state + j, left);
+    StoreUpTo(next.hidden, hidden + j, left);
   });
 }
 

@@ -38,6 +38,10 @@ public class NativeApi implements InfoMapper {
         .put(opaque("multibit_model"))
         .put(opaque("multibit_session"))
         .put(opaque("multibit_batch"))
+        // Cells are run by ForwardRows and its like, whatever the cell.
+        .put(new Info("MULTIBIT_CELLS").cppText("#define MULTIBIT_CELLS(CELL)"))
+        .put(new Info("CELL").cppText("#define CELL(...)"))
+        .put(new Info("multibit::CellKernels", "multibit::KernelsOf", "multibit::Cell").skip())
         .put(new Info("multibit::kCells", "multibit::CellKind", "multibit::SelectKernels").skip())
         .put(new Info("multibit::SupportedKernels").skip())
         // Names that core has for its own.
