@@ -64,8 +64,9 @@ fails_unless_said() {
 as_other() { setpriv --reuid=65534 --regid=65534 --clear-groups env -u JAVA_HOME HOME=/nonexistent "$@"; }
 
 # The tree may be in a folder that others may not enter.
+can_be_other() { ((EUID == 0)) && as_other test -r "$model"; }
 as_other_where_possible() {
-  if ((EUID == 0)) && as_other test -r "$model"; then as_other "$@"; else "$@"; fi
+  if can_be_other; then as_other "$@"; else "$@"; fi
 }
 
 # What a clone has, unbuilt.
@@ -95,6 +96,16 @@ a_build_has_all_it_needs() {
 
 another_user_runs_a_build() {
   quiet as_other_where_possible "$root/multibit" info "$model"
+}
+
+a_user_without_an_account() {
+  can_be_other || return 0
+  mkdir -m 777 home
+  cd home
+  runs 0 setpriv --reuid=54321 --regid=54321 --clear-groups env HOME="$PWD" \
+    "$root/multibit" generate --model "$model" --prompt the >out
+  [[ ! -e '?' ]]
+  cd ..
 }
 
 an_unbuilt_tree_that_cannot_be_written() {
@@ -193,7 +204,8 @@ if [[ ${1:-} == awkward-name ]]; then
   exit
 fi
 for check in through_a_link_from_anywhere a_build_has_all_it_needs another_user_runs_a_build \
-  an_unbuilt_tree_that_cannot_be_written missing_tools closed_streams umasks locales few_files failures_leave_nothing; do
+  a_user_without_an_account an_unbuilt_tree_that_cannot_be_written missing_tools closed_streams umasks locales \
+  few_files failures_leave_nothing; do
   printf '%s\n' "$check"
   $check
 done
