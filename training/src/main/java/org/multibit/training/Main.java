@@ -50,7 +50,8 @@ import picocli.CommandLine.Command;
       "  bench       Measure against other libraries (bench --help).",
       "  test        Run all checks of this source tree (test --help).",
       "",
-      "COMMAND --help tells more. @FILE stands for the options in a file (presets/), those after it count."
+      "COMMAND --help tells more. @FILE stands for the options in a file (presets/), those after it count.",
+      "Tools that the build needs are installed; MULTIBIT_INSTALL=no only names them."
     })
 public final class Main {
   static {
