@@ -4,13 +4,13 @@ import java.nio.FloatBuffer;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
+import org.multibit.training.Backend;
 import org.multibit.core.Bits;
 import org.multibit.core.Kernels;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantizer;
 import org.multibit.datasets.TokenIterator;
 import org.multibit.training.LanguageModel;
-import org.multibit.training.cli.CommonOptions;
 import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.shade.jackson.databind.JsonNode;
 
@@ -20,7 +20,7 @@ final class MultibitTraining implements Contestant {
   private static final int REPETITIONS = 11;
 
   MultibitTraining() {
-    CommonOptions.start(0);
+    Backend.start(0);
   }
 
   @Override

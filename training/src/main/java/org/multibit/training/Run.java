@@ -300,11 +300,17 @@ public final class Run implements SavedModel {
     AtomicFile.write(checkpointFile(), out -> NetworkZip.write(network, state.entries(), out));
   }
 
-  boolean hasCheckpoint() {
+  /** Whether it can go on from where training was last saved. */
+  public boolean hasCheckpoint() {
     return Files.exists(checkpointFile());
   }
 
-  MultiLayerNetwork checkpointNetwork() throws IOException {
+  /**
+   * The network to go on from.
+   *
+   * @throws IOException if there is no checkpoint, or it is damaged
+   */
+  public MultiLayerNetwork checkpointNetwork() throws IOException {
     return load(checkpointFile());
   }
 

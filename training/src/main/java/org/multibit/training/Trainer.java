@@ -310,7 +310,11 @@ public final class Trainer {
     }
   }
 
-  static TokenIterator validation(TextCorpus corpus, Settings settings) {
+  /**
+   * The segments [B, 1, T] that a run of these settings validates on, fewer streams of a short
+   * text.
+   */
+  public static TokenIterator validation(TextCorpus corpus, Settings settings) {
     int streams = corpus.valid().length / Math.max(2, settings.unroll);
     return new TokenIterator(
         corpus.valid(), Math.max(1, Math.min(VALIDATION_STREAMS, streams)), settings.unroll);
