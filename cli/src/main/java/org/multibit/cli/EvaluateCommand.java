@@ -14,6 +14,7 @@ import org.multibit.datasets.Vocabulary;
 import org.multibit.training.Backend;
 import org.multibit.training.Evaluation;
 import org.multibit.training.SavedModel;
+import org.multibit.training.SavedModels;
 import org.multibit.training.UsageException;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -74,7 +75,7 @@ public final class EvaluateCommand implements Callable<Integer> {
       corpus = SavedModel.text(data, words, model);
       evaluation = Evaluation.of(model, corpus, part, progress);
     } else {
-      SavedModel saved = SavedModel.open(model, vocabulary);
+      SavedModel saved = SavedModels.open(model, vocabulary);
       corpus = saved.text(data);
       evaluation = Evaluation.of(saved, corpus, part, progress);
     }

@@ -12,6 +12,7 @@ import org.multibit.training.Backend;
 import org.multibit.training.LanguageModel;
 import org.multibit.training.Run;
 import org.multibit.training.SavedModel;
+import org.multibit.training.SavedModels;
 import org.multibit.training.Settings;
 import org.multibit.training.UsageException;
 import picocli.CommandLine.Command;
@@ -96,7 +97,7 @@ public final class FinetuneCommand implements Callable<Integer> {
     }
     List<MultiLayerNetwork> networks = new ArrayList<>();
     for (Path path : teachers) {
-      SavedModel teacher = SavedModel.open(path, corpus.vocabulary());
+      SavedModel teacher = SavedModels.open(path, corpus.vocabulary());
       requireFullPrecision(teacher);
       Run.requireSameWords(teacher.vocabulary().words(), corpus, path);
       networks.add(teacher.model());

@@ -3,6 +3,7 @@ package org.multibit.cli;
 import java.io.IOException;
 import java.nio.file.Path;
 import org.multibit.training.SavedModel;
+import org.multibit.training.SavedModels;
 import picocli.CommandLine.Option;
 
 /** Which model to work on: a run's, or one of another library. */
@@ -22,6 +23,6 @@ final class ModelOptions {
   Path vocabulary;
 
   SavedModel open() throws IOException {
-    return SavedModel.open(model, vocabulary);
+    return SavedModels.open(model, vocabulary);
   }
 }

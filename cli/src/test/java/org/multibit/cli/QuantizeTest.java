@@ -23,6 +23,7 @@ import org.multibit.core.Uniform;
 import org.multibit.core.format.LanguageModelFile.Matrix;
 import org.multibit.datasets.Corpora;
 import org.multibit.training.SavedModel;
+import org.multibit.training.SavedModels;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.shade.jackson.databind.JsonNode;
@@ -51,7 +52,7 @@ class QuantizeTest {
   @ValueSource(strings = {"lstm", "gru"})
   void theDefaultIsNeverWorseThanUniformNorMoreBitsThanFewer(String cell) throws IOException {
     SavedModel model =
-        SavedModel.open(
+        SavedModels.open(
             MODELS.resolve("ptb-%s-300-fp.safetensors".formatted(cell)),
             MODELS.resolve("ptb-words.txt"));
     for (Matrix matrix : model.pack().matrices().values()) {

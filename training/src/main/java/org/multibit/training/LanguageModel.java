@@ -25,11 +25,6 @@ import org.nd4j.linalg.api.buffer.DataType;
  * softmax. Token ids [B, 1, T] go in, word probabilities [B, V, T] come out.
  */
 public final class LanguageModel {
-  static final int EMBEDDING = 0;
-
-  /** The first recurrent layer; the softmax follows the last. */
-  static final int RECURRENT = 1;
-
   private LanguageModel() {}
 
   /**

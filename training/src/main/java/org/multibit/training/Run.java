@@ -283,7 +283,7 @@ public final class Run implements SavedModel {
           "%s has no model yet: let it train until its first validation".formatted(folder));
     }
     MultiLayerNetwork network = load(modelFile());
-    long words = network.layerInputSize(LanguageModel.EMBEDDING);
+    long words = network.layerInputSize(PackedExport.EMBEDDING);
     if (words != vocabulary().size()) {
       throw new IOException(
           "%s has %s words, the model %s %s: it is not the vocabulary that the run was started with"

@@ -29,6 +29,9 @@ public class Settings {
   /** From the paper's rate of 20 a GRU stays far behind an LSTM: docs/results/notes.md. */
   public static final double GRU_LEARNING_RATE = 10;
 
+  /** Below it training stops. */
+  private static final double SMALLEST_LEARNING_RATE = 0.001;
+
   private static final String PLATEAU = "plateau";
   public static final String LINEAR = "linear";
 
@@ -150,7 +153,7 @@ public class Settings {
    * @param rate of the next one
    */
   boolean areOver(int finished, double rate) {
-    return finished >= epochs || !isLinear() && rate < Trainer.SMALLEST_LEARNING_RATE;
+    return finished >= epochs || !isLinear() && rate < SMALLEST_LEARNING_RATE;
   }
 
   public LayerBits layerBits() {
@@ -229,8 +232,7 @@ public class Settings {
     requireRange("--epochs", epochs, 1, Integer.MAX_VALUE);
     requireRange("--hold-codes", holdCodes, 0, epochs);
     requireRange("--max-tokens", maxTokens, 1, Long.MAX_VALUE);
-    // Below the least rate training stops.
-    requireRange("--lr", learningRate, Trainer.SMALLEST_LEARNING_RATE, 1e6);
+    requireRange("--lr", learningRate, SMALLEST_LEARNING_RATE, 1e6);
     require(
         isLinear() || learningRateSchedule.equals(PLATEAU),
         "--lr-schedule",

@@ -26,8 +26,6 @@ import org.nd4j.linalg.factory.Nd4j;
  * schedule. Goes on from the run's checkpoint, to the bit.
  */
 public final class Trainer {
-  static final double SMALLEST_LEARNING_RATE = 0.001;
-
   /** Streams of the batched validation: a figure for progress, not a result. */
   private static final int VALIDATION_STREAMS = 10;
 

@@ -29,6 +29,7 @@ import org.multibit.training.Ledger;
 import org.multibit.training.PyTorchExport;
 import org.multibit.training.Run;
 import org.multibit.training.SavedModel;
+import org.multibit.training.SavedModels;
 import org.multibit.training.Settings;
 import org.multibit.training.Trainer;
 import org.nd4j.shade.jackson.databind.JsonNode;
@@ -376,7 +377,7 @@ final class Reproduction {
 
   /** A kept full-precision model. */
   private SavedModel kept(PlannedRun plan) throws IOException {
-    return SavedModel.open(modelFile(plan), wordsFile(plan));
+    return SavedModels.open(modelFile(plan), wordsFile(plan));
   }
 
   /** A full-precision run's model: the kept one, or the best so far; empty before that. */

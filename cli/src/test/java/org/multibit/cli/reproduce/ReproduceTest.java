@@ -31,6 +31,7 @@ import org.multibit.datasets.TextCorpus;
 import org.multibit.training.Json;
 import org.multibit.training.Run;
 import org.multibit.training.SavedModel;
+import org.multibit.training.SavedModels;
 import org.multibit.training.Settings;
 import org.nd4j.shade.jackson.databind.JsonNode;
 
@@ -85,7 +86,7 @@ class ReproduceTest {
   void finishedRunsStandInFoldersOfModels() throws IOException {
     Path models = folder.resolve("models");
     SavedModel parent =
-        SavedModel.open(
+        SavedModels.open(
             models.resolve(PARENT.name() + ".safetensors"), models.resolve("tiny-words.txt"));
     Run child = Run.open(folder.resolve("runs").resolve(CHILD.name()));
     assertEquals(Run.weightsSha256(parent.model()), child.settings().parentSha256);
