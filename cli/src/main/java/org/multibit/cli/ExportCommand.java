@@ -7,6 +7,7 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import org.multibit.core.format.LanguageModelFile;
+import org.multibit.core.format.Matrix;
 import org.multibit.training.Backend;
 import org.multibit.training.PyTorchExport;
 import org.multibit.training.UsageException;
@@ -42,8 +43,7 @@ public final class ExportCommand implements Callable<Integer> {
             .formatted(out));
     Backend.start(0);
     LanguageModelFile packed = model.open().pack();
-    long weights =
-        packed.matrices().values().stream().mapToLong(LanguageModelFile.Matrix::bytes).sum();
+    long weights = packed.matrices().values().stream().mapToLong(Matrix::bytes).sum();
     String what = "planes and coefficients";
     if (stateDict) {
       new PyTorchExport(packed).write(out);

@@ -11,6 +11,7 @@ import java.util.Map;
 import java.util.concurrent.Callable;
 import org.multibit.core.Printable;
 import org.multibit.core.format.GgufReader;
+import org.multibit.core.format.Head;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.core.format.SequenceClassifierFile;
 import picocli.CommandLine.Command;
@@ -28,7 +29,7 @@ public final class InfoCommand implements Callable<Integer> {
   public Integer call() throws IOException {
     GgufReader reader = new GgufReader(file);
     // All of it is checked, as what it is.
-    if (SequenceClassifierFile.HEAD.equals(reader.metadata().get("multibit.head"))) {
+    if (Head.CLASSIFIER.toString().equals(reader.metadata().get("multibit.head"))) {
       SequenceClassifierFile.read(file);
     } else {
       LanguageModelFile.read(file);

@@ -15,6 +15,7 @@ import org.multibit.core.MultibitMatrix;
 import org.multibit.core.SquaredError;
 import org.multibit.core.format.AtomicFile;
 import org.multibit.core.format.LanguageModelFile;
+import org.multibit.core.format.Matrix;
 import org.multibit.datasets.Corpora;
 import org.multibit.datasets.Split;
 import org.multibit.datasets.TextCorpus;
@@ -127,7 +128,7 @@ public final class QuantizeCommand implements Callable<Integer> {
     common.say(
         "%-16s %14s  %18s  %s",
         "matrix", "rows x cols", "standard deviation", "relative squared error");
-    for (Map.Entry<String, LanguageModelFile.Matrix> entry : packed.matrices().entrySet()) {
+    for (Map.Entry<String, Matrix> entry : packed.matrices().entrySet()) {
       MultibitMatrix matrix = entry.getValue().packed();
       if (matrix == null) {
         continue; // Full precision: it has no error.

@@ -12,8 +12,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.multibit.core.format.LanguageModelFile;
-import org.multibit.core.format.LanguageModelFile.Layer;
-import org.multibit.core.format.LanguageModelFile.Matrix;
+import org.multibit.core.format.Layer;
+import org.multibit.core.format.Matrix;
 import org.multibit.core.format.SequenceClassifierFile;
 import org.nd4j.shade.jackson.databind.JsonNode;
 

@@ -20,7 +20,7 @@ import org.multibit.core.Alternating;
 import org.multibit.core.Quantizer;
 import org.multibit.core.SquaredError;
 import org.multibit.core.Uniform;
-import org.multibit.core.format.LanguageModelFile.Matrix;
+import org.multibit.core.format.Matrix;
 import org.multibit.datasets.Corpora;
 import org.multibit.training.SavedModel;
 import org.multibit.training.SavedModels;

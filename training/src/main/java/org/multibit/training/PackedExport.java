@@ -17,9 +17,10 @@ import org.multibit.core.FloatRows;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantization;
 import org.multibit.core.Quantizer;
+import org.multibit.core.format.Cell;
 import org.multibit.core.format.LanguageModelFile;
-import org.multibit.core.format.LanguageModelFile.Cell;
-import org.multibit.core.format.LanguageModelFile.Matrix;
+import org.multibit.core.format.Layer;
+import org.multibit.core.format.Matrix;
 import org.multibit.core.format.SequenceClassifierFile;
 import org.multibit.datasets.Vocabulary;
 import org.multibit.layers.ConversionReport;
@@ -86,8 +87,7 @@ public final class PackedExport {
   public LanguageModelFile pack(Vocabulary vocabulary, Map<String, Object> provenance) {
     requireLayers(3, LANGUAGE_MODEL);
     int softmaxLayer = softmaxLayer(network);
-    QuantizedEmbedding embedding =
-        require(QuantizedEmbedding.class, EMBEDDING, LANGUAGE_MODEL);
+    QuantizedEmbedding embedding = require(QuantizedEmbedding.class, EMBEDDING, LANGUAGE_MODEL);
     List<QuantizedRecurrent> stack = new ArrayList<>();
     for (int l = RECURRENT; l < softmaxLayer; l++) {
       stack.add(require(QuantizedRecurrent.class, l, LANGUAGE_MODEL));
@@ -111,7 +111,7 @@ public final class PackedExport {
             && words.equalShapes(softmaxRows)
             && copy(words).equals(copy(softmaxRows));
     Matrix embeddingMatrix = matrix("embedding", words, embedded, 0);
-    List<LanguageModelFile.Layer> layers = new ArrayList<>();
+    List<Layer> layers = new ArrayList<>();
     List<Quantization> activations = new ArrayList<>();
     for (int l = RECURRENT; l < softmaxLayer; l++) {
       boolean codes = l == RECURRENT && embedded != null;
@@ -158,7 +158,7 @@ public final class PackedExport {
         output.getActivationFn() instanceof ActivationSoftmax,
         last,
         "its activation is " + output.getActivationFn() + ", a packed classifier has a softmax");
-    List<LanguageModelFile.Layer> layers = new ArrayList<>();
+    List<Layer> layers = new ArrayList<>();
     List<Quantization> activations = new ArrayList<>();
     List<Quantization> weights = new ArrayList<>();
     List<QuantizedRecurrent> stack = new ArrayList<>();
@@ -270,13 +270,12 @@ public final class PackedExport {
    * @param layer of the network
    * @param index among the recurrent layers
    */
-  private LanguageModelFile.Layer layer(
-      int layer, int index, QuantizedRecurrent recurrent, int inputBits) {
+  private Layer layer(int layer, int index, QuantizedRecurrent recurrent, int inputBits) {
     Cell cell = recurrent instanceof QuantizedGRU ? Cell.GRU : Cell.LSTM;
     int[] order = FILE_FROM_DL4J.get(cell);
     Quantization weights = recurrent.getWeightQuantization();
     String name = "rnn." + index;
-    return new LanguageModelFile.Layer(
+    return new Layer(
         matrix(name + ".input", gates(param(layer, "W").transpose(), order), weights, inputBits),
         matrix(
             name + ".recurrent",
@@ -296,7 +295,7 @@ public final class PackedExport {
     int[] order = DL4J_FROM_FILE.get(file.cell());
     assign(network, EMBEDDING, "W", values(file.embedding()));
     for (int l = 0; l < file.layers().size(); l++) {
-      LanguageModelFile.Layer layer = file.layers().get(l);
+      Layer layer = file.layers().get(l);
       int at = RECURRENT + l;
       assign(network, at, "W", gates(values(layer.input()), order).transpose());
       assign(network, at, "RW", gates(values(layer.recurrent()), order).transpose());

@@ -17,8 +17,8 @@ import org.multibit.core.Quantizers;
 import org.multibit.core.SquaredError;
 import org.multibit.core.Uniform;
 import org.multibit.core.format.LanguageModelFile;
-import org.multibit.core.format.LanguageModelFile.Layer;
-import org.multibit.core.format.LanguageModelFile.Matrix;
+import org.multibit.core.format.Layer;
+import org.multibit.core.format.Matrix;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.factory.Nd4j;
 
