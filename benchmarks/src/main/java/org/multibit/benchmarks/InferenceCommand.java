@@ -70,7 +70,7 @@ final class InferenceCommand implements Callable<Integer> {
             BenchArguments.bits(bits, InferenceBench.BITS),
             batches,
             rounds);
-    common.say(ChildProcess.ENVIRONMENT_NOTE);
+    common.say(WorkerProcess.ENVIRONMENT_NOTE);
     KernelsBench.Result kernels = null;
     KernelsBench.Result forced = null;
     if (report != null) {

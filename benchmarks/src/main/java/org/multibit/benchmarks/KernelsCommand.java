@@ -57,7 +57,7 @@ final class KernelsCommand implements Callable<Integer> {
             batches,
             rounds,
             null);
-    common.say(ChildProcess.ENVIRONMENT_NOTE);
+    common.say(WorkerProcess.ENVIRONMENT_NOTE);
     KernelsBench.Result measured = bench.measure(common::say);
     Map<String, Object> result = new LinkedHashMap<>();
     result.put("isa", measured.isa());

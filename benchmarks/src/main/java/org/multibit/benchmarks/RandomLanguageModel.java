@@ -4,12 +4,12 @@ import java.nio.FloatBuffer;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.IntStream;
-import org.multibit.core.format.Layer;
 import org.multibit.core.Alternating;
 import org.multibit.core.Bits;
 import org.multibit.core.Kernels;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.format.LanguageModelFile;
+import org.multibit.core.format.Layer;
 import org.multibit.core.format.Matrix;
 
 /**

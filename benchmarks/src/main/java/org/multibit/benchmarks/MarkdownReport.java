@@ -8,14 +8,17 @@ import java.util.Map;
 import org.multibit.core.format.AtomicFile;
 import org.multibit.training.Provenance;
 
-/** A page of results, line by line; it begins with the command that wrote it, and the machine. */
-final class Page {
+/**
+ * A page of results in Markdown, line by line. It begins with the command that wrote it, and the
+ * machine.
+ */
+final class MarkdownReport {
   private final List<String> lines = new ArrayList<>();
 
   /**
    * @param command what wrote it, see {@link BenchArguments#command}
    */
-  Page(String title, String command) throws IOException {
+  MarkdownReport(String title, String command) throws IOException {
     say("# %s", title);
     say("");
     say("Written by `%s` at commit %s.", command, Provenance.commit());

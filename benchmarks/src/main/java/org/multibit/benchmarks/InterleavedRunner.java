@@ -8,7 +8,7 @@ import java.util.List;
 import java.util.Map;
 
 /** Measures tasks of several processes in turns: A B C, A B C, ... */
-final class Turns {
+final class InterleavedRunner {
   /**
    * Times of single repetitions.
    *
@@ -34,18 +34,18 @@ final class Turns {
    */
   record Measured(Map<String, Time> times, Map<String, Double> rates) {}
 
-  private record Entry(ChildProcess child, String task, boolean limit) {}
+  private record Entry(WorkerProcess worker, String task, boolean limit) {}
 
   private final Map<String, Entry> entries = new LinkedHashMap<>();
 
   /** Readies a task, which takes part from then on. */
-  void add(String task, ChildProcess child, Map<String, ?> settings) throws IOException {
-    add(new Entry(child, task, false), settings);
+  void add(String task, WorkerProcess worker, Map<String, ?> settings) throws IOException {
+    add(new Entry(worker, task, false), settings);
   }
 
   /** A task whose result is a rate, measured anew each round: a limit of the machine. */
-  void addLimit(String task, ChildProcess child, Map<String, ?> settings) throws IOException {
-    add(new Entry(child, task, true), settings);
+  void addLimit(String task, WorkerProcess worker, Map<String, ?> settings) throws IOException {
+    add(new Entry(worker, task, true), settings);
   }
 
   private void add(Entry entry, Map<String, ?> settings) throws IOException {
@@ -53,7 +53,7 @@ final class Turns {
     if (entries.putIfAbsent(task, entry) != null) {
       throw new IllegalArgumentException("There is a task " + task + " already");
     }
-    entry.child.prepare(task, settings);
+    entry.worker.prepare(task, settings);
   }
 
   /**
@@ -64,7 +64,7 @@ final class Turns {
   Measured measure(double warmUpMillis, int rounds, double millis) throws IOException {
     for (Entry entry : entries.values()) {
       if (!entry.limit) {
-        entry.child.turn(entry.task, warmUpMillis);
+        entry.worker.turn(entry.task, warmUpMillis);
       }
     }
     Map<String, List<long[]>> turns = new LinkedHashMap<>();
@@ -73,11 +73,11 @@ final class Turns {
       for (Entry entry : entries.values()) {
         if (entry.limit) {
           limits.computeIfAbsent(entry.task, task -> new double[rounds])[round] =
-              entry.child.result(entry.task).asDouble();
+              entry.worker.result(entry.task).asDouble();
         } else {
           turns
               .computeIfAbsent(entry.task, task -> new ArrayList<>())
-              .add(entry.child.turn(entry.task, millis));
+              .add(entry.worker.turn(entry.task, millis));
         }
       }
     }
@@ -97,7 +97,7 @@ final class Turns {
   /** Gives back what the tasks hold. */
   void release() throws IOException {
     for (Entry entry : entries.values()) {
-      entry.child.release(entry.task);
+      entry.worker.release(entry.task);
     }
     entries.clear();
   }

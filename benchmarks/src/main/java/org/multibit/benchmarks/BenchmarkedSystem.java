@@ -3,15 +3,15 @@ package org.multibit.benchmarks;
 import java.util.Map;
 import org.nd4j.shade.jackson.databind.JsonNode;
 
-/** One system under measurement. It lives in a process of its own, see {@link ChildProcess}. */
-interface Contestant {
+/** One system under measurement. It lives in a process of its own, see {@link WorkerProcess}. */
+interface BenchmarkedSystem {
   /** What runs here: library, version, kernels, threads. */
   Map<String, String> describe() throws Exception;
 
   /**
    * Readies a task, whose repetitions are then timed.
    *
-   * @param settings what to do, in the contestant's own terms
+   * @param settings what to do, in the system's own terms
    */
   Task prepare(JsonNode settings) throws Exception;
 

@@ -19,10 +19,11 @@ import org.multibit.training.Json;
 import org.nd4j.shade.jackson.databind.JsonNode;
 
 /**
- * A {@link Contestant} in a process of its own, so that no library's threads, memory or settings
- * touch another's. It is started once, kept warm, and does what it is asked, one request at a time.
+ * A {@link BenchmarkedSystem} in a process of its own, so that no library's threads, memory or
+ * settings touch another's. It is started once, kept warm, and does what it is asked, one request
+ * at a time.
  */
-final class ChildProcess implements AutoCloseable {
+final class WorkerProcess implements AutoCloseable {
   /**
    * What some machines preset for all OpenBLAS programs: it may keep them from their best kernels.
    */
@@ -42,15 +43,15 @@ final class ChildProcess implements AutoCloseable {
 
   /**
    * @param name of the system, for people
-   * @param contestant the class that runs there
+   * @param system the class that runs there
    * @param classPath for its JVM
    * @param options further ones of its JVM
    * @param threads that its work may use
    * @param environment added to this process's own; an empty value removes a variable
    */
-  ChildProcess(
+  WorkerProcess(
       String name,
-      Class<? extends Contestant> contestant,
+      Class<? extends BenchmarkedSystem> system,
       String classPath,
       List<String> options,
       int threads,
@@ -70,8 +71,8 @@ final class ChildProcess implements AutoCloseable {
       command.add("--sun-misc-unsafe-memory-access=allow");
     }
     command.addAll(options);
-    command.addAll(List.of("-cp", classPath, Child.class.getName()));
-    command.addAll(List.of(contestant.getName(), Integer.toString(threads)));
+    command.addAll(List.of("-cp", classPath, Worker.class.getName()));
+    command.addAll(List.of(system.getName(), Integer.toString(threads)));
     ProcessBuilder builder = new ProcessBuilder(command);
     builder.environment().keySet().removeAll(REMOVED_FROM_ENVIRONMENT);
     builder.environment().putAll(environment);
@@ -86,13 +87,13 @@ final class ChildProcess implements AutoCloseable {
   }
 
   /** With this program's own class path. */
-  ChildProcess(
+  WorkerProcess(
       String name,
-      Class<? extends Contestant> contestant,
+      Class<? extends BenchmarkedSystem> system,
       int threads,
       Map<String, String> environment)
       throws IOException {
-    this(name, contestant, System.getProperty("java.class.path"), List.of(), threads, environment);
+    this(name, system, System.getProperty("java.class.path"), List.of(), threads, environment);
   }
 
   private void readErrors() {
@@ -206,8 +207,8 @@ final class ChildProcess implements AutoCloseable {
       requests.write(Json.line(request) + "\n");
       requests.flush();
       for (String line; (line = answers.readLine()) != null; ) {
-        if (line.startsWith(Child.MARK)) {
-          JsonNode answer = Json.parse(line.substring(Child.MARK.length()));
+        if (line.startsWith(Worker.MARK)) {
+          JsonNode answer = Json.parse(line.substring(Worker.MARK.length()));
           if (answer.has("error")) {
             throw failure(answer.get("error").asText());
           }

@@ -11,32 +11,33 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ForkJoinPool;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.locks.LockSupport;
-import org.multibit.benchmarks.Contestant.Task;
+import org.multibit.benchmarks.BenchmarkedSystem.Task;
 import org.multibit.training.Json;
 import org.nd4j.shade.jackson.databind.JsonNode;
 
 /**
- * The child's side of {@link ChildProcess}: takes a request per line of standard input and answers
- * each with a line that starts with {@link #MARK}; whatever else a library prints is left alone.
+ * The worker's side of {@link WorkerProcess}: takes a request per line of standard input and
+ * answers each with a line that starts with {@link #MARK}; whatever else a library prints is left
+ * alone.
  */
-final class Child {
+final class Worker {
   static final String MARK = "@multibit-bench ";
 
   private static final long SAMPLE_NANOS = 1_000_000;
 
   private final String className;
   private final Map<String, Task> tasks = new HashMap<>();
-  private Contestant contestant;
+  private BenchmarkedSystem system;
 
-  private Child(String className) {
+  private Worker(String className) {
     this.className = className;
   }
 
   /**
-   * @param args class of the contestant; threads that its repetitions may use
+   * @param args class of the system; threads that its repetitions may use
    */
   public static void main(String[] args) throws Exception {
-    Child child = new Child(args[0]);
+    Worker worker = new Worker(args[0]);
     // Work that is shared out stays among the threads of the pool that it is called in.
     ForkJoinPool pool = new ForkJoinPool(Integer.parseInt(args[1]));
     BufferedReader requests =
@@ -45,7 +46,7 @@ final class Child {
       JsonNode request = Json.parse(line);
       Object answer;
       try {
-        answer = pool.submit(() -> child.answer(request)).get();
+        answer = pool.submit(() -> worker.answer(request)).get();
       } catch (ExecutionException e) {
         e.printStackTrace();
         answer = Map.of("error", reason(e));
@@ -63,14 +64,14 @@ final class Child {
   }
 
   private Map<String, ?> answer(JsonNode request) throws Exception {
-    if (contestant == null) {
-      contestant = (Contestant) Class.forName(className).getDeclaredConstructor().newInstance();
+    if (system == null) {
+      system = (BenchmarkedSystem) Class.forName(className).getDeclaredConstructor().newInstance();
     }
     String name = request.path("task").asText();
     return switch (request.get("request").asText()) {
-      case "describe" -> contestant.describe();
+      case "describe" -> system.describe();
       case "prepare" -> {
-        tasks.put(name, contestant.prepare(request.get("settings")));
+        tasks.put(name, system.prepare(request.get("settings")));
         yield Map.of();
       }
       case "turn" -> {
@@ -108,14 +109,14 @@ final class Child {
 
   /** Runs repetitions for so long and looks again and again at which part the thread is. */
   private static Map<String, Integer> parts(Task task, long nanos) throws Exception {
-    Thread worker = Thread.currentThread();
+    Thread thread = Thread.currentThread();
     Map<String, Integer> samples = new TreeMap<>();
     AtomicBoolean ended = new AtomicBoolean();
     Thread sampler =
         new Thread(
             () -> {
               while (!ended.get()) {
-                samples.merge(task.part(worker.getStackTrace()), 1, Integer::sum);
+                samples.merge(task.part(thread.getStackTrace()), 1, Integer::sum);
                 LockSupport.parkNanos(SAMPLE_NANOS);
               }
             },
