@@ -84,7 +84,7 @@ through_a_link_from_anywhere() {
 
 a_build_has_all_it_needs() {
   local path entry
-  path=$(<"$(ls -t "$root"/target/launcher/training-*/class-path | head -1)")
+  path=$(<"$(ls -t "$root"/target/launcher/cli-*/class-path | head -1)")
   IFS=: read -ra path <<<"$path"
   for entry in "${path[@]}"; do
     [[ $entry == "$root"/target/launcher/* ]] || { echo "The class path leaves the build: $entry" && exit 1; } >&2

@@ -12,6 +12,7 @@ import org.multibit.core.LayerBits;
 import org.multibit.core.Quantization;
 import org.multibit.core.Quantizer;
 import org.multibit.core.format.LanguageModelFile;
+import org.multibit.core.format.Layer;
 import org.multibit.layers.ClippedSgd;
 import org.multibit.layers.QuantizedEmbedding;
 import org.multibit.layers.QuantizedGRU;
@@ -25,11 +26,6 @@ import org.nd4j.linalg.api.buffer.DataType;
  * softmax. Token ids [B, 1, T] go in, word probabilities [B, V, T] come out.
  */
 public final class LanguageModel {
-  static final int EMBEDDING = 0;
-
-  /** The first recurrent layer; the softmax follows the last. */
-  static final int RECURRENT = 1;
-
   private LanguageModel() {}
 
   /**
@@ -76,7 +72,7 @@ public final class LanguageModel {
   public static MultiLayerNetwork of(LanguageModelFile file) {
     Settings settings = settings(file);
     List<Activations> activations = new ArrayList<>();
-    for (LanguageModelFile.Layer layer : file.layers()) {
+    for (Layer layer : file.layers()) {
       // The rows of a multi-bit embedding are codes already.
       boolean codes = activations.isEmpty() && file.embedding().packed() != null;
       activations.add(

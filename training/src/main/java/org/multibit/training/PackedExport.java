@@ -17,9 +17,10 @@ import org.multibit.core.FloatRows;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantization;
 import org.multibit.core.Quantizer;
+import org.multibit.core.format.Cell;
 import org.multibit.core.format.LanguageModelFile;
-import org.multibit.core.format.LanguageModelFile.Cell;
-import org.multibit.core.format.LanguageModelFile.Matrix;
+import org.multibit.core.format.Layer;
+import org.multibit.core.format.Matrix;
 import org.multibit.core.format.SequenceClassifierFile;
 import org.multibit.datasets.Vocabulary;
 import org.multibit.layers.ConversionReport;
@@ -40,6 +41,12 @@ import org.nd4j.linalg.indexing.NDArrayIndex;
  * in the layout of docs/format.md.
  */
 public final class PackedExport {
+  /** Layers of a language model. */
+  static final int EMBEDDING = 0;
+
+  /** The first recurrent layer; the softmax follows the last. */
+  static final int RECURRENT = 1;
+
   /**
    * An LSTM's gate blocks are candidate, forget, output, input in DL4J and input, forget,
    * candidate, output in the file; a GRU's are reset, update, candidate in both.
@@ -80,16 +87,15 @@ public final class PackedExport {
   public LanguageModelFile pack(Vocabulary vocabulary, Map<String, Object> provenance) {
     requireLayers(3, LANGUAGE_MODEL);
     int softmaxLayer = softmaxLayer(network);
-    QuantizedEmbedding embedding =
-        require(QuantizedEmbedding.class, LanguageModel.EMBEDDING, LANGUAGE_MODEL);
+    QuantizedEmbedding embedding = require(QuantizedEmbedding.class, EMBEDDING, LANGUAGE_MODEL);
     List<QuantizedRecurrent> stack = new ArrayList<>();
-    for (int l = LanguageModel.RECURRENT; l < softmaxLayer; l++) {
+    for (int l = RECURRENT; l < softmaxLayer; l++) {
       stack.add(require(QuantizedRecurrent.class, l, LANGUAGE_MODEL));
     }
     QuantizedSoftmaxOutput softmax =
         require(QuantizedSoftmaxOutput.class, softmaxLayer, LANGUAGE_MODEL);
-    requireNothingBesides(LanguageModel.EMBEDDING, embedding);
-    requireAlike("language model", stack, LanguageModel.RECURRENT, softmax.getNIn());
+    requireNothingBesides(EMBEDDING, embedding);
+    requireAlike("language model", stack, RECURRENT, softmax.getNIn());
     requireNothingBesides(softmaxLayer, softmax);
     if (vocabulary.size() != embedding.getNIn()) {
       throw new IllegalArgumentException(
@@ -97,7 +103,7 @@ public final class PackedExport {
               .formatted(vocabulary.size(), embedding.getNIn()));
     }
     Quantization embedded = embedding.getWeightQuantization();
-    INDArray words = param(LanguageModel.EMBEDDING, "W");
+    INDArray words = param(EMBEDDING, "W");
     INDArray softmaxRows = param(softmaxLayer, "W").transpose();
     int softmaxBits = bits(softmax.getActivationQuantization());
     boolean tied =
@@ -105,13 +111,13 @@ public final class PackedExport {
             && words.equalShapes(softmaxRows)
             && copy(words).equals(copy(softmaxRows));
     Matrix embeddingMatrix = matrix("embedding", words, embedded, 0);
-    List<LanguageModelFile.Layer> layers = new ArrayList<>();
+    List<Layer> layers = new ArrayList<>();
     List<Quantization> activations = new ArrayList<>();
-    for (int l = LanguageModel.RECURRENT; l < softmaxLayer; l++) {
-      boolean codes = l == LanguageModel.RECURRENT && embedded != null;
-      QuantizedRecurrent recurrent = stack.get(l - LanguageModel.RECURRENT);
+    for (int l = RECURRENT; l < softmaxLayer; l++) {
+      boolean codes = l == RECURRENT && embedded != null;
+      QuantizedRecurrent recurrent = stack.get(l - RECURRENT);
       Quantization input = codes ? embedded : recurrent.getInputActivationQuantization();
-      layers.add(layer(l, l - LanguageModel.RECURRENT, recurrent, bits(input)));
+      layers.add(layer(l, l - RECURRENT, recurrent, bits(input)));
       activations.add(codes ? null : input);
       activations.add(recurrent.getRecurrentActivationQuantization());
     }
@@ -152,7 +158,7 @@ public final class PackedExport {
         output.getActivationFn() instanceof ActivationSoftmax,
         last,
         "its activation is " + output.getActivationFn() + ", a packed classifier has a softmax");
-    List<LanguageModelFile.Layer> layers = new ArrayList<>();
+    List<Layer> layers = new ArrayList<>();
     List<Quantization> activations = new ArrayList<>();
     List<Quantization> weights = new ArrayList<>();
     List<QuantizedRecurrent> stack = new ArrayList<>();
@@ -264,13 +270,12 @@ public final class PackedExport {
    * @param layer of the network
    * @param index among the recurrent layers
    */
-  private LanguageModelFile.Layer layer(
-      int layer, int index, QuantizedRecurrent recurrent, int inputBits) {
+  private Layer layer(int layer, int index, QuantizedRecurrent recurrent, int inputBits) {
     Cell cell = recurrent instanceof QuantizedGRU ? Cell.GRU : Cell.LSTM;
     int[] order = FILE_FROM_DL4J.get(cell);
     Quantization weights = recurrent.getWeightQuantization();
     String name = "rnn." + index;
-    return new LanguageModelFile.Layer(
+    return new Layer(
         matrix(name + ".input", gates(param(layer, "W").transpose(), order), weights, inputBits),
         matrix(
             name + ".recurrent",
@@ -288,10 +293,10 @@ public final class PackedExport {
   /** The other way: the values of a file's matrices into a network of the same shape. */
   static void unpack(LanguageModelFile file, MultiLayerNetwork network) {
     int[] order = DL4J_FROM_FILE.get(file.cell());
-    assign(network, LanguageModel.EMBEDDING, "W", values(file.embedding()));
+    assign(network, EMBEDDING, "W", values(file.embedding()));
     for (int l = 0; l < file.layers().size(); l++) {
-      LanguageModelFile.Layer layer = file.layers().get(l);
-      int at = LanguageModel.RECURRENT + l;
+      Layer layer = file.layers().get(l);
+      int at = RECURRENT + l;
       assign(network, at, "W", gates(values(layer.input()), order).transpose());
       assign(network, at, "RW", gates(values(layer.recurrent()), order).transpose());
       assign(network, at, "b", bias(layer.bias(), order));

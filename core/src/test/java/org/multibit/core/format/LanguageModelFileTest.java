@@ -30,9 +30,6 @@ import org.multibit.core.Greedy;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Optimal;
 import org.multibit.core.Quantizer;
-import org.multibit.core.format.LanguageModelFile.Cell;
-import org.multibit.core.format.LanguageModelFile.Layer;
-import org.multibit.core.format.LanguageModelFile.Matrix;
 
 class LanguageModelFileTest extends RandomParts {
   @TempDir Path directory;

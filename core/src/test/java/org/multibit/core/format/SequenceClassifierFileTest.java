@@ -24,8 +24,6 @@ import org.multibit.core.Alternating;
 import org.multibit.core.Greedy;
 import org.multibit.core.Optimal;
 import org.multibit.core.Quantizer;
-import org.multibit.core.format.LanguageModelFile.Cell;
-import org.multibit.core.format.LanguageModelFile.Layer;
 
 class SequenceClassifierFileTest extends RandomParts {
   @TempDir Path directory;

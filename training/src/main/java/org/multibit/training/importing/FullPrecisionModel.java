@@ -5,9 +5,9 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.multibit.core.FloatRows;
+import org.multibit.core.format.Cell;
 import org.multibit.core.format.LanguageModelFile;
-import org.multibit.core.format.LanguageModelFile.Cell;
-import org.multibit.core.format.LanguageModelFile.Matrix;
+import org.multibit.core.format.Matrix;
 import org.multibit.datasets.Vocabulary;
 import org.nd4j.linalg.api.ndarray.INDArray;
 
@@ -62,12 +62,12 @@ record FullPrecisionModel(
           "the vocabulary has %s words, %s %s rows: give the vocabulary that the model was trained with"
               .formatted(vocabulary.size(), embedding.name(), embedding.values().size(0)));
     }
-    List<LanguageModelFile.Layer> filed = new ArrayList<>();
+    List<org.multibit.core.format.Layer> filed = new ArrayList<>();
     for (Layer layer : layers) {
       INDArray input = layer.inputBias.values();
       INDArray recurrent = layer.recurrentBias.values();
       filed.add(
-          new LanguageModelFile.Layer(
+          new org.multibit.core.format.Layer(
               matrix(layer.input),
               matrix(layer.recurrent),
               floats(cell == Cell.LSTM ? input.add(recurrent) : input),
