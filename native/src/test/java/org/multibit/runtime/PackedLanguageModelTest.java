@@ -25,6 +25,7 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.multibit.core.Alternating;
+import org.multibit.core.Cell;
 import org.multibit.core.Kernels;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.format.LanguageModelFile;
@@ -163,7 +164,9 @@ class PackedLanguageModelTest {
     Matrix words = matrix(V, H, 0);
     List<Layer> layers = new ArrayList<>();
     for (int l = 0; l < 2; l++) {
-      layers.add(new Layer(matrix(3 * H, H, 2), matrix(3 * H, H, 2), floats(3 * H), floats(3 * H)));
+      layers.add(
+          new Layer(
+              Cell.GRU, matrix(3 * H, H, 2), matrix(3 * H, H, 2), floats(3 * H), floats(3 * H)));
     }
     new LanguageModelFile(
             lstm.words(),

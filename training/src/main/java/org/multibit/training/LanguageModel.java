@@ -8,6 +8,7 @@ import org.deeplearning4j.nn.conf.distribution.UniformDistribution;
 import org.deeplearning4j.nn.conf.inputs.InputType;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.core.Bits;
+import org.multibit.core.Cell;
 import org.multibit.core.LayerBits;
 import org.multibit.core.Quantization;
 import org.multibit.core.Quantizer;
@@ -15,7 +16,6 @@ import org.multibit.core.format.LanguageModelFile;
 import org.multibit.core.format.Layer;
 import org.multibit.layers.ClippedSgd;
 import org.multibit.layers.QuantizedEmbedding;
-import org.multibit.layers.QuantizedGRU;
 import org.multibit.layers.QuantizedLSTM;
 import org.multibit.layers.QuantizedRecurrent;
 import org.multibit.layers.QuantizedSoftmaxOutput;
@@ -212,8 +212,10 @@ public final class LanguageModel {
   }
 
   private static QuantizedRecurrent.Builder<?> cell(String cell) {
-    return cell.equals("gru")
-        ? new QuantizedGRU.Builder()
-        : new QuantizedLSTM.Builder().forgetGateBiasInit(0);
+    QuantizedRecurrent.Builder<?> builder = QuantizedRecurrent.builder(Cell.of(cell));
+    if (builder instanceof QuantizedLSTM.Builder lstm) {
+      lstm.forgetGateBiasInit(0);
+    }
+    return builder;
   }
 }

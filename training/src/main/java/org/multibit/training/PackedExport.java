@@ -13,11 +13,11 @@ import org.deeplearning4j.nn.conf.layers.BaseOutputLayer;
 import org.deeplearning4j.nn.conf.layers.misc.FrozenLayer;
 import org.deeplearning4j.nn.conf.layers.recurrent.LastTimeStep;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
+import org.multibit.core.Cell;
 import org.multibit.core.FloatRows;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantization;
 import org.multibit.core.Quantizer;
-import org.multibit.core.format.Cell;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.core.format.Layer;
 import org.multibit.core.format.Matrix;
@@ -26,7 +26,6 @@ import org.multibit.datasets.Vocabulary;
 import org.multibit.layers.ConversionReport;
 import org.multibit.layers.MultibitWeightNoise;
 import org.multibit.layers.QuantizedEmbedding;
-import org.multibit.layers.QuantizedGRU;
 import org.multibit.layers.QuantizedOutput;
 import org.multibit.layers.QuantizedRecurrent;
 import org.multibit.layers.QuantizedSoftmaxOutput;
@@ -46,16 +45,6 @@ public final class PackedExport {
 
   /** The first recurrent layer; the softmax follows the last. */
   static final int RECURRENT = 1;
-
-  /**
-   * An LSTM's gate blocks are candidate, forget, output, input in DL4J and input, forget,
-   * candidate, output in the file; a GRU's are reset, update, candidate in both.
-   */
-  private static final Map<Cell, int[]> FILE_FROM_DL4J =
-      Map.of(Cell.LSTM, new int[] {3, 1, 0, 2}, Cell.GRU, new int[] {0, 1, 2});
-
-  private static final Map<Cell, int[]> DL4J_FROM_FILE =
-      Map.of(Cell.LSTM, new int[] {2, 1, 3, 0}, Cell.GRU, new int[] {0, 1, 2});
 
   private static final String CONVERT = "NetworkQuantizer makes them of DL4J's layers";
 
@@ -271,11 +260,12 @@ public final class PackedExport {
    * @param index among the recurrent layers
    */
   private Layer layer(int layer, int index, QuantizedRecurrent recurrent, int inputBits) {
-    Cell cell = recurrent instanceof QuantizedGRU ? Cell.GRU : Cell.LSTM;
-    int[] order = FILE_FROM_DL4J.get(cell);
+    Cell cell = recurrent.cell();
+    int[] order = cell.fileOrder();
     Quantization weights = recurrent.getWeightQuantization();
     String name = "rnn." + index;
     return new Layer(
+        cell,
         matrix(name + ".input", gates(param(layer, "W").transpose(), order), weights, inputBits),
         matrix(
             name + ".recurrent",
@@ -283,7 +273,7 @@ public final class PackedExport {
             weights,
             bits(recurrent.getRecurrentActivationQuantization())),
         copy(gates(param(layer, "b").reshape(-1, 1), order)),
-        cell == Cell.GRU ? copy(gates(param(layer, "rb").reshape(-1, 1), order)) : null);
+        cell.separateSums() ? copy(gates(param(layer, "rb").reshape(-1, 1), order)) : null);
   }
 
   private static int softmaxLayer(MultiLayerNetwork network) {
@@ -292,7 +282,7 @@ public final class PackedExport {
 
   /** The other way: the values of a file's matrices into a network of the same shape. */
   static void unpack(LanguageModelFile file, MultiLayerNetwork network) {
-    int[] order = DL4J_FROM_FILE.get(file.cell());
+    int[] order = file.cell().trainingOrder();
     assign(network, EMBEDDING, "W", values(file.embedding()));
     for (int l = 0; l < file.layers().size(); l++) {
       Layer layer = file.layers().get(l);

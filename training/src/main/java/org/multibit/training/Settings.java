@@ -8,7 +8,9 @@ import java.util.Iterator;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Collectors;
 import org.multibit.core.Bits;
+import org.multibit.core.Cell;
 import org.multibit.core.LayerBits;
 import org.multibit.core.Quantizer;
 import org.multibit.core.Quantizers;
@@ -223,7 +225,11 @@ public class Settings {
     } catch (IllegalArgumentException e) {
       throw new UsageException(e.getMessage());
     }
-    require(cell.equals("lstm") || cell.equals("gru"), "--cell", cell, "lstm or gru");
+    require(
+        Cell.ALL.stream().anyMatch(known -> known.name().equals(cell)),
+        "--cell",
+        cell,
+        Cell.ALL.stream().map(Cell::name).collect(Collectors.joining(" or ")));
     requireRange("--hidden", hidden, 1, 1 << 16);
     requireRange("--layers", layers, 1, 4);
     requireRange("--embedding", embedding, 0, 1 << 16);
@@ -282,11 +288,12 @@ public class Settings {
    * @throws UsageException if the bits are for layers of the other cell
    */
   public void requireBitsOfCell() {
-    String other = cell.equals("gru") ? "lstm" : "gru";
-    UsageException.require(
-        !bits.contains(other),
-        "--bits %s: the model has no %s, its recurrent layers are named %s"
-            .formatted(bits, other, cell));
+    for (Cell other : Cell.ALL) {
+      UsageException.require(
+          other.name().equals(cell) || !bits.contains(other.name()),
+          "--bits %s: the model has no %s, its recurrent layers are named %s"
+              .formatted(bits, other, cell));
+    }
   }
 
   private void checkBits() {

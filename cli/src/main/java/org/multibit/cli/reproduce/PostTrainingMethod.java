@@ -104,6 +104,7 @@ record PostTrainingMethod(
     for (Layer layer : model.layers()) {
       layers.add(
           new Layer(
+              layer.cell(),
               quantized.get(layer.input()),
               quantized.get(layer.recurrent()),
               layer.bias(),

@@ -11,10 +11,10 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import org.multibit.core.Alternating;
+import org.multibit.core.Cell;
 import org.multibit.core.Greedy;
 import org.multibit.core.Kernels;
 import org.multibit.core.MultibitMatrix;
-import org.multibit.core.format.Cell;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.core.format.Layer;
 import org.multibit.core.format.Matrix;
@@ -143,6 +143,7 @@ final class PackedModels implements Format {
     for (int l = 0; l < count; l++) {
       layers.add(
           new Layer(
+              cell,
               matrix(
                   sums,
                   l == 0 ? inputs : h,
@@ -150,7 +151,7 @@ final class PackedModels implements Format {
                   l == 0 && inputBits > 0 ? inputBits : activationBits),
               matrix(sums, h, bits, activationBits),
               floats(sums),
-              cell == Cell.GRU ? floats(sums) : null));
+              cell.separateSums() ? floats(sums) : null));
     }
     return layers;
   }

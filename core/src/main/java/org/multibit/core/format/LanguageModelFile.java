@@ -11,6 +11,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import org.multibit.core.Cell;
 import org.multibit.core.FloatRows;
 import org.multibit.core.Quantizer;
 
@@ -179,7 +180,7 @@ public record LanguageModelFile(
             Head.LANGUAGE_MODEL,
             Head.CLASSIFIER,
             "a classifier of float sequences, not a language model: it takes no text");
-    Cell cell = Cell.read(in);
+    Cell cell = Layer.readCell(in);
     ModelParts.expect(in, "tokenizer.ggml.model", "words");
     int v = ModelParts.size(in, "multibit.vocabulary_size");
     int e = ModelParts.size(in, "multibit.embedding_size");

@@ -10,6 +10,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.multibit.core.Alternating;
+import org.multibit.core.Cell;
 import org.multibit.core.Quantizer;
 import org.multibit.core.Quantizers;
 

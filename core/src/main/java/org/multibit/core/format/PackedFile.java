@@ -6,6 +6,7 @@ import java.nio.FloatBuffer;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import org.multibit.core.Cell;
 import org.multibit.core.Quantizer;
 
 /** A packed model as it lies in a file (docs/format.md): what files of every head have. */

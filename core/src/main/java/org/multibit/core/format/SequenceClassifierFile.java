@@ -7,6 +7,7 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.multibit.core.Cell;
 import org.multibit.core.Quantizer;
 
 /**
@@ -90,7 +91,7 @@ public record SequenceClassifierFile(
             Head.CLASSIFIER,
             Head.LANGUAGE_MODEL,
             "a language model, not a classifier of float sequences");
-    Cell cell = Cell.read(in);
+    Cell cell = Layer.readCell(in);
     int inputSize = ModelParts.size(in, "multibit.input_size");
     int hiddenSize = ModelParts.size(in, "multibit.hidden_size");
     int classes = ModelParts.size(in, "multibit.classes");

@@ -4,8 +4,8 @@ import java.nio.FloatBuffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import org.multibit.core.Cell;
 import org.multibit.core.FloatRows;
-import org.multibit.core.format.Cell;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.core.format.Matrix;
 import org.multibit.datasets.Vocabulary;
@@ -68,10 +68,11 @@ record FullPrecisionModel(
       INDArray recurrent = layer.recurrentBias.values();
       filed.add(
           new org.multibit.core.format.Layer(
+              cell,
               matrix(layer.input),
               matrix(layer.recurrent),
-              floats(cell == Cell.LSTM ? input.add(recurrent) : input),
-              cell == Cell.LSTM ? null : floats(recurrent)));
+              floats(cell.separateSums() ? input : input.add(recurrent)),
+              cell.separateSums() ? floats(recurrent) : null));
     }
     Matrix words = matrix(embedding);
     boolean tied = softmax.values().equals(embedding.values());
