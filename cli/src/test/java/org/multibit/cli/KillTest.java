@@ -39,7 +39,7 @@ class KillTest {
   static void train() throws Exception {
     text = TinyText.write(folder.resolve("text"), 60);
     run = folder.resolve("run");
-    String train = "train --bits fp --hidden 900 --batch 4 --unroll 5 --max-tokens 20";
+    String train = "train --bits fp --hidden 900 --batch 4 --bptt 5 --max-tokens 20";
     assertEquals(0, start(train + " --data %s --out %s".formatted(text, run)).waitFor());
   }
 
@@ -110,7 +110,7 @@ class KillTest {
   void killedTraining() throws Exception {
     Path killed = folder.resolve("killed");
     String command =
-        "train --resume --bits 2/2 --hidden 300 --batch 4 --unroll 5 --epochs 1000 --checkpoint-minutes 0 --data %s --out %s"
+        "train --resume --bits 2/2 --hidden 300 --batch 4 --bptt 5 --epochs 1000 --checkpoint-minutes 0 --data %s --out %s"
             .formatted(text, killed);
     Random random = new Random(13);
     for (int kill = 0; kill < KILLS; kill++) {

@@ -82,7 +82,7 @@ class MarkdownTest {
   private static Path trained(String cell, String bits) {
     Path run = folder.resolve(cell + "-" + bits.replace('/', '-'));
     Outcome.succeed(
-        "train --hidden 8 --batch 4 --unroll 10 --max-tokens 200 --cell %s --bits %s --data %s --out %s"
+        "train --hidden 8 --batch 4 --bptt 10 --max-tokens 200 --cell %s --bits %s --data %s --out %s"
             .formatted(cell, bits, text, run)
             .split(" "));
     return run;
@@ -168,7 +168,7 @@ class MarkdownTest {
       return;
     }
     if (Set.of("train", "finetune").contains(name)) {
-      arguments.addAll(List.of("--batch", "4", "--unroll", "10", "--max-tokens", "200"));
+      arguments.addAll(List.of("--batch", "4", "--bptt", "10", "--max-tokens", "200"));
     }
     if (name.equals("train")) {
       arguments.addAll(List.of("--hidden", "16"));

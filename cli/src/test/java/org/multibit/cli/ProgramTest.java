@@ -32,7 +32,7 @@ class ProgramTest {
     text = TinyText.write(folder.resolve("text"), 60);
     Path run = folder.resolve("run");
     Outcome.succeed(
-        "train --bits 2/2 --hidden 6 --batch 4 --unroll 5 --epochs 1 --data %s --out %s"
+        "train --bits 2/2 --hidden 6 --batch 4 --bptt 5 --epochs 1 --data %s --out %s"
             .formatted(text, run)
             .split(" "));
     model = folder.resolve("model.gguf");
@@ -87,7 +87,7 @@ class ProgramTest {
     Path run = folder.resolve("trained");
     for (String command :
         List.of(
-            "train --bits 2/2 --hidden 6 --batch 4 --unroll 5 --epochs 1 --checkpoint-minutes 0 --data %s --out %s"
+            "train --bits 2/2 --hidden 6 --batch 4 --bptt 5 --epochs 1 --checkpoint-minutes 0 --data %s --out %s"
                 .formatted(text, run),
             "evaluate --data %s --model %s".formatted(text, run),
             "quantize --bits 3/3 --data %s --model %s".formatted(text, run),

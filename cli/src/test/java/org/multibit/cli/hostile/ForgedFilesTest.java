@@ -192,7 +192,7 @@ class ForgedFilesTest {
   void noObjectOfARunIsDeserialized() throws IOException {
     Path text = TinyText.write(folder.resolve("text"), 60);
     Path run = folder.resolve("run");
-    String train = "train --bits fp --hidden 6 --batch 4 --unroll 5 --epochs 1 --data %s --out %s";
+    String train = "train --bits fp --hidden 6 --batch 4 --bptt 5 --epochs 1 --data %s --out %s";
     Outcome.succeed(train.formatted(text, run).split(" "));
     for (String name : List.of("model.zip", "checkpoint.zip")) {
       byte[] good = Files.readAllBytes(run.resolve(name));
