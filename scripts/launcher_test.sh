@@ -12,7 +12,7 @@ cd "$folder"
 unset JDK_JAVA_OPTIONS
 mkdir text
 for split in train valid test; do printf 'the cat sees a dog , and the dog sees a cat .%.0s\n' {1..100} >"text/$split.txt"; done
-train=(train --data "$folder/text" --bits fp --epochs 1 --batch 4 --unroll 10)
+train=(train --data "$folder/text" --bits fp --epochs 1 --batch 4 --bptt 10)
 
 # runs CODE COMMAND...: asserts the exit code; standard error goes to the file `err`.
 runs() {
@@ -52,8 +52,22 @@ fails_if_said() {
   if grep -- "$1" err >&2; then exit 1; fi
 }
 
+fails_unless_said() {
+  grep -q -- "$1" err || {
+    printf 'launcher_test: it should say "%s", but says:\n' "$1"
+    cat err
+    exit 1
+  } >&2
+}
+
 # A user who has neither the builder's home nor the permission to write; root alone can be another.
 as_other() { setpriv --reuid=65534 --regid=65534 --clear-groups env -u JAVA_HOME HOME=/nonexistent "$@"; }
+
+# The tree may be in a folder that others may not enter.
+can_be_other() { ((EUID == 0)) && as_other test -r "$model"; }
+as_other_where_possible() {
+  if can_be_other; then as_other "$@"; else "$@"; fi
+}
 
 # What a clone has, unbuilt.
 copy_sources() {
@@ -70,7 +84,7 @@ through_a_link_from_anywhere() {
 
 a_build_has_all_it_needs() {
   local path entry
-  path=$(<"$(ls -t "$root"/target/launcher/training-*/class-path | head -1)")
+  path=$(<"$(ls -t "$root"/target/launcher/cli-*/class-path | head -1)")
   IFS=: read -ra path <<<"$path"
   for entry in "${path[@]}"; do
     [[ $entry == "$root"/target/launcher/* ]] || { echo "The class path leaves the build: $entry" && exit 1; } >&2
@@ -81,9 +95,17 @@ a_build_has_all_it_needs() {
 }
 
 another_user_runs_a_build() {
-  ((EUID == 0)) || return 0
-  as_other test -r "$model" || return 0 # A tree in a folder that others may not enter.
-  quiet as_other "$root/multibit" info "$model"
+  quiet as_other_where_possible "$root/multibit" info "$model"
+}
+
+a_user_without_an_account() {
+  can_be_other || return 0
+  mkdir -m 777 home
+  cd home
+  runs 0 setpriv --reuid=54321 --regid=54321 --clear-groups env HOME="$PWD" \
+    "$root/multibit" generate --model "$model" --prompt the >out
+  [[ ! -e '?' ]]
+  cd ..
 }
 
 an_unbuilt_tree_that_cannot_be_written() {
@@ -95,9 +117,30 @@ an_unbuilt_tree_that_cannot_be_written() {
     fails 1 'cannot write to it' unbuilt/multibit --help
     chmod u+w unbuilt
   fi
-  mkdir 'a:colon'
-  cp "$root/multibit" 'a:colon'
-  fails 1 'colon' a:colon/multibit --help
+  mv unbuilt 'a:colon'
+  fails 1 'a folder with a colon' a:colon/multibit --help
+  mv 'a:colon' unbuilt
+}
+
+# A tree that is not built, and a PATH that lacks Ninja and whose apt-get only notes that it was called.
+missing_tools() {
+  local choice
+  cp -rs /usr/bin bin
+  rm -f bin/ninja bin/apt-get
+  printf '#!/bin/sh\ntouch "%s"\nexit 1\n' "$folder/called" >bin/apt-get
+  chmod +x bin/apt-get
+  fails 1 'MULTIBIT_INSTALL=no, but these are missing: *Ninja*; please install them*ninja-build' \
+    env PATH="$folder/bin" MULTIBIT_INSTALL=no unbuilt/multibit --help
+  fails 1 'MULTIBIT_INSTALL=no, but these are missing' env PATH="$folder/bin" MULTIBIT_INSTALL=no unbuilt/multibit test
+  [[ ! -e called ]]
+  for choice in '' yes; do
+    runs 1 env PATH="$folder/bin" MULTIBIT_INSTALL="$choice" unbuilt/multibit --help
+    fails_unless_said 'install.* ninja-build'
+  done
+  # What is there needs no installing.
+  quiet env MULTIBIT_INSTALL=no "$root/multibit" --help
+  fails 1 "MULTIBIT_INSTALL is 'yes' (install what is missing) or 'no' (only name it), not 'maybe'" \
+    env MULTIBIT_INSTALL=maybe "$root/multibit" --help
 }
 
 closed_streams() {
@@ -119,6 +162,19 @@ locales() {
     fails_if_said 'libgomp\|multibit:'
   done
   fails 2 'argument 2 is not UTF-8' "$root/multibit" info $'\xff.gguf'
+}
+
+# Also one that takes the permission from the user, who unpacks libraries and reads a run again.
+umasks() {
+  local mask
+  for mask in 077 777; do
+    mkdir -m 777 "umask-$mask"
+    (
+      umask "$mask"
+      runs 0 as_other_where_possible env JDK_JAVA_OPTIONS="-Duser.home=$PWD/umask-$mask -Djava.io.tmpdir=$PWD/umask-$mask" \
+        "$root/multibit" "${train[@]}" --hidden 10 --out "umask-$mask/run" >out
+    )
+  done
 }
 
 few_files() {
@@ -148,7 +204,8 @@ if [[ ${1:-} == awkward-name ]]; then
   exit
 fi
 for check in through_a_link_from_anywhere a_build_has_all_it_needs another_user_runs_a_build \
-  an_unbuilt_tree_that_cannot_be_written closed_streams locales few_files failures_leave_nothing; do
+  a_user_without_an_account an_unbuilt_tree_that_cannot_be_written missing_tools closed_streams umasks locales \
+  few_files failures_leave_nothing; do
   printf '%s\n' "$check"
   $check
 done

@@ -15,7 +15,7 @@ import org.nd4j.shade.jackson.databind.JsonNode;
  * Float products of a BLAS: a matrix with one vector (sgemv) or with a batch of them (sgemm). The
  * matrix is row-major or column-major, so that whichever suits the library better can be counted.
  */
-abstract class BlasProducts implements Contestant {
+abstract class BlasProducts implements BenchmarkedSystem {
   /** CBLAS's numbers. */
   private static final int ROW_MAJOR = 101;
 

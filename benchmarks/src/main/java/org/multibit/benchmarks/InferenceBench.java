@@ -9,7 +9,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
-import org.multibit.benchmarks.Turns.Time;
+import org.multibit.benchmarks.InterleavedRunner.Time;
 import org.multibit.core.Bits;
 import org.multibit.core.format.LanguageModelFile;
 import org.nd4j.shade.jackson.databind.JsonNode;
@@ -61,17 +61,17 @@ record InferenceBench(
   Result measure(Consumer<String> say) throws IOException {
     Map<String, Map<String, String>> systems = new LinkedHashMap<>();
     List<Map<String, Object>> rows = new ArrayList<>();
-    Map<String, ChildProcess> children = new LinkedHashMap<>();
+    Map<String, WorkerProcess> workers = new LinkedHashMap<>();
     Path folder = Files.createTempDirectory("multibit-bench");
     try {
       for (Bits pair : bits) {
-        start(children, "multibit " + pair, MultibitTokens.class);
+        start(workers, "multibit " + pair, MultibitTokens.class);
       }
-      start(children, FP32, OnnxRuntimeTokens.class);
-      start(children, INT8, OnnxRuntimeTokens.class);
-      for (ChildProcess child : children.values()) {
-        systems.put(child.name(), child.describe());
-        say.accept("%s: %s".formatted(child.name(), systems.get(child.name())));
+      start(workers, FP32, OnnxRuntimeTokens.class);
+      start(workers, INT8, OnnxRuntimeTokens.class);
+      for (WorkerProcess worker : workers.values()) {
+        systems.put(worker.name(), worker.describe());
+        say.accept("%s: %s".formatted(worker.name(), systems.get(worker.name())));
       }
       for (RandomLanguageModel model : models) {
         write(model, folder);
@@ -84,12 +84,12 @@ record InferenceBench(
                     bits.get(0),
                     Files.size(folder.resolve(fileName(bits.get(0))))));
         for (int batch : batches) {
-          rows.addAll(steps(model, folder, batch, children, say));
+          rows.addAll(steps(model, folder, batch, workers, say));
         }
       }
     } finally {
-      for (ChildProcess child : children.values()) {
-        child.close();
+      for (WorkerProcess worker : workers.values()) {
+        worker.close();
       }
       try (Stream<Path> files = Files.list(folder)) {
         for (Path file : files.toList()) {
@@ -102,9 +102,9 @@ record InferenceBench(
   }
 
   private static void start(
-      Map<String, ChildProcess> children, String name, Class<? extends Contestant> contestant)
+      Map<String, WorkerProcess> workers, String name, Class<? extends BenchmarkedSystem> system)
       throws IOException {
-    children.put(name, new ChildProcess(name, contestant, 1, Map.of()));
+    workers.put(name, new WorkerProcess(name, system, 1, Map.of()));
   }
 
   private static String fileName(Bits pair) {
@@ -126,26 +126,26 @@ record InferenceBench(
       RandomLanguageModel model,
       Path folder,
       int batch,
-      Map<String, ChildProcess> children,
+      Map<String, WorkerProcess> workers,
       Consumer<String> say)
       throws IOException {
-    Turns turns = new Turns();
+    InterleavedRunner runner = new InterleavedRunner();
     for (Bits pair : bits) {
-      ChildProcess child = children.get("multibit " + pair);
-      turns.add(child.name(), child, multibit(folder, pair, 0, batch));
+      WorkerProcess worker = workers.get("multibit " + pair);
+      runner.add(worker.name(), worker, multibit(folder, pair, 0, batch));
       if (batch > 1) {
-        checkBatch(child, multibit(folder, pair, batch - 1, 1));
+        checkBatch(worker, multibit(folder, pair, batch - 1, 1));
       }
     }
-    turns.add(FP32, children.get(FP32), onnx(model, folder, FP32, batch, true));
-    turns.add(FP32_AS_IS, children.get(FP32), onnx(model, folder, FP32, batch, false));
-    turns.add(INT8, children.get(INT8), onnx(model, folder, INT8, batch, true));
-    double[] differences = differences(folder, batch, children);
+    runner.add(FP32, workers.get(FP32), onnx(model, folder, FP32, batch, true));
+    runner.add(FP32_AS_IS, workers.get(FP32), onnx(model, folder, FP32, batch, false));
+    runner.add(INT8, workers.get(INT8), onnx(model, folder, INT8, batch, true));
+    double[] differences = differences(folder, batch, workers);
     say.accept(
         "V=%,d H=%,d batch %d: logits differ from our reference by %.2g (fp32) and %.2g (int8)"
             .formatted(model.vocab(), model.hidden(), batch, differences[0], differences[1]));
-    Map<String, Time> times = turns.measure(WARM_UP_MILLIS, rounds, TURN_MILLIS).times();
-    turns.release();
+    Map<String, Time> times = runner.measure(WARM_UP_MILLIS, rounds, TURN_MILLIS).times();
+    runner.release();
     Time asIs = times.remove(FP32_AS_IS);
     times.computeIfPresent(FP32, (task, time) -> asIs.median() < time.median() ? asIs : time);
     List<Map<String, Object>> rows = new ArrayList<>();
@@ -187,13 +187,15 @@ record InferenceBench(
   }
 
   /** A stream of a batch, already prepared, computes what it does alone, to the bit. */
-  private static void checkBatch(ChildProcess child, Map<String, Object> alone) throws IOException {
-    child.prepare("alone", alone);
-    boolean same = child.result("alone").equals(child.result(child.name()));
-    child.release("alone");
+  private static void checkBatch(WorkerProcess worker, Map<String, Object> alone)
+      throws IOException {
+    worker.prepare("alone", alone);
+    boolean same = worker.result("alone").equals(worker.result(worker.name()));
+    worker.release("alone");
     if (!same) {
       throw new IllegalStateException(
-          child.name() + ": the last stream of a batch has other logits than a session of its own");
+          worker.name()
+              + ": the last stream of a batch has other logits than a session of its own");
     }
   }
 
@@ -203,16 +205,16 @@ record InferenceBench(
    *
    * @throws IllegalStateException if they do not compute the same
    */
-  private double[] differences(Path folder, int batch, Map<String, ChildProcess> children)
+  private double[] differences(Path folder, int batch, Map<String, WorkerProcess> workers)
       throws IOException {
-    ChildProcess multibit = children.get("multibit " + bits.get(0));
+    WorkerProcess multibit = workers.get("multibit " + bits.get(0));
     // ONNX Runtime's result is that of its last stream.
     multibit.prepare("reference", multibit(folder, COMPARED, batch - 1, 1));
     JsonNode reference = multibit.result("reference");
     multibit.release("reference");
     double[] differences = {
-      difference(children.get(FP32).result(FP32), reference),
-      difference(children.get(INT8).result(INT8), reference)
+      difference(workers.get(FP32).result(FP32), reference),
+      difference(workers.get(INT8).result(INT8), reference)
     };
     if (!(differences[0] <= FP32_TOLERANCE && differences[1] <= INT8_TOLERANCE)) {
       throw new IllegalStateException(

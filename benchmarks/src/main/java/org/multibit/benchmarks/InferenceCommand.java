@@ -6,7 +6,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
-import org.multibit.training.cli.CommonOptions;
+import org.multibit.cli.CommonOptions;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -70,7 +70,7 @@ final class InferenceCommand implements Callable<Integer> {
             BenchArguments.bits(bits, InferenceBench.BITS),
             batches,
             rounds);
-    common.say(ChildProcess.ENVIRONMENT_NOTE);
+    common.say(WorkerProcess.ENVIRONMENT_NOTE);
     KernelsBench.Result kernels = null;
     KernelsBench.Result forced = null;
     if (report != null) {

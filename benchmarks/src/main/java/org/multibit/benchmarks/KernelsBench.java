@@ -6,7 +6,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Consumer;
-import org.multibit.benchmarks.Turns.Time;
+import org.multibit.benchmarks.InterleavedRunner.Time;
 import org.multibit.core.Bits;
 
 /**
@@ -69,24 +69,24 @@ record KernelsBench(
     Map<String, String> forced = tier == null ? Map.of() : Map.of("MULTIBIT_ISA", tier);
     List<Map<String, Object>> rows = new ArrayList<>();
     Map<String, Map<String, String>> systems = new LinkedHashMap<>();
-    try (ChildProcess multibit = new ChildProcess("multibit", MultibitProducts.class, 1, forced);
-        ChildProcess multibitThreads =
-            new ChildProcess("multibit, all threads", MultibitProducts.class, cpus, forced);
-        ChildProcess openBlas =
-            new ChildProcess(
+    try (WorkerProcess multibit = new WorkerProcess("multibit", MultibitProducts.class, 1, forced);
+        WorkerProcess multibitThreads =
+            new WorkerProcess("multibit, all threads", MultibitProducts.class, cpus, forced);
+        WorkerProcess openBlas =
+            new WorkerProcess(
                 "OpenBLAS", BlasProducts.OpenBlas.class, 1, Map.of("OPENBLAS_VERBOSE", "2"));
-        ChildProcess mkl =
+        WorkerProcess mkl =
             BlasProducts.Mkl.isAvailable()
-                ? new ChildProcess("MKL", BlasProducts.Mkl.class, 1, Map.of())
+                ? new WorkerProcess("MKL", BlasProducts.Mkl.class, 1, Map.of())
                 : null) {
-      for (ChildProcess child : new ChildProcess[] {multibit, openBlas, mkl, multibitThreads}) {
-        if (child != null) {
-          Map<String, String> description = child.describe();
-          if (child == openBlas) {
+      for (WorkerProcess worker : new WorkerProcess[] {multibit, openBlas, mkl, multibitThreads}) {
+        if (worker != null) {
+          Map<String, String> description = worker.describe();
+          if (worker == openBlas) {
             description.put("kernels", openBlas.errorLine("Core: "));
           }
-          systems.put(child.name(), description);
-          say.accept("%s: %s".formatted(child.name(), description));
+          systems.put(worker.name(), description);
+          say.accept("%s: %s".formatted(worker.name(), description));
         }
       }
       for (Size size : sizes) {
@@ -118,22 +118,22 @@ record KernelsBench(
   private List<Map<String, Object>> products(
       Size size,
       int batch,
-      ChildProcess multibit,
-      ChildProcess openBlas,
-      ChildProcess mkl,
+      WorkerProcess multibit,
+      WorkerProcess openBlas,
+      WorkerProcess mkl,
       Consumer<String> say)
       throws IOException {
-    Turns turns = new Turns();
+    InterleavedRunner runner = new InterleavedRunner();
     for (boolean columnMajor : new boolean[] {false, true}) {
       Map<String, Object> settings =
           Map.of("rows", size.rows, "cols", size.cols, "batch", batch, "columnMajor", columnMajor);
-      turns.add("OpenBLAS " + columnMajor, openBlas, settings);
+      runner.add("OpenBLAS " + columnMajor, openBlas, settings);
       if (mkl != null) {
-        turns.add("MKL " + columnMajor, mkl, settings);
+        runner.add("MKL " + columnMajor, mkl, settings);
       }
     }
     for (Bits pair : bits) {
-      turns.add("product " + pair, multibit, settings("product", size, batch, pair));
+      runner.add("product " + pair, multibit, settings("product", size, batch, pair));
       double difference = multibit.result("product " + pair).asDouble();
       if (!(difference <= TOLERANCE)) {
         throw new IllegalStateException(
@@ -141,15 +141,16 @@ record KernelsBench(
                 .formatted(pair, size, batch, difference));
       }
       if (pair.activations() > 0) {
-        turns.add("quantize " + pair, multibit, settings("quantizeActivations", size, batch, pair));
+        runner.add(
+            "quantize " + pair, multibit, settings("quantizeActivations", size, batch, pair));
       }
     }
-    turns.addLimit("popcount", multibit, Map.of("kind", "popcount"));
+    runner.addLimit("popcount", multibit, Map.of("kind", "popcount"));
     for (int weightBits : bits.stream().mapToInt(Bits::weights).distinct().toArray()) {
-      turns.addLimit("read " + weightBits, multibit, reading(bytes(size, weightBits)));
+      runner.addLimit("read " + weightBits, multibit, reading(bytes(size, weightBits)));
     }
-    Turns.Measured measured = turns.measure(WARM_UP_MILLIS, rounds, TURN_MILLIS);
-    turns.release();
+    InterleavedRunner.Measured measured = runner.measure(WARM_UP_MILLIS, rounds, TURN_MILLIS);
+    runner.release();
     Map<String, Time> times = measured.times();
     double popcounts = measured.rates().get("popcount");
     double openBlasMillis = faster(times, "OpenBLAS ");
@@ -222,16 +223,16 @@ record KernelsBench(
 
   /** A whole matrix, with all threads, against reading it once. */
   private Map<String, Object> quantization(
-      Size size, int cpus, ChildProcess one, ChildProcess all, Consumer<String> say)
+      Size size, int cpus, WorkerProcess one, WorkerProcess all, Consumer<String> say)
       throws IOException {
-    Turns turns = new Turns();
+    InterleavedRunner runner = new InterleavedRunner();
     Bits pair = new Bits(MATRIX_BITS, 0);
     long bytes = (long) size.rows * size.cols * Float.BYTES;
-    turns.add("quantize", all, settings("quantizeMatrix", size, 1, pair));
-    turns.addLimit("read", all, reading(bytes));
-    turns.addLimit("read by one", one, reading(bytes));
-    Turns.Measured measured = turns.measure(WARM_UP_MILLIS, rounds, TURN_MILLIS);
-    turns.release();
+    runner.add("quantize", all, settings("quantizeMatrix", size, 1, pair));
+    runner.addLimit("read", all, reading(bytes));
+    runner.addLimit("read by one", one, reading(bytes));
+    InterleavedRunner.Measured measured = runner.measure(WARM_UP_MILLIS, rounds, TURN_MILLIS);
+    runner.release();
     Time time = measured.times().get("quantize");
     double readMillis = bytes / measured.rates().get("read") * 1e3;
     double readMillisOneThread = bytes / measured.rates().get("read by one") * 1e3;

@@ -5,7 +5,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
-import org.multibit.training.cli.CommonOptions;
+import org.multibit.cli.CommonOptions;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -57,7 +57,7 @@ final class KernelsCommand implements Callable<Integer> {
             batches,
             rounds,
             null);
-    common.say(ChildProcess.ENVIRONMENT_NOTE);
+    common.say(WorkerProcess.ENVIRONMENT_NOTE);
     KernelsBench.Result measured = bench.measure(common::say);
     Map<String, Object> result = new LinkedHashMap<>();
     result.put("isa", measured.isa());

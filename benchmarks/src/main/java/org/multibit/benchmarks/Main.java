@@ -26,6 +26,6 @@ public final class Main {
   private Main() {}
 
   public static void main(String[] args) {
-    System.exit(org.multibit.training.Main.run(new Main(), args));
+    System.exit(org.multibit.cli.Main.run(new Main(), args));
   }
 }

@@ -15,7 +15,7 @@ import org.multibit.runtime.Roofline;
 import org.nd4j.shade.jackson.databind.JsonNode;
 
 /** Our own kernels: products of quantized matrices, and quantization (alternating, 2 cycles). */
-final class MultibitProducts implements Contestant {
+final class MultibitProducts implements BenchmarkedSystem {
   /** Rows whose product is compared with the Java reference. */
   private static final int CHECKED_ROWS = 64;
 

@@ -13,7 +13,7 @@ import org.multibit.runtime.Session;
 import org.nd4j.shade.jackson.databind.JsonNode;
 
 /** Token steps of a packed model in our runtime. */
-final class MultibitTokens implements Contestant {
+final class MultibitTokens implements BenchmarkedSystem {
   @Override
   public Map<String, String> describe() {
     Map<String, String> description = new LinkedHashMap<>();

@@ -9,18 +9,18 @@ import org.multibit.core.Kernels;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantizer;
 import org.multibit.datasets.TokenIterator;
+import org.multibit.training.Backend;
 import org.multibit.training.LanguageModel;
-import org.multibit.training.cli.CommonOptions;
 import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.shade.jackson.databind.JsonNode;
 
 /** What {@code ./multibit train} does with a segment. */
-final class MultibitTraining implements Contestant {
+final class MultibitTraining implements BenchmarkedSystem {
   /** How often quantizing is timed. */
   private static final int REPETITIONS = 11;
 
   MultibitTraining() {
-    CommonOptions.start(0);
+    Backend.start(0);
   }
 
   @Override
@@ -106,7 +106,7 @@ final class MultibitTraining implements Contestant {
         Kernels.get().quantize(quantizer, weights, packed);
         nanos[i] = System.nanoTime() - begin;
       }
-      return Turns.Time.of(nanos).median();
+      return InterleavedRunner.Time.of(nanos).median();
     }
 
     @Override

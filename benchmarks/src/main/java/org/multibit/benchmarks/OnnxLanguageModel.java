@@ -20,7 +20,8 @@ import onnx.Onnx.TypeProto;
 import onnx.Onnx.ValueInfoProto;
 import org.multibit.core.Kernels;
 import org.multibit.core.format.LanguageModelFile;
-import org.multibit.core.format.LanguageModelFile.Matrix;
+import org.multibit.core.format.Layer;
+import org.multibit.core.format.Matrix;
 import org.nd4j.shade.protobuf.ByteString;
 import org.nd4j.shade.protobuf.UnsafeByteOperations;
 
@@ -76,7 +77,7 @@ final class OnnxLanguageModel {
     floats("embedding", embedding, vocab, model.embeddingSize());
     node("Gather", "", List.of("embedding", "token"), List.of("x"));
 
-    LanguageModelFile.Layer layer = model.layers().get(0);
+    Layer layer = model.layers().get(0);
     FloatBuffer bias = LanguageModelFile.directFloats(8 * hidden);
     FloatBuffer gates = layer.bias().duplicate();
     for (int i = 0; i < 4 * hidden; i++) {

@@ -18,7 +18,7 @@ import org.nd4j.shade.jackson.databind.JsonNode;
  * Token steps of an {@link OnnxLanguageModel} in ONNX Runtime. Inputs and outputs are bound to
  * memory that is allocated once; the state swaps between two sets of it.
  */
-final class OnnxRuntimeTokens implements Contestant {
+final class OnnxRuntimeTokens implements BenchmarkedSystem {
   private final OrtEnvironment environment = OrtEnvironment.getEnvironment();
 
   @Override

@@ -26,7 +26,7 @@ import org.bytedeco.pytorch.global.torch;
 import org.nd4j.shade.jackson.databind.JsonNode;
 
 /** The model in PyTorch's C++ API. */
-final class PyTorchTraining implements Contestant {
+final class PyTorchTraining implements BenchmarkedSystem {
   /** Set to mkl for MKL in place of OpenBLAS. */
   static final String BLAS_PROPERTY = "org.bytedeco.openblas.load";
 

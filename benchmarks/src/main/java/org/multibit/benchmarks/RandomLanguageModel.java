@@ -9,7 +9,8 @@ import org.multibit.core.Bits;
 import org.multibit.core.Kernels;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.format.LanguageModelFile;
-import org.multibit.core.format.LanguageModelFile.Matrix;
+import org.multibit.core.format.Layer;
+import org.multibit.core.format.Matrix;
 
 /**
  * An LSTM language model with random weights: what a step costs does not depend on their values.
@@ -26,8 +27,8 @@ record RandomLanguageModel(int vocab, int hidden) {
   LanguageModelFile pack(Bits bits) {
     // States stay in the range where sigmoid and tanh bend.
     double deviation = 1 / Math.sqrt(hidden);
-    LanguageModelFile.Layer layer =
-        new LanguageModelFile.Layer(
+    Layer layer =
+        new Layer(
             // Rows of the embedding are codes of the weights' bits already.
             matrix(4 * hidden, hidden, deviation, 2, bits.weights(), bits.weights()),
             matrix(4 * hidden, hidden, deviation, 3, bits.weights(), bits.activations()),

@@ -6,9 +6,9 @@ import java.util.Map;
 
 /** The page of results: tables of what was measured, on what, and by which command. */
 final class Report {
-  private final Page page;
+  private final MarkdownReport page;
 
-  private Report(Page page) {
+  private Report(MarkdownReport page) {
     this.page = page;
   }
 
@@ -22,7 +22,7 @@ final class Report {
       KernelsBench.Result forced,
       InferenceBench.Result steps)
       throws IOException {
-    Report report = new Report(new Page("Inference: kernels and token steps", command));
+    Report report = new Report(new MarkdownReport("Inference: kernels and token steps", command));
     report.systems(kernels, steps);
     report.kernels("Products, one thread", kernels);
     if (forced != null) {
@@ -51,7 +51,7 @@ final class Report {
     say(
         "Times are medians after a warm-up, in milliseconds. Each system has a process of its own,"
             + " kept warm; they take turns. %s",
-        ChildProcess.ENVIRONMENT_NOTE);
+        WorkerProcess.ENVIRONMENT_NOTE);
     say("");
   }
 

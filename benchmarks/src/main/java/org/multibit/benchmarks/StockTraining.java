@@ -25,7 +25,7 @@ import org.nd4j.shade.jackson.databind.JsonNode;
  * <p>What the recipe asks for and DL4J does not have is left out, in its favour: the gradient is
  * clipped by layer, not as a whole, and each segment starts from zeros.
  */
-final class StockTraining implements Contestant {
+final class StockTraining implements BenchmarkedSystem {
   @Override
   public Map<String, String> describe() throws Exception {
     Map<String, String> description = new LinkedHashMap<>();

@@ -14,7 +14,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
-import org.multibit.benchmarks.Turns.Time;
+import org.multibit.benchmarks.InterleavedRunner.Time;
 import org.multibit.core.Bits;
 import org.multibit.datasets.TokenIterator;
 import org.multibit.training.Json;
@@ -101,7 +101,7 @@ record TrainingBench(List<Shape> shapes, int rounds, double millis) {
   /** A way of running a system. */
   private record Way(
       String name,
-      Class<? extends Contestant> contestant,
+      Class<? extends BenchmarkedSystem> systemClass,
       String classPath,
       List<String> options,
       Map<String, String> environment) {}
@@ -109,7 +109,7 @@ record TrainingBench(List<Shape> shapes, int rounds, double millis) {
   /** A system at work, in the fastest of its ways. */
   private static final class Entrant {
     final String system;
-    final ChildProcess child;
+    final WorkerProcess worker;
     final Way way;
 
     /** Median milliseconds of a segment in each way that was tried. */
@@ -117,15 +117,15 @@ record TrainingBench(List<Shape> shapes, int rounds, double millis) {
 
     long[] nanos = {};
 
-    Entrant(String system, ChildProcess child, Way way, Map<String, Double> tried) {
+    Entrant(String system, WorkerProcess worker, Way way, Map<String, Double> tried) {
       this.system = system;
-      this.child = child;
+      this.worker = worker;
       this.way = way;
       this.tried = tried;
     }
 
     void turn(double millis) throws IOException {
-      long[] more = child.longTurn(system, millis, 1);
+      long[] more = worker.longTurn(system, millis, 1);
       int before = nanos.length;
       nanos = Arrays.copyOf(nanos, before + more.length);
       System.arraycopy(more, 0, nanos, before, more.length);
@@ -155,7 +155,7 @@ record TrainingBench(List<Shape> shapes, int rounds, double millis) {
         }
         rows.addAll(rows(shape, entrants, say));
       } finally {
-        entrants.forEach(entrant -> entrant.child.close());
+        entrants.forEach(entrant -> entrant.worker.close());
       }
     }
     return new Result(systems, rows);
@@ -247,21 +247,21 @@ record TrainingBench(List<Shape> shapes, int rounds, double millis) {
       Consumer<String> say)
       throws IOException {
     Map<String, Double> tried = new LinkedHashMap<>();
-    ChildProcess fastest = null;
+    WorkerProcess fastest = null;
     Way way = null;
     for (Way candidate : ways) {
-      ChildProcess child = start(system, candidate);
+      WorkerProcess worker = start(system, candidate);
       boolean kept = false;
       try {
-        Map<String, String> description = child.describe();
-        child.prepare(system, settings.toMap());
+        Map<String, String> description = worker.describe();
+        worker.prepare(system, settings.toMap());
         long[] nanos =
-            child.longTurn(system, TRIAL_TURNS * millis, ways.size() > 1 ? TRIAL_STEPS : 2);
+            worker.longTurn(system, TRIAL_TURNS * millis, ways.size() > 1 ? TRIAL_STEPS : 2);
         // The first half is slow: code is yet to be compiled, memory to be had.
         double median = Time.of(Arrays.copyOfRange(nanos, nanos.length / 2, nanos.length)).median();
         tried.put(candidate.name, median);
-        if (child.errorLine("Core: ") != null) {
-          description.put("OpenBLAS kernels", child.errorLine("Core: "));
+        if (worker.errorLine("Core: ") != null) {
+          description.put("OpenBLAS kernels", worker.errorLine("Core: "));
         }
         say.accept(
             "%s, %s: %,.0f tokens/s; %s"
@@ -270,14 +270,14 @@ record TrainingBench(List<Shape> shapes, int rounds, double millis) {
           if (fastest != null) {
             fastest.close();
           }
-          fastest = child;
+          fastest = worker;
           way = candidate;
           systems.put(system, description);
           kept = true;
         }
       } finally {
         if (!kept) {
-          child.close();
+          worker.close();
         }
       }
     }
@@ -285,12 +285,12 @@ record TrainingBench(List<Shape> shapes, int rounds, double millis) {
     return way;
   }
 
-  private static ChildProcess start(String system, Way way) throws IOException {
+  private static WorkerProcess start(String system, Way way) throws IOException {
     Map<String, String> environment = new LinkedHashMap<>(way.environment);
     environment.put("OPENBLAS_VERBOSE", "2");
-    return new ChildProcess(
+    return new WorkerProcess(
         system,
-        way.contestant,
+        way.systemClass,
         way.classPath,
         way.options,
         Runtime.getRuntime().availableProcessors(),
@@ -325,15 +325,15 @@ record TrainingBench(List<Shape> shapes, int rounds, double millis) {
       }
       row.put("millisPerStep", 1000 * shape.tokens() / tokensPerSecond);
       row.put("repetitions", entrant.nanos.length);
-      row.put("peakBytes", entrant.child.peakBytes());
+      row.put("peakBytes", entrant.worker.peakBytes());
       row.put("way", entrant.way.name);
       if (entrant.tried.size() > 1) {
         row.put("triedMillisPerStep", entrant.tried);
       }
       if (!entrant.system.equals(PYTORCH)) {
-        row.put("parts", entrant.child.parts(entrant.system, millis));
+        row.put("parts", entrant.worker.parts(entrant.system, millis));
       }
-      JsonNode result = entrant.child.result(entrant.system);
+      JsonNode result = entrant.worker.result(entrant.system);
       losses.put(entrant.system, result.get("losses"));
       if (result.has("quantizeWeightsMillis")) {
         row.put("quantizeWeightsMillis", result.get("quantizeWeightsMillis").asDouble());

@@ -6,8 +6,8 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
+import org.multibit.cli.CommonOptions;
 import org.multibit.training.UsageException;
-import org.multibit.training.cli.CommonOptions;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -64,7 +64,7 @@ final class TrainingCommand implements Callable<Integer> {
                 : shapes.stream().map(TrainingCommand::shape).toList(),
             rounds,
             1000 * seconds);
-    common.say(ChildProcess.ENVIRONMENT_NOTE);
+    common.say(WorkerProcess.ENVIRONMENT_NOTE);
     TrainingBench.Result measured = bench.measure(common::say);
     if (report != null) {
       TrainingReport.write(report, BenchArguments.command(spec), measured);

@@ -8,14 +8,15 @@ import java.util.TreeSet;
 
 /** The page of results of training: what was measured, on what, and by which command. */
 final class TrainingReport {
-  private final Page page;
+  private final MarkdownReport page;
 
-  private TrainingReport(Page page) {
+  private TrainingReport(MarkdownReport page) {
     this.page = page;
   }
 
   static void write(Path path, String command, TrainingBench.Result result) throws IOException {
-    TrainingReport report = new TrainingReport(new Page("Training: speed of a step", command));
+    TrainingReport report =
+        new TrainingReport(new MarkdownReport("Training: speed of a step", command));
     report.systems(result);
     report.speeds(result);
     report.parts(result);
@@ -47,7 +48,7 @@ final class TrainingReport {
             + " *Peak* is the most memory resident, with the Java heap. *Loss* is the mean per"
             + " token over the steps given, counted from the first; ours in full precision and"
             + " PyTorch's have to fall alike. %s",
-        ChildProcess.ENVIRONMENT_NOTE);
+        WorkerProcess.ENVIRONMENT_NOTE);
     say("");
   }
 

@@ -17,7 +17,7 @@ import org.nd4j.shade.jackson.databind.JsonNode;
  * Training of an LSTM language model, a segment of the text per repetition. Its result has the mean
  * loss per token of every segment so far: {@code losses}.
  */
-abstract class TrainingTask implements Contestant.Task {
+abstract class TrainingTask implements BenchmarkedSystem.Task {
   /** Segments after which the text begins anew. */
   static final int SEGMENTS = 400;
 

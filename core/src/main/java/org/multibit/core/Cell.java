@@ -18,17 +18,32 @@ public abstract class Cell {
   private final int gates;
   private final boolean separateSums;
   private final boolean hasState;
+  private final int[] fileOrder;
 
   /**
    * @param separateSums whether the sums of the recurrent product are kept apart from those of the
    *     input's product, each with a bias of its own
    * @param hasState whether it carries a state besides the hidden one
+   * @param fileOrder the gates in the order of files (docs/format.md), by their places in training
    */
-  protected Cell(String name, int gates, boolean separateSums, boolean hasState) {
+  protected Cell(String name, int gates, boolean separateSums, boolean hasState, int... fileOrder) {
     this.name = name;
     this.gates = gates;
     this.separateSums = separateSums;
     this.hasState = hasState;
+    this.fileOrder = fileOrder;
+  }
+
+  /**
+   * The cell of a name.
+   *
+   * @throws IllegalArgumentException if there is none
+   */
+  public static Cell of(String name) {
+    return ALL.stream()
+        .filter(cell -> cell.name.equals(name))
+        .findFirst()
+        .orElseThrow(() -> new IllegalArgumentException("there is no cell \"%s\"".formatted(name)));
   }
 
   /** For example {@code "lstm"}. */
@@ -49,6 +64,20 @@ public abstract class Cell {
   /** Whether it carries a state besides the hidden one. */
   public final boolean hasState() {
     return hasState;
+  }
+
+  /** The place in training of each gate of a file, whose order docs/format.md gives. */
+  public final int[] fileOrder() {
+    return fileOrder.clone();
+  }
+
+  /** The place in a file of each gate of training. */
+  public final int[] trainingOrder() {
+    int[] order = new int[fileOrder.length];
+    for (int i = 0; i < order.length; i++) {
+      order[fileOrder[i]] = i;
+    }
+    return order;
   }
 
   /** One time step for rows [first, last) of the arrays; see {@link CellStates}. */

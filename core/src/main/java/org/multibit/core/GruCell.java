@@ -12,7 +12,7 @@ public final class GruCell extends Cell {
   public static final int CANDIDATE = 2;
 
   GruCell() {
-    super("gru", 3, true, false);
+    super("gru", 3, true, false, RESET, UPDATE, CANDIDATE);
   }
 
   /** The arrays of a sequence. */

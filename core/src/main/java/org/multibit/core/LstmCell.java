@@ -11,7 +11,7 @@ public final class LstmCell extends Cell {
   public static final int INPUT = 3;
 
   LstmCell() {
-    super("lstm", 4, false, true);
+    super("lstm", 4, false, true, INPUT, FORGET, CANDIDATE, OUTPUT);
   }
 
   /** The arrays of a sequence. */

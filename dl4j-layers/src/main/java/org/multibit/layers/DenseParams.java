@@ -3,15 +3,27 @@ package org.multibit.layers;
 import org.deeplearning4j.nn.conf.layers.Layer;
 import org.deeplearning4j.nn.params.DefaultParamInitializer;
 
-/** The parameters of {@link QuantizedDense}, W [nIn, nOut] and b [1, nOut], as DL4J makes them. */
+/**
+ * The parameters of {@link QuantizedDense}, W [nIn, nOut] and, if it has a bias, b [1, nOut], as
+ * DL4J makes them.
+ */
 final class DenseParams extends DefaultParamInitializer {
-  static final DenseParams INSTANCE = new DenseParams();
+  private static final DenseParams BIASED = new DenseParams(true);
+  private static final DenseParams UNBIASED = new DenseParams(false);
 
-  private DenseParams() {}
+  private final boolean hasBias;
+
+  private DenseParams(boolean hasBias) {
+    this.hasBias = hasBias;
+  }
+
+  static DenseParams of(boolean hasBias) {
+    return hasBias ? BIASED : UNBIASED;
+  }
 
   /** DL4J's own asks its own DenseLayer alone. */
   @Override
   protected boolean hasBias(Layer layer) {
-    return ((QuantizedDense) layer).hasBias();
+    return hasBias;
   }
 }

@@ -42,11 +42,7 @@ public final class Distillation implements DataSetPreProcessor {
   /** Of each teacher, all layers but its softmax. */
   private final List<Layer[]> hiddenLayers = new ArrayList<>();
 
-  private final double weight;
-  private final double temperature;
-  private final PanelProduct product = new PanelProduct();
-  private final INDArray weights; // [V, H], H that of all teachers together
-  private final INDArray bias; // [1, V]
+  private final SoftTargets targets;
 
   /** As {@link #Distillation(List, double, double)}, from one teacher. */
   public Distillation(MultiLayerNetwork teacher, double weight, double temperature) {
@@ -73,8 +69,6 @@ public final class Distillation implements DataSetPreProcessor {
       throw new IllegalArgumentException(
           "The temperature of distillation is above 0, not %s".formatted(temperature));
     }
-    this.weight = weight;
-    this.temperature = temperature;
     List<INDArray> matrices = new ArrayList<>();
     List<INDArray> biases = new ArrayList<>();
     for (MultiLayerNetwork teacher : teachers) {
@@ -97,9 +91,7 @@ public final class Distillation implements DataSetPreProcessor {
               ? softmax.getParam(DefaultParamInitializer.BIAS_KEY).reshape(1, matrix.size(0))
               : Nd4j.zeros(matrix.dataType(), 1, matrix.size(0)));
     }
-    weights = mean(1, matrices);
-    bias = mean(0, biases).sum(true, 0);
-    product.start(weights, true);
+    targets = new SoftTargets(mean(1, matrices), mean(0, biases).sum(true, 0), weight, temperature);
   }
 
   /** The teachers' shares of the mean, one after the other along a dimension. */
@@ -141,23 +133,23 @@ public final class Distillation implements DataSetPreProcessor {
     if (!(student.getOutputLayer() instanceof QuantizedSoftmaxOutputLayer output)) {
       throw new IllegalArgumentException("The student does not end in a QuantizedSoftmaxOutput");
     }
-    if (output.layerConf().getNOut() != classes()) {
+    if (output.layerConf().getNOut() != targets.classes()) {
       throw new IllegalArgumentException(
           "The teacher's vocabulary has %s words, the student's %s"
-              .formatted(classes(), output.layerConf().getNOut()));
+              .formatted(targets.classes(), output.layerConf().getNOut()));
     }
-    if (output.getParam(DefaultParamInitializer.WEIGHT_KEY).dataType() != bias.dataType()) {
+    if (output.getParam(DefaultParamInitializer.WEIGHT_KEY).dataType() != targets.dataType()) {
       throw new IllegalArgumentException(
-          "The teacher computes in %s, the student does not".formatted(bias.dataType()));
+          "The teacher computes in %s, the student does not".formatted(targets.dataType()));
     }
-    output.setDistillation(this);
+    output.setSoftTargets(targets);
   }
 
   /** Puts the teachers' hidden states of a segment below its labels. */
   @Override
   public void preProcess(DataSet segment) {
     List<INDArray> rows = new ArrayList<>();
-    rows.add(segment.getLabels().castTo(bias.dataType()));
+    rows.add(segment.getLabels().castTo(targets.dataType()));
     hiddenLayers.forEach(layers -> rows.add(hidden(layers, segment.getFeatures())));
     segment.setLabels(Nd4j.concat(1, rows.toArray(INDArray[]::new)));
   }
@@ -203,32 +195,5 @@ public final class Distillation implements DataSetPreProcessor {
         .filter(QuantizedRecurrentLayer.class::isInstance)
         .map(QuantizedRecurrentLayer.class::cast)
         .toList();
-  }
-
-  private long classes() {
-    return weights.size(0);
-  }
-
-  double weight() {
-    return weight;
-  }
-
-  double temperature() {
-    return temperature;
-  }
-
-  /** H, the size of the hidden states below the labels. */
-  long hiddenSize() {
-    return weights.size(1);
-  }
-
-  /**
-   * The teachers' logits, their mean.
-   *
-   * @param hidden [N, H]
-   * @param into [N, V]
-   */
-  void logits(INDArray hidden, INDArray into) {
-    product.multiply(hidden, bias, into);
   }
 }

@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Map;
 import org.deeplearning4j.nn.api.ParamInitializer;
 import org.deeplearning4j.nn.conf.NeuralNetConfiguration;
+import org.deeplearning4j.nn.conf.layers.FeedForwardLayer;
 import org.deeplearning4j.nn.conf.layers.Layer;
 import org.nd4j.linalg.api.ndarray.INDArray;
 
@@ -24,7 +25,7 @@ final class EmbeddingParams implements ParamInitializer {
 
   @Override
   public long numParams(Layer layer) {
-    QuantizedEmbedding embedding = (QuantizedEmbedding) layer;
+    FeedForwardLayer embedding = (FeedForwardLayer) layer;
     return embedding.getNIn() * embedding.getNOut();
   }
 
@@ -56,7 +57,7 @@ final class EmbeddingParams implements ParamInitializer {
   @Override
   public Map<String, INDArray> init(
       NeuralNetConfiguration conf, INDArray paramsView, boolean initializeParams) {
-    QuantizedEmbedding embedding = (QuantizedEmbedding) conf.getLayer();
+    FeedForwardLayer embedding = (FeedForwardLayer) conf.getLayer();
     conf.addVariable(WEIGHTS);
     if (initializeParams) {
       // Fan-in 1 as in DL4J's embedding layers: the vocabulary's size has no part in it.
@@ -75,7 +76,7 @@ final class EmbeddingParams implements ParamInitializer {
   @Override
   public Map<String, INDArray> getGradientsFromFlattened(
       NeuralNetConfiguration conf, INDArray flattened) {
-    QuantizedEmbedding embedding = (QuantizedEmbedding) conf.getLayer();
+    FeedForwardLayer embedding = (FeedForwardLayer) conf.getLayer();
     if (flattened.length() != numParams(embedding)) {
       throw new IllegalStateException(
           "Expected a view of %s parameters, got %s"

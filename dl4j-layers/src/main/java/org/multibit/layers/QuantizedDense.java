@@ -106,7 +106,7 @@ public class QuantizedDense extends FeedForwardLayer implements QuantizesProduct
 
   @Override
   public ParamInitializer initializer() {
-    return DenseParams.INSTANCE;
+    return DenseParams.of(hasBias);
   }
 
   @Override

@@ -26,7 +26,7 @@ public class QuantizedGRU extends QuantizedRecurrent {
   }
 
   @Override
-  Cell cell() {
+  public Cell cell() {
     return Cell.GRU;
   }
 

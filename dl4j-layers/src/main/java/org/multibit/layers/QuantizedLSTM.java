@@ -32,7 +32,7 @@ public class QuantizedLSTM extends QuantizedRecurrent {
   }
 
   @Override
-  Cell cell() {
+  public Cell cell() {
     return Cell.LSTM;
   }
 

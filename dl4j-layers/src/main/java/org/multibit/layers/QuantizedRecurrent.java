@@ -65,7 +65,19 @@ public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements Q
     return getClass().getSimpleName();
   }
 
-  abstract Cell cell();
+  /** The cell whose layer this is. */
+  public abstract Cell cell();
+
+  /** The builder of a cell's layer. */
+  public static Builder<?> builder(Cell cell) {
+    if (cell == Cell.LSTM) {
+      return new QuantizedLSTM.Builder();
+    }
+    if (cell == Cell.GRU) {
+      return new QuantizedGRU.Builder();
+    }
+    throw new IllegalArgumentException("There is no layer of the cell " + cell);
+  }
 
   /** The cell's time steps for one layer. */
   abstract RecurrentCell newCell();

@@ -47,7 +47,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
   private final Scratch teacherLogits = new Scratch();
   private final DenseProduct product = new DenseProduct();
 
-  private Distillation distillation;
+  private SoftTargets softTargets; // null = labels alone
   private INDArray featuresMask;
   private Losses ofBackwardPass;
 
@@ -63,9 +63,9 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
     super(conf, dataType);
   }
 
-  /** What training learns from besides the labels; null = nothing. */
-  void setDistillation(Distillation distillation) {
-    this.distillation = distillation;
+  /** Makes training learn from these besides the labels. */
+  void setSoftTargets(SoftTargets targets) {
+    softTargets = targets;
   }
 
   /** Rows are time-major, [T*B, .]. */
@@ -258,14 +258,14 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
     INDArray student = null;
     INDArray soft = null;
     if (teacher != null) {
-      student = logits.div(distillation.temperature());
+      student = logits.div(softTargets.temperature());
       soft = teacherLogits.get(dataType, logits.shape());
-      distillation.logits(rows(teacher, from, from + count), soft);
-      logSoftmax(soft.divi(distillation.temperature()));
+      softTargets.logits(rows(teacher, from, from + count), soft);
+      logSoftmax(soft.divi(softTargets.temperature()));
       logSoftmax(student);
     }
     logSoftmax(logits);
-    double hard = teacher == null ? 1 : 1 - distillation.weight();
+    double hard = teacher == null ? 1 : 1 - softTargets.weight();
     for (int i = 0; i < count; i++) {
       perToken[from + i] = -hard * logits.getDouble(i, classes[from + i]);
     }
@@ -274,11 +274,11 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
       logits.putScalar(i, classes[from + i], logits.getDouble(i, classes[from + i]) - 1);
     }
     if (teacher != null) {
-      double weight = distillation.weight() * distillation.temperature();
+      double weight = softTargets.weight() * softTargets.temperature();
       INDArray p = Transforms.exp(soft, true);
       INDArray divergence = soft.subi(student).muli(p).sum(1);
       for (int i = 0; i < count; i++) {
-        perToken[from + i] += weight * distillation.temperature() * divergence.getDouble(i);
+        perToken[from + i] += weight * softTargets.temperature() * divergence.getDouble(i);
       }
       logits.muli(hard).addi(Transforms.exp(student, false).subi(p).muli(weight));
     }
@@ -304,15 +304,15 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
       INDArray student = rows(logits, at, to);
       INDArray soft = teacherLogits.get(dataType, to - at, classes);
       operands.product(from + at, from + to, student);
-      distillation.logits(rows(teacher, from + at, from + to), soft);
+      softTargets.logits(rows(teacher, from + at, from + to), soft);
       Kernels.get()
           .distill(
               FloatRows.of(student),
               FloatRows.of(soft),
               classes,
               labels.slice(at, to - at),
-              (float) distillation.weight(),
-              (float) distillation.temperature(),
+              (float) softTargets.weight(),
+              (float) softTargets.temperature(),
               losses.slice(at, to - at));
       Reference.reachabilityFence(soft);
     }
@@ -342,7 +342,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
   private int[] classes(boolean training) {
     boolean fits = labels != null && labels.rank() == 3;
     fits = fits && labels.size(0) == input.size(0) && labels.size(2) == input.size(2);
-    long rows = distillation == null ? 1 : 1 + distillation.hiddenSize();
+    long rows = softTargets == null ? 1 : 1 + softTargets.hiddenSize();
     fits = fits && (labels.size(1) == rows || labels.size(1) == 1 && !training);
     if (!fits) {
       throw new IllegalArgumentException(
@@ -352,7 +352,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
                   input.size(0),
                   rows,
                   input.size(2),
-                  distillation == null
+                  softTargets == null
                       ? ""
                       : " and the teacher's hidden states (its Distillation is to be the data's pre-processor)",
                   labels == null ? "none" : Arrays.toString(labels.shape())));
@@ -366,10 +366,10 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
 
   /** The teacher's hidden states, time-major [T*B, H]; null = none to learn from. */
   private INDArray teacher(boolean training) {
-    if (distillation == null || !training) {
+    if (softTargets == null || !training) {
       return null;
     }
-    long size = distillation.hiddenSize();
+    long size = softTargets.hiddenSize();
     INDArray hidden =
         labels.get(NDArrayIndex.all(), NDArrayIndex.interval(1, 1 + size), NDArrayIndex.all());
     INDArray into = teacherRows.get(dataType, labels.size(2) * labels.size(0), size);

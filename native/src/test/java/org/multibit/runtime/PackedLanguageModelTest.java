@@ -25,9 +25,12 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.multibit.core.Alternating;
+import org.multibit.core.Cell;
 import org.multibit.core.Kernels;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.format.LanguageModelFile;
+import org.multibit.core.format.Layer;
+import org.multibit.core.format.Matrix;
 
 /** A small 2/2 model written by core, opened by native code. */
 class PackedLanguageModelTest {
@@ -53,9 +56,7 @@ class PackedLanguageModelTest {
             0,
             1,
             matrix(V, E, 0),
-            List.of(
-                new LanguageModelFile.Layer(
-                    matrix(4 * H, E, 2), matrix(4 * H, H, 2), floats(4 * H))),
+            List.of(new Layer(matrix(4 * H, E, 2), matrix(4 * H, H, 2), floats(4 * H))),
             matrix(V, H, 2),
             floats(V),
             new Alternating(),
@@ -64,10 +65,10 @@ class PackedLanguageModelTest {
         .write(file);
   }
 
-  private static LanguageModelFile.Matrix matrix(int rows, int cols, int activationBits) {
+  private static Matrix matrix(int rows, int cols, int activationBits) {
     MultibitMatrix matrix = MultibitMatrix.weights(rows, cols, 2);
     Kernels.java().quantize(new Alternating(), floats(rows * cols), matrix);
-    return LanguageModelFile.Matrix.of(matrix, activationBits);
+    return Matrix.of(matrix, activationBits);
   }
 
   private static FloatBuffer floats(int count) {
@@ -160,12 +161,12 @@ class PackedLanguageModelTest {
   void gruWithTiedWeights() throws IOException {
     Path gru = folder.resolve("gru.gguf");
     LanguageModelFile lstm = LanguageModelFile.read(file);
-    LanguageModelFile.Matrix words = matrix(V, H, 0);
-    List<LanguageModelFile.Layer> layers = new ArrayList<>();
+    Matrix words = matrix(V, H, 0);
+    List<Layer> layers = new ArrayList<>();
     for (int l = 0; l < 2; l++) {
       layers.add(
-          new LanguageModelFile.Layer(
-              matrix(3 * H, H, 2), matrix(3 * H, H, 2), floats(3 * H), floats(3 * H)));
+          new Layer(
+              Cell.GRU, matrix(3 * H, H, 2), matrix(3 * H, H, 2), floats(3 * H), floats(3 * H)));
     }
     new LanguageModelFile(
             lstm.words(),

@@ -8,13 +8,14 @@ import org.deeplearning4j.nn.conf.distribution.UniformDistribution;
 import org.deeplearning4j.nn.conf.inputs.InputType;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.core.Bits;
+import org.multibit.core.Cell;
 import org.multibit.core.LayerBits;
 import org.multibit.core.Quantization;
 import org.multibit.core.Quantizer;
 import org.multibit.core.format.LanguageModelFile;
+import org.multibit.core.format.Layer;
 import org.multibit.layers.ClippedSgd;
 import org.multibit.layers.QuantizedEmbedding;
-import org.multibit.layers.QuantizedGRU;
 import org.multibit.layers.QuantizedLSTM;
 import org.multibit.layers.QuantizedRecurrent;
 import org.multibit.layers.QuantizedSoftmaxOutput;
@@ -25,11 +26,6 @@ import org.nd4j.linalg.api.buffer.DataType;
  * softmax. Token ids [B, 1, T] go in, word probabilities [B, V, T] come out.
  */
 public final class LanguageModel {
-  static final int EMBEDDING = 0;
-
-  /** The first recurrent layer; the softmax follows the last. */
-  static final int RECURRENT = 1;
-
   private LanguageModel() {}
 
   /**
@@ -76,7 +72,7 @@ public final class LanguageModel {
   public static MultiLayerNetwork of(LanguageModelFile file) {
     Settings settings = settings(file);
     List<Activations> activations = new ArrayList<>();
-    for (LanguageModelFile.Layer layer : file.layers()) {
+    for (Layer layer : file.layers()) {
       // The rows of a multi-bit embedding are codes already.
       boolean codes = activations.isEmpty() && file.embedding().packed() != null;
       activations.add(
@@ -216,8 +212,10 @@ public final class LanguageModel {
   }
 
   private static QuantizedRecurrent.Builder<?> cell(String cell) {
-    return cell.equals("gru")
-        ? new QuantizedGRU.Builder()
-        : new QuantizedLSTM.Builder().forgetGateBiasInit(0);
+    QuantizedRecurrent.Builder<?> builder = QuantizedRecurrent.builder(Cell.of(cell));
+    if (builder instanceof QuantizedLSTM.Builder lstm) {
+      lstm.forgetGateBiasInit(0);
+    }
+    return builder;
   }
 }

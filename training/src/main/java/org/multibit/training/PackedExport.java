@@ -13,19 +13,19 @@ import org.deeplearning4j.nn.conf.layers.BaseOutputLayer;
 import org.deeplearning4j.nn.conf.layers.misc.FrozenLayer;
 import org.deeplearning4j.nn.conf.layers.recurrent.LastTimeStep;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
+import org.multibit.core.Cell;
 import org.multibit.core.FloatRows;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantization;
 import org.multibit.core.Quantizer;
 import org.multibit.core.format.LanguageModelFile;
-import org.multibit.core.format.LanguageModelFile.Cell;
-import org.multibit.core.format.LanguageModelFile.Matrix;
+import org.multibit.core.format.Layer;
+import org.multibit.core.format.Matrix;
 import org.multibit.core.format.SequenceClassifierFile;
 import org.multibit.datasets.Vocabulary;
 import org.multibit.layers.ConversionReport;
 import org.multibit.layers.MultibitWeightNoise;
 import org.multibit.layers.QuantizedEmbedding;
-import org.multibit.layers.QuantizedGRU;
 import org.multibit.layers.QuantizedOutput;
 import org.multibit.layers.QuantizedRecurrent;
 import org.multibit.layers.QuantizedSoftmaxOutput;
@@ -40,15 +40,11 @@ import org.nd4j.linalg.indexing.NDArrayIndex;
  * in the layout of docs/format.md.
  */
 public final class PackedExport {
-  /**
-   * An LSTM's gate blocks are candidate, forget, output, input in DL4J and input, forget,
-   * candidate, output in the file; a GRU's are reset, update, candidate in both.
-   */
-  private static final Map<Cell, int[]> FILE_FROM_DL4J =
-      Map.of(Cell.LSTM, new int[] {3, 1, 0, 2}, Cell.GRU, new int[] {0, 1, 2});
+  /** Layers of a language model. */
+  static final int EMBEDDING = 0;
 
-  private static final Map<Cell, int[]> DL4J_FROM_FILE =
-      Map.of(Cell.LSTM, new int[] {2, 1, 3, 0}, Cell.GRU, new int[] {0, 1, 2});
+  /** The first recurrent layer; the softmax follows the last. */
+  static final int RECURRENT = 1;
 
   private static final String CONVERT = "NetworkQuantizer makes them of DL4J's layers";
 
@@ -80,16 +76,15 @@ public final class PackedExport {
   public LanguageModelFile pack(Vocabulary vocabulary, Map<String, Object> provenance) {
     requireLayers(3, LANGUAGE_MODEL);
     int softmaxLayer = softmaxLayer(network);
-    QuantizedEmbedding embedding =
-        require(QuantizedEmbedding.class, LanguageModel.EMBEDDING, LANGUAGE_MODEL);
+    QuantizedEmbedding embedding = require(QuantizedEmbedding.class, EMBEDDING, LANGUAGE_MODEL);
     List<QuantizedRecurrent> stack = new ArrayList<>();
-    for (int l = LanguageModel.RECURRENT; l < softmaxLayer; l++) {
+    for (int l = RECURRENT; l < softmaxLayer; l++) {
       stack.add(require(QuantizedRecurrent.class, l, LANGUAGE_MODEL));
     }
     QuantizedSoftmaxOutput softmax =
         require(QuantizedSoftmaxOutput.class, softmaxLayer, LANGUAGE_MODEL);
-    requireNothingBesides(LanguageModel.EMBEDDING, embedding);
-    requireAlike("language model", stack, LanguageModel.RECURRENT, softmax.getNIn());
+    requireNothingBesides(EMBEDDING, embedding);
+    requireAlike("language model", stack, RECURRENT, softmax.getNIn());
     requireNothingBesides(softmaxLayer, softmax);
     if (vocabulary.size() != embedding.getNIn()) {
       throw new IllegalArgumentException(
@@ -97,7 +92,7 @@ public final class PackedExport {
               .formatted(vocabulary.size(), embedding.getNIn()));
     }
     Quantization embedded = embedding.getWeightQuantization();
-    INDArray words = param(LanguageModel.EMBEDDING, "W");
+    INDArray words = param(EMBEDDING, "W");
     INDArray softmaxRows = param(softmaxLayer, "W").transpose();
     int softmaxBits = bits(softmax.getActivationQuantization());
     boolean tied =
@@ -105,13 +100,13 @@ public final class PackedExport {
             && words.equalShapes(softmaxRows)
             && copy(words).equals(copy(softmaxRows));
     Matrix embeddingMatrix = matrix("embedding", words, embedded, 0);
-    List<LanguageModelFile.Layer> layers = new ArrayList<>();
+    List<Layer> layers = new ArrayList<>();
     List<Quantization> activations = new ArrayList<>();
-    for (int l = LanguageModel.RECURRENT; l < softmaxLayer; l++) {
-      boolean codes = l == LanguageModel.RECURRENT && embedded != null;
-      QuantizedRecurrent recurrent = stack.get(l - LanguageModel.RECURRENT);
+    for (int l = RECURRENT; l < softmaxLayer; l++) {
+      boolean codes = l == RECURRENT && embedded != null;
+      QuantizedRecurrent recurrent = stack.get(l - RECURRENT);
       Quantization input = codes ? embedded : recurrent.getInputActivationQuantization();
-      layers.add(layer(l, l - LanguageModel.RECURRENT, recurrent, bits(input)));
+      layers.add(layer(l, l - RECURRENT, recurrent, bits(input)));
       activations.add(codes ? null : input);
       activations.add(recurrent.getRecurrentActivationQuantization());
     }
@@ -152,7 +147,7 @@ public final class PackedExport {
         output.getActivationFn() instanceof ActivationSoftmax,
         last,
         "its activation is " + output.getActivationFn() + ", a packed classifier has a softmax");
-    List<LanguageModelFile.Layer> layers = new ArrayList<>();
+    List<Layer> layers = new ArrayList<>();
     List<Quantization> activations = new ArrayList<>();
     List<Quantization> weights = new ArrayList<>();
     List<QuantizedRecurrent> stack = new ArrayList<>();
@@ -264,13 +259,13 @@ public final class PackedExport {
    * @param layer of the network
    * @param index among the recurrent layers
    */
-  private LanguageModelFile.Layer layer(
-      int layer, int index, QuantizedRecurrent recurrent, int inputBits) {
-    Cell cell = recurrent instanceof QuantizedGRU ? Cell.GRU : Cell.LSTM;
-    int[] order = FILE_FROM_DL4J.get(cell);
+  private Layer layer(int layer, int index, QuantizedRecurrent recurrent, int inputBits) {
+    Cell cell = recurrent.cell();
+    int[] order = cell.fileOrder();
     Quantization weights = recurrent.getWeightQuantization();
     String name = "rnn." + index;
-    return new LanguageModelFile.Layer(
+    return new Layer(
+        cell,
         matrix(name + ".input", gates(param(layer, "W").transpose(), order), weights, inputBits),
         matrix(
             name + ".recurrent",
@@ -278,7 +273,7 @@ public final class PackedExport {
             weights,
             bits(recurrent.getRecurrentActivationQuantization())),
         copy(gates(param(layer, "b").reshape(-1, 1), order)),
-        cell == Cell.GRU ? copy(gates(param(layer, "rb").reshape(-1, 1), order)) : null);
+        cell.separateSums() ? copy(gates(param(layer, "rb").reshape(-1, 1), order)) : null);
   }
 
   private static int softmaxLayer(MultiLayerNetwork network) {
@@ -287,11 +282,11 @@ public final class PackedExport {
 
   /** The other way: the values of a file's matrices into a network of the same shape. */
   static void unpack(LanguageModelFile file, MultiLayerNetwork network) {
-    int[] order = DL4J_FROM_FILE.get(file.cell());
-    assign(network, LanguageModel.EMBEDDING, "W", values(file.embedding()));
+    int[] order = file.cell().trainingOrder();
+    assign(network, EMBEDDING, "W", values(file.embedding()));
     for (int l = 0; l < file.layers().size(); l++) {
-      LanguageModelFile.Layer layer = file.layers().get(l);
-      int at = LanguageModel.RECURRENT + l;
+      Layer layer = file.layers().get(l);
+      int at = RECURRENT + l;
       assign(network, at, "W", gates(values(layer.input()), order).transpose());
       assign(network, at, "RW", gates(values(layer.recurrent()), order).transpose());
       assign(network, at, "b", bias(layer.bias(), order));

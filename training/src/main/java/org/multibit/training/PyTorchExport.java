@@ -13,7 +13,8 @@ import java.util.Map;
 import org.bytedeco.javacpp.indexer.HalfIndexer;
 import org.multibit.core.format.AtomicFile;
 import org.multibit.core.format.LanguageModelFile;
-import org.multibit.core.format.LanguageModelFile.Matrix;
+import org.multibit.core.format.Layer;
+import org.multibit.core.format.Matrix;
 
 /**
  * Writes a full-precision language model as a PyTorch state dict in half precision, a .safetensors
@@ -53,7 +54,7 @@ public final class PyTorchExport {
             });
     put("encoder.weight", model.embedding());
     for (int l = 0; l < model.layers().size(); l++) {
-      LanguageModelFile.Layer layer = model.layers().get(l);
+      Layer layer = model.layers().get(l);
       put("rnn.weight_ih_l" + l, layer.input());
       put("rnn.weight_hh_l" + l, layer.recurrent());
       put("rnn.bias_ih_l" + l, layer.bias());

@@ -283,7 +283,7 @@ public final class Run implements SavedModel {
           "%s has no model yet: let it train until its first validation".formatted(folder));
     }
     MultiLayerNetwork network = load(modelFile());
-    long words = network.layerInputSize(LanguageModel.EMBEDDING);
+    long words = network.layerInputSize(PackedExport.EMBEDDING);
     if (words != vocabulary().size()) {
       throw new IOException(
           "%s has %s words, the model %s %s: it is not the vocabulary that the run was started with"
@@ -300,11 +300,17 @@ public final class Run implements SavedModel {
     AtomicFile.write(checkpointFile(), out -> NetworkZip.write(network, state.entries(), out));
   }
 
-  boolean hasCheckpoint() {
+  /** Whether it can go on from where training was last saved. */
+  public boolean hasCheckpoint() {
     return Files.exists(checkpointFile());
   }
 
-  MultiLayerNetwork checkpointNetwork() throws IOException {
+  /**
+   * The network to go on from.
+   *
+   * @throws IOException if there is no checkpoint, or it is damaged
+   */
+  public MultiLayerNetwork checkpointNetwork() throws IOException {
     return load(checkpointFile());
   }
 

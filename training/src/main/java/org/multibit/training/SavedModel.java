@@ -4,49 +4,15 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Locale;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
-import org.multibit.core.format.FileKind;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.datasets.Corpora;
 import org.multibit.datasets.TextCorpus;
 import org.multibit.datasets.Vocabulary;
 import org.multibit.datasets.Words;
-import org.multibit.training.importing.ImportedModel;
 import org.slf4j.LoggerFactory;
 
 /** A language model to evaluate, quantize, pack or train on: a run's, or another library's. */
 public interface SavedModel {
-
-  /**
-   * @param path a run's folder, or a file of another library
-   * @param vocabulary the file with the words of another library's model, one a line in the order
-   *     of the embedding's rows; null for a run, which has its own
-   * @throws UsageException if the vocabulary is missing, or there should be none
-   * @throws IOException if there is no such model, with what is wrong with it
-   */
-  static SavedModel open(Path path, Path vocabulary) throws IOException {
-    FileKind kind = FileKind.of(path);
-    if (!kind.isImported()) {
-      UsageException.require(
-          vocabulary == null || kind != FileKind.RUN,
-          "--vocab is for models of other libraries: a run has its own words");
-      return open(path, (Vocabulary) null);
-    }
-    UsageException.require(
-        vocabulary != null,
-        "%s is %s: to import it, give its words by --vocab FILE, one a line"
-            .formatted(path, kind.what()));
-    return open(path, Vocabulary.load(vocabulary));
-  }
-
-  /**
-   * @param path a run's folder, or a file of another library
-   * @param words those of another library's model; a run has its own
-   * @throws IOException if there is no such model, with what is wrong with it
-   */
-  static SavedModel open(Path path, Vocabulary words) throws IOException {
-    return FileKind.of(path) == FileKind.RUN ? Run.open(path) : ImportedModel.open(path, words);
-  }
-
   /** Where it is, as given. */
   Path path();
 

@@ -8,7 +8,9 @@ import java.util.Iterator;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Collectors;
 import org.multibit.core.Bits;
+import org.multibit.core.Cell;
 import org.multibit.core.LayerBits;
 import org.multibit.core.Quantizer;
 import org.multibit.core.Quantizers;
@@ -16,11 +18,10 @@ import org.nd4j.shade.jackson.annotation.JsonAutoDetect;
 import org.nd4j.shade.jackson.core.JsonProcessingException;
 import org.nd4j.shade.jackson.databind.JsonNode;
 import org.nd4j.shade.jackson.databind.node.ObjectNode;
-import picocli.CommandLine.Option;
 
 /**
- * What a run is: options on the command line, and {@code settings.json} in the run's folder. The
- * defaults are the paper's for Penn Treebank.
+ * What a run is: {@code settings.json} in its folder. The defaults are the paper's for Penn
+ * Treebank. Messages name settings as the command line does.
  */
 @JsonAutoDetect(
     fieldVisibility = JsonAutoDetect.Visibility.PUBLIC_ONLY,
@@ -30,126 +31,79 @@ public class Settings {
   /** From the paper's rate of 20 a GRU stays far behind an LSTM: docs/results/notes.md. */
   public static final double GRU_LEARNING_RATE = 10;
 
+  /** Below it training stops. */
+  private static final double SMALLEST_LEARNING_RATE = 0.001;
+
   private static final String PLATEAU = "plateau";
   public static final String LINEAR = "linear";
 
-  @Option(
-      names = "--data",
-      required = true,
-      paramLabel = "ptb|wikitext-2|text8|DIR",
-      description = "the corpus: one by name, or a folder with train/valid/test text")
+  /** The corpus: one by name (ptb, wikitext-2, text8), or a folder with train/valid/test text. */
   public String data;
 
   /** SHA-256 of the corpus. */
   public String dataSha256;
 
-  @Option(
-      names = "--bits",
-      required = true,
-      paramLabel = "BITS",
-      description =
-          "W/A (2/2), W/fp or fp, or for each layer: embedding=3,lstm=2/2,softmax=2/3 (gru for lstm; a layer that is not named stays full precision)")
+  /** Bits of weights and activations, as {@link LayerBits#parse} reads them. */
   public String bits;
 
-  @Option(
-      names = "--method",
-      paramLabel = "METHOD",
-      description =
-          "how to quantize: uniform, balanced, greedy, refined, alternating, optimal (default ${DEFAULT-VALUE})")
+  /** How to quantize: a name of {@link Quantizers#METHODS}. */
   public String method = "alternating";
 
-  @Option(
-      names = "--cycles",
-      description = "alternating cycles, 0 or more; 0 is greedy (default ${DEFAULT-VALUE})")
+  /** Alternating cycles; 0 is greedy. */
   public int cycles = 2;
 
-  @Option(
-      names = "--scale",
-      description = "multiplies what alternating quantizes weights to (default ${DEFAULT-VALUE})")
+  /** Multiplies what alternating quantizes weights to. */
   public float scale = 1;
 
-  @Option(
-      names = "--seed",
-      description = "of initialization, dropout and noise (default ${DEFAULT-VALUE})")
+  /** Of initialization, dropout and noise. */
   public long seed = 1;
 
-  @Option(
-      names = "--lr",
-      paramLabel = "RATE",
-      description =
-          "learning rate at the start, for the mean loss per token (default ${DEFAULT-VALUE}; train --cell gru: 10)")
+  /** The learning rate at the start, for the mean loss per token. */
   public double learningRate = 20;
 
-  @Option(
-      names = "--lr-schedule",
-      paramLabel = "plateau|linear",
-      description =
-          "how the rate falls: by --lr-decay when validation is not better, or by the same amount after each of --epochs, to 0 (default ${DEFAULT-VALUE})")
+  /**
+   * How the rate falls: plateau, divided by {@link #learningRateDecay} when validation is not
+   * better; or linear, by the same amount after each epoch, to 0.
+   */
   public String learningRateSchedule = PLATEAU;
 
-  @Option(
-      names = "--lr-decay",
-      paramLabel = "D",
-      description =
-          "the rate is divided by this when validation is not better (default ${DEFAULT-VALUE})")
+  /** What the rate is divided by when validation is not better. */
   public double learningRateDecay = 1.2;
 
-  @Option(
-      names = "--clip",
-      paramLabel = "NORM",
-      description = "largest norm of the whole gradient (default ${DEFAULT-VALUE})")
+  /** The largest norm of the whole gradient. */
   public double clip = 0.25;
 
-  @Option(
-      names = "--weight-bound",
-      paramLabel = "B",
-      description =
-          "quantized layers' latent weights are clipped to +-B (default: 1, or the largest magnitude of those that fine-tuning starts from)")
+  /**
+   * Quantized layers' latent weights are clipped to +- this; 0: to 1, or to the largest magnitude
+   * of those that fine-tuning starts from.
+   */
   public double weightBound;
 
-  @Option(
-      names = "--average",
-      paramLabel = "STEPS",
-      description =
-          "validate and keep the moving average of the weights that so many steps began with (default: 0, the weights as they are)")
+  /**
+   * Steps in the moving average of the weights that is validated and kept; 0: the weights as they
+   * are.
+   */
   public int average;
 
-  @Option(
-      names = "--dropout",
-      paramLabel = "P",
-      description = "probability to drop a unit (default ${DEFAULT-VALUE})")
+  /** The probability to drop a unit. */
   public double dropout = 0.5;
 
-  @Option(
-      names = "--noise",
-      paramLabel = "P",
-      description =
-          "replace words of the training text at random, other ones in each epoch, each with at most this probability: Kneser-Ney noise (default: 0)")
+  /** The largest probability to replace a word of the training text ({@code KneserNeyNoise}). */
   public double noise;
 
-  @Option(names = "--batch", description = "streams side by side (default ${DEFAULT-VALUE})")
+  /** Streams side by side. */
   public int batch = 20;
 
-  @Option(names = "--unroll", description = "steps of backpropagation (default ${DEFAULT-VALUE})")
+  /** Steps of backpropagation. */
   public int unroll = 30;
 
-  @Option(
-      names = "--epochs",
-      description = "passes over the training text at most (default ${DEFAULT-VALUE})")
+  /** Passes over the training text at most. */
   public int epochs = 80;
 
-  @Option(
-      names = "--hold-codes",
-      paramLabel = "EPOCHS",
-      description =
-          "in the last ones of --epochs quantized weights stay on their codes: steps move their coefficients alone, and what is not quantized (default: 0)")
+  /** How many of the last epochs keep quantized weights on their codes. */
   public int holdCodes;
 
-  @Option(
-      names = "--max-tokens",
-      paramLabel = "N",
-      description =
-          "stop after the segment (--batch x --unroll tokens) that makes it so many training tokens")
+  /** Training stops after the segment that makes it so many tokens. */
   public long maxTokens = Long.MAX_VALUE;
 
   /** lstm or gru. */
@@ -201,7 +155,7 @@ public class Settings {
    * @param rate of the next one
    */
   boolean areOver(int finished, double rate) {
-    return finished >= epochs || !isLinear() && rate < Trainer.SMALLEST_LEARNING_RATE;
+    return finished >= epochs || !isLinear() && rate < SMALLEST_LEARNING_RATE;
   }
 
   public LayerBits layerBits() {
@@ -271,17 +225,20 @@ public class Settings {
     } catch (IllegalArgumentException e) {
       throw new UsageException(e.getMessage());
     }
-    require(cell.equals("lstm") || cell.equals("gru"), "--cell", cell, "lstm or gru");
+    require(
+        Cell.ALL.stream().anyMatch(known -> known.name().equals(cell)),
+        "--cell",
+        cell,
+        Cell.ALL.stream().map(Cell::name).collect(Collectors.joining(" or ")));
     requireRange("--hidden", hidden, 1, 1 << 16);
     requireRange("--layers", layers, 1, 4);
     requireRange("--embedding", embedding, 0, 1 << 16);
     requireRange("--batch", batch, 1, 1 << 16);
-    requireRange("--unroll", unroll, 1, 1 << 16);
+    requireRange("--bptt", unroll, 1, 1 << 16);
     requireRange("--epochs", epochs, 1, Integer.MAX_VALUE);
-    requireRange("--hold-codes", holdCodes, 0, epochs);
+    requireRange("--freeze-codes", holdCodes, 0, epochs);
     requireRange("--max-tokens", maxTokens, 1, Long.MAX_VALUE);
-    // Below the least rate training stops.
-    requireRange("--lr", learningRate, Trainer.SMALLEST_LEARNING_RATE, 1e6);
+    requireRange("--lr", learningRate, SMALLEST_LEARNING_RATE, 1e6);
     require(
         isLinear() || learningRateSchedule.equals(PLATEAU),
         "--lr-schedule",
@@ -296,7 +253,7 @@ public class Settings {
     requireRange("--average", average, 0, Integer.MAX_VALUE);
     UsageException.require(
         average == 0 || holdCodes == 0,
-        "--average and --hold-codes exclude each other, since averages are not on codes: give --hold-codes 0");
+        "--average and --freeze-codes exclude each other, since averages are not on codes: give --freeze-codes 0");
     requireRange("--dropout", dropout, 0, 0.99);
     requireRange("--noise", noise, 0, 1);
     requireRange("--distill", distill, 0, 1);
@@ -321,7 +278,7 @@ public class Settings {
   public void requireEpochsForCodes() {
     UsageException.require(
         holdCodes < epochs,
-        "--hold-codes %s of --epochs %s leaves none to learn codes in: give more epochs, or --hold-codes 0"
+        "--freeze-codes %s of --epochs %s leaves none to learn codes in: give more epochs, or --freeze-codes 0"
             .formatted(holdCodes, epochs));
   }
 
@@ -331,11 +288,12 @@ public class Settings {
    * @throws UsageException if the bits are for layers of the other cell
    */
   public void requireBitsOfCell() {
-    String other = cell.equals("gru") ? "lstm" : "gru";
-    UsageException.require(
-        !bits.contains(other),
-        "--bits %s: the model has no %s, its recurrent layers are named %s"
-            .formatted(bits, other, cell));
+    for (Cell other : Cell.ALL) {
+      UsageException.require(
+          other.name().equals(cell) || !bits.contains(other.name()),
+          "--bits %s: the model has no %s, its recurrent layers are named %s"
+              .formatted(bits, other, cell));
+    }
   }
 
   private void checkBits() {
@@ -361,7 +319,8 @@ public class Settings {
     Quantizer quantizer = weightQuantizer();
     if (holdCodes > 0 && layerBits.isFullPrecision()) {
       throw new IllegalArgumentException(
-          "--hold-codes needs codes, and --bits %s has none: give --hold-codes 0".formatted(bits));
+          "--freeze-codes needs codes, and --bits %s has none: give --freeze-codes 0"
+              .formatted(bits));
     }
     for (Bits b : List.of(layerBits.embedding(), layerBits.recurrent(), layerBits.output())) {
       for (int count : new int[] {b.weights(), b.activations()}) {
@@ -371,7 +330,7 @@ public class Settings {
       }
       if (holdCodes > 0 && b.weights() > 0 && !quantizer.projects(b.weights())) {
         throw new IllegalArgumentException(
-            "--hold-codes %s is for weights of up to 2 bits by refined, alternating (with cycles, and a scale of 1) or optimal, not of %s by %s: give --hold-codes 0"
+            "--freeze-codes %s is for weights of up to 2 bits by refined, alternating (with cycles, and a scale of 1) or optimal, not of %s by %s: give --freeze-codes 0"
                 .formatted(holdCodes, b.weights(), quantizer));
       }
     }

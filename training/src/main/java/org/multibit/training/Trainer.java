@@ -26,8 +26,6 @@ import org.nd4j.linalg.factory.Nd4j;
  * schedule. Goes on from the run's checkpoint, to the bit.
  */
 public final class Trainer {
-  static final double SMALLEST_LEARNING_RATE = 0.001;
-
   /** Streams of the batched validation: a figure for progress, not a result. */
   private static final int VALIDATION_STREAMS = 10;
 
@@ -310,7 +308,11 @@ public final class Trainer {
     }
   }
 
-  static TokenIterator validation(TextCorpus corpus, Settings settings) {
+  /**
+   * The segments [B, 1, T] that a run of these settings validates on, fewer streams of a short
+   * text.
+   */
+  public static TokenIterator validation(TextCorpus corpus, Settings settings) {
     int streams = corpus.valid().length / Math.max(2, settings.unroll);
     return new TokenIterator(
         corpus.valid(), Math.max(1, Math.min(VALIDATION_STREAMS, streams)), settings.unroll);

@@ -54,7 +54,6 @@ import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.linalg.learning.config.Adam;
 import org.nd4j.linalg.lossfunctions.LossFunctions.LossFunction;
 import org.nd4j.linalg.ops.transforms.Transforms;
-import org.nd4j.shade.jackson.databind.JsonNode;
 
 /** From a trained network to a packed classifier that answers the same. */
 class ClassifierExportTest {
@@ -157,28 +156,6 @@ class ClassifierExportTest {
       double close = difference.lt(1e-4).castTo(DataType.FLOAT).meanNumber().doubleValue();
       assertTrue(close >= 0.95, close + " of the outputs agree");
       assertTrue(accuracy(actual, expected) >= 0.995);
-    }
-  }
-
-  /** On the command line a classifier is shown; what is for language models says what it is. */
-  @Test
-  void commands() throws IOException {
-    Path file = folder.resolve("waves.gguf");
-    MultiLayerNetwork network =
-        network(
-            new LastTimeStep(new QuantizedLSTM.Builder().nOut(H).weights(Q2).build()),
-            new QuantizedOutput.Builder().nOut(CLASSES).build());
-    new PackedExport(network).packClassifier(Map.of()).write(file);
-    JsonNode info = Outcome.succeed("info", "--json", file.toString()).json();
-    assertEquals("classifier", info.get("metadata").get("multibit.head").asText());
-    assertEquals(N, info.get("metadata").get("multibit.input_size").asInt());
-    String text = TinyText.write(folder.resolve("text"), 50).toString();
-    String refusal = "waves.gguf is a classifier of float sequences, not a language model";
-    Outcome.of("evaluate", "--model", file.toString(), "--data", text).failed(1, refusal);
-    Outcome.of("generate", "--model", file.toString()).failed(1, refusal);
-    String packed = "waves.gguf is a packed model: give the run";
-    for (String command : new String[] {"quantize --bits 2/2", "export --out x.gguf"}) {
-      Outcome.of((command + " --model " + file).split(" ")).failed(1, packed);
     }
   }
 

@@ -12,7 +12,6 @@ import org.multibit.core.Alternating;
 import org.multibit.core.Kernels;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.format.LanguageModelFile;
-import org.multibit.training.cli.CommonOptions;
 
 /** --threads is how many threads compute, the calling one included. */
 class ThreadsTest {
@@ -20,7 +19,7 @@ class ThreadsTest {
   /** In a JVM of its own, since the common pool is made once. */
   static final class Computation {
     public static void main(String[] args) {
-      CommonOptions.start(Integer.parseInt(args[0]));
+      Backend.start(Integer.parseInt(args[0]));
       FloatBuffer rows = LanguageModelFile.directFloats(2000 * 300);
       MultibitMatrix packed = MultibitMatrix.weights(2000, 300, 2);
       for (int i = 0; i < 50; i++) {

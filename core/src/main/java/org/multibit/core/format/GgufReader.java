@@ -353,6 +353,24 @@ public final class GgufReader {
     return (Integer) required(key, Gguf.ValueType.UINT32);
   }
 
+  /** A required u32 that fits an int. */
+  int nonNegative(String key) throws IOException {
+    int value = u32(key);
+    if (value < 0) {
+      throw damaged("%s is %s: too large".formatted(key, Integer.toUnsignedString(value)));
+    }
+    return value;
+  }
+
+  /** A required u32 from {@code least} to {@code most}, both included. */
+  int u32(String key, int least, int most) throws IOException {
+    int value = nonNegative(key);
+    if (value < least || value > most) {
+      throw damaged("%s is %s, outside %s..%s".formatted(key, value, least, most));
+    }
+    return value;
+  }
+
   /** A required f32. */
   public float f32(String key) throws IOException {
     return (Float) required(key, Gguf.ValueType.FLOAT32);

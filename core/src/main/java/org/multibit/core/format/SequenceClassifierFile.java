@@ -1,17 +1,14 @@
 package org.multibit.core.format;
 
 import java.io.IOException;
-import java.nio.ByteBuffer;
 import java.nio.FloatBuffer;
 import java.nio.file.Path;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.multibit.core.Cell;
 import org.multibit.core.Quantizer;
-import org.multibit.core.format.LanguageModelFile.Cell;
-import org.multibit.core.format.LanguageModelFile.Layer;
-import org.multibit.core.format.LanguageModelFile.Matrix;
 
 /**
  * A packed classifier of float sequences as it lies in a file (docs/format.md): recurrent layers
@@ -32,10 +29,8 @@ public record SequenceClassifierFile(
     FloatBuffer softmaxBias,
     Quantizer activations,
     Quantizer weights,
-    Map<String, Object> provenance) {
-
-  /** The value of {@code multibit.head}. */
-  public static final String HEAD = "classifier";
+    Map<String, Object> provenance)
+    implements PackedFile {
 
   /** The first that has this head. */
   private static final int VERSION = 3;
@@ -44,18 +39,14 @@ public record SequenceClassifierFile(
    * @throws IllegalArgumentException if the parts do not fit together
    */
   public SequenceClassifierFile {
-    ModelParts.check(!layers.isEmpty(), "a classifier needs a layer");
+    Checks.check(!layers.isEmpty(), "a classifier needs a layer");
     int h = softmax.cols();
     ModelParts.checkLayers(layers, layers.get(0).input().cols(), h);
-    ModelParts.checkMatrix("softmax", softmax, softmax.rows(), h);
+    softmax.checkValues("softmax", softmax.rows(), h);
     ModelParts.checkSoftmaxBias(softmaxBias, softmax.rows());
     ModelParts.checkActivations(ModelParts.onlineBits(softmax, layers, true), activations);
     layers = List.copyOf(layers);
     provenance = Collections.unmodifiableMap(new LinkedHashMap<>(provenance));
-  }
-
-  public Cell cell() {
-    return layers.get(0).cell();
   }
 
   /** N, floats of a time step. */
@@ -63,47 +54,28 @@ public record SequenceClassifierFile(
     return layers.get(0).input().cols();
   }
 
-  /** H. */
-  public int hiddenSize() {
-    return softmax.cols();
-  }
-
   /** C. */
   public int classes() {
     return softmax.rows();
   }
 
-  /** All weight matrices by their names in the file. */
+  @Override
   public Map<String, Matrix> matrices() {
-    Map<String, Matrix> matrices = new LinkedHashMap<>();
-    ModelParts.putMatrices(layers, matrices);
+    Map<String, Matrix> matrices = ModelParts.matrices(layers);
     matrices.put("softmax", softmax);
     return matrices;
   }
 
-  /** Writes the file whole or not at all. */
-  public void write(Path path) throws IOException {
-    writer().write(path);
-  }
-
-  /**
-   * The file in direct memory, aligned to 64 bytes, as native code opens it without a file.
-   *
-   * @throws IllegalArgumentException if it takes more than 2 GiB
-   */
-  public ByteBuffer toDirectBuffer() {
-    return writer().toDirectBuffer();
-  }
-
-  private GgufWriter writer() {
+  @Override
+  public GgufWriter gguf() {
     GgufWriter out =
-        ModelParts.writer(VERSION, HEAD, layers)
+        ModelParts.writer(VERSION, Head.CLASSIFIER, this)
             .put("multibit.input_size", inputSize())
             .put("multibit.hidden_size", hiddenSize())
             .put("multibit.classes", classes());
-    matrices().forEach((name, matrix) -> ModelParts.putBits(out, name, matrix));
-    ModelParts.putOrigin(out, activations, weights, provenance);
-    ModelParts.putTensors(out, matrices(), layers, softmaxBias);
+    ModelParts.putBits(out, this);
+    ModelParts.putOrigin(out, this);
+    ModelParts.putTensors(out, this);
     return out;
   }
 
@@ -113,19 +85,19 @@ public record SequenceClassifierFile(
    * @throws IOException if it cannot be read, is damaged, or is not a multibit classifier
    */
   public static SequenceClassifierFile read(Path path) throws IOException {
-    GgufReader in = new GgufReader(path);
-    ModelParts.checkVersion(in);
-    if (in.string("multibit.head").equals(LanguageModelFile.HEAD)) {
-      throw new IOException(path + " is a language model, not a classifier of float sequences");
-    }
-    ModelParts.expect(in, "multibit.head", HEAD);
-    Cell cell = ModelParts.cell(in);
-    int inputSize = ModelParts.positive(in, "multibit.input_size");
-    int hiddenSize = ModelParts.positive(in, "multibit.hidden_size");
-    int classes = ModelParts.positive(in, "multibit.classes");
+    GgufReader in =
+        ModelParts.open(
+            path,
+            Head.CLASSIFIER,
+            Head.LANGUAGE_MODEL,
+            "a language model, not a classifier of float sequences");
+    Cell cell = Layer.readCell(in);
+    int inputSize = ModelParts.size(in, "multibit.input_size");
+    int hiddenSize = ModelParts.size(in, "multibit.hidden_size");
+    int classes = ModelParts.size(in, "multibit.classes");
     try {
       List<Layer> layers = ModelParts.layers(in, cell, inputSize, hiddenSize);
-      Matrix softmax = ModelParts.matrix(in, "softmax", classes, hiddenSize);
+      Matrix softmax = Matrix.read(in, "softmax", classes, hiddenSize);
       return new SequenceClassifierFile(
           layers,
           softmax,

@@ -5,7 +5,6 @@ import java.util.Random;
 import org.multibit.core.Alternating;
 import org.multibit.core.Kernels;
 import org.multibit.core.MultibitMatrix;
-import org.multibit.core.format.LanguageModelFile.Matrix;
 
 /** What tests make models of. */
 class RandomParts {

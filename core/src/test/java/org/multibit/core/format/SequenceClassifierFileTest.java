@@ -21,11 +21,10 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.multibit.core.Alternating;
+import org.multibit.core.Cell;
 import org.multibit.core.Greedy;
 import org.multibit.core.Optimal;
 import org.multibit.core.Quantizer;
-import org.multibit.core.format.LanguageModelFile.Cell;
-import org.multibit.core.format.LanguageModelFile.Layer;
 
 class SequenceClassifierFileTest extends RandomParts {
   @TempDir Path directory;
@@ -37,10 +36,11 @@ class SequenceClassifierFileTest extends RandomParts {
     for (int l = 0; l < layerCount; l++) {
       layers.add(
           new Layer(
+              cell,
               matrix(sums, l == 0 ? n : h, bits, activationBits),
               matrix(sums, h, bits, activationBits),
               floats(sums),
-              cell == Cell.GRU ? floats(sums) : null));
+              cell.separateSums() ? floats(sums) : null));
     }
     return new SequenceClassifierFile(
         layers,
@@ -157,7 +157,8 @@ class SequenceClassifierFileTest extends RandomParts {
   @Test
   void partsThatDoNotFitTogetherAreRefused() {
     SequenceClassifierFile m = classifier(Cell.LSTM, 3, 2, 4, 1, 2, 2);
-    Layer second = new Layer(matrix(6, 2, 2, 2), matrix(6, 2, 2, 2), floats(6), floats(6));
+    Layer second =
+        new Layer(Cell.GRU, matrix(6, 2, 2, 2), matrix(6, 2, 2, 2), floats(6), floats(6));
     assertRefused("needs a layer", m, List.of(), m.softmaxBias(), m.activations());
     assertRefused(
         "rnn.1 is gru, rnn.0 lstm",

@@ -4,10 +4,10 @@ import java.nio.FloatBuffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import org.multibit.core.Cell;
 import org.multibit.core.FloatRows;
 import org.multibit.core.format.LanguageModelFile;
-import org.multibit.core.format.LanguageModelFile.Cell;
-import org.multibit.core.format.LanguageModelFile.Matrix;
+import org.multibit.core.format.Matrix;
 import org.multibit.datasets.Vocabulary;
 import org.nd4j.linalg.api.ndarray.INDArray;
 
@@ -62,16 +62,17 @@ record FullPrecisionModel(
           "the vocabulary has %s words, %s %s rows: give the vocabulary that the model was trained with"
               .formatted(vocabulary.size(), embedding.name(), embedding.values().size(0)));
     }
-    List<LanguageModelFile.Layer> filed = new ArrayList<>();
+    List<org.multibit.core.format.Layer> filed = new ArrayList<>();
     for (Layer layer : layers) {
       INDArray input = layer.inputBias.values();
       INDArray recurrent = layer.recurrentBias.values();
       filed.add(
-          new LanguageModelFile.Layer(
+          new org.multibit.core.format.Layer(
+              cell,
               matrix(layer.input),
               matrix(layer.recurrent),
-              floats(cell == Cell.LSTM ? input.add(recurrent) : input),
-              cell == Cell.LSTM ? null : floats(recurrent)));
+              floats(cell.separateSums() ? input : input.add(recurrent)),
+              cell.separateSums() ? floats(recurrent) : null));
     }
     Matrix words = matrix(embedding);
     boolean tied = softmax.values().equals(embedding.values());

@@ -17,7 +17,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import org.multibit.core.format.LanguageModelFile.Cell;
+import org.multibit.core.Cell;
 import org.multibit.training.Json;
 import org.multibit.training.Unpacking;
 import org.nd4j.shade.jackson.core.JsonProcessingException;

@@ -12,7 +12,7 @@ import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import org.multibit.core.format.LanguageModelFile.Cell;
+import org.multibit.core.Cell;
 import org.multibit.training.importing.FullPrecisionModel.Layer;
 
 /**

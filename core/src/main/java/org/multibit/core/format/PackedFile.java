@@ -1,0 +1,65 @@
+package org.multibit.core.format;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.FloatBuffer;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import org.multibit.core.Cell;
+import org.multibit.core.Quantizer;
+
+/** A packed model as it lies in a file (docs/format.md): what files of every head have. */
+public interface PackedFile {
+  /** The recurrent layers from the input on, all of one cell. */
+  List<Layer> layers();
+
+  /** Classes x H. */
+  Matrix softmax();
+
+  /** A float for each class. */
+  FloatBuffer softmaxBias();
+
+  /** How activations are quantized; null only if no product quantizes them. */
+  Quantizer activations();
+
+  /** How weights were quantized, as provenance; null if they were not. */
+  Quantizer weights();
+
+  /** What follows {@code multibit.provenance.} in the keys. */
+  Map<String, Object> provenance();
+
+  /** All weight matrices by their names in the file; tied weights are the embedding's alone. */
+  Map<String, Matrix> matrices();
+
+  /** The file's keys and tensors. */
+  GgufWriter gguf();
+
+  default Cell cell() {
+    return layers().get(0).cell();
+  }
+
+  /** H. */
+  default int hiddenSize() {
+    return softmax().cols();
+  }
+
+  /** Writes the file whole or not at all. */
+  default void write(Path path) throws IOException {
+    gguf().write(path);
+  }
+
+  /** The file's length in bytes. */
+  default long fileBytes() {
+    return gguf().bytes();
+  }
+
+  /**
+   * The file in direct memory, aligned to 64 bytes, as native code opens it without a file.
+   *
+   * @throws IllegalArgumentException if it takes more than 2 GiB
+   */
+  default ByteBuffer toDirectBuffer() {
+    return gguf().toDirectBuffer();
+  }
+}

@@ -1,0 +1,61 @@
+package org.multibit.layers;
+
+import org.nd4j.linalg.api.buffer.DataType;
+import org.nd4j.linalg.api.ndarray.INDArray;
+
+/**
+ * What {@link Distillation} teaches an output layer: logits, made from the teachers' hidden states.
+ */
+final class SoftTargets {
+  private final INDArray weights;
+  private final INDArray bias;
+  private final double weight;
+  private final double temperature;
+  private final PanelProduct product = new PanelProduct();
+
+  /**
+   * @param weights [V, H], H that of all teachers together
+   * @param bias [1, V]
+   * @param weight of the soft targets in the loss
+   * @param temperature that divides logits
+   */
+  SoftTargets(INDArray weights, INDArray bias, double weight, double temperature) {
+    this.weights = weights;
+    this.bias = bias;
+    this.weight = weight;
+    this.temperature = temperature;
+    product.start(weights, true);
+  }
+
+  DataType dataType() {
+    return bias.dataType();
+  }
+
+  /** V. */
+  long classes() {
+    return weights.size(0);
+  }
+
+  /** H, the size of the hidden states below the labels. */
+  long hiddenSize() {
+    return weights.size(1);
+  }
+
+  double weight() {
+    return weight;
+  }
+
+  double temperature() {
+    return temperature;
+  }
+
+  /**
+   * The teachers' logits, their mean.
+   *
+   * @param hidden [N, H]
+   * @param into [N, V]
+   */
+  void logits(INDArray hidden, INDArray into) {
+    product.multiply(hidden, bias, into);
+  }
+}
