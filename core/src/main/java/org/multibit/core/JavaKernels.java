@@ -390,9 +390,10 @@ public class JavaKernels implements Kernels {
         startGradient,
         inputGradient);
     int cols = weights.cols();
-    FloatBuffer logits = FloatRows.direct(Math.multiplyExact(activations.rows(), weights.rows()));
+    FloatBuffer logits =
+        DirectFloats.allocate(Math.multiplyExact(activations.rows(), weights.rows()));
     multiply(weights, activations, masks, start, logits);
-    FloatBuffer w = FloatRows.direct(Math.multiplyExact(weights.rows(), cols));
+    FloatBuffer w = DirectFloats.allocate(Math.multiplyExact(weights.rows(), cols));
     dequantize(weights, w);
     softmaxBackward(
         logits, w, cols, labels, factors, x, losses, weightGradient, startGradient, inputGradient);
@@ -428,7 +429,7 @@ public class JavaKernels implements Kernels {
         inputGradient);
     int batch = labels.remaining();
     int classes = start.remaining();
-    FloatBuffer logits = FloatRows.direct(Math.multiplyExact(batch, classes));
+    FloatBuffer logits = DirectFloats.allocate(Math.multiplyExact(batch, classes));
     multiplyPanels(x, batch, cols, panels, classes, start, logits);
     softmaxBackward(
         logits,

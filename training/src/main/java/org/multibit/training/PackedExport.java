@@ -13,7 +13,6 @@ import org.deeplearning4j.nn.conf.layers.BaseOutputLayer;
 import org.deeplearning4j.nn.conf.layers.misc.FrozenLayer;
 import org.deeplearning4j.nn.conf.layers.recurrent.LastTimeStep;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
-import org.multibit.core.FloatRows;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantization;
 import org.multibit.core.Quantizer;
@@ -23,7 +22,9 @@ import org.multibit.core.format.LanguageModelFile.Matrix;
 import org.multibit.core.format.SequenceClassifierFile;
 import org.multibit.datasets.Vocabulary;
 import org.multibit.layers.ConversionReport;
+import org.multibit.layers.FloatRows;
 import org.multibit.layers.MultibitWeightNoise;
+import org.multibit.layers.QuantizedArrays;
 import org.multibit.layers.QuantizedEmbedding;
 import org.multibit.layers.QuantizedGRU;
 import org.multibit.layers.QuantizedOutput;
@@ -316,7 +317,7 @@ public final class PackedExport {
 
   private static INDArray values(Matrix matrix) {
     return matrix.packed() != null
-        ? matrix.packed().dequantize()
+        ? QuantizedArrays.unpack(matrix.packed())
         : array(matrix.dense(), matrix.rows(), matrix.cols());
   }
 
@@ -394,7 +395,7 @@ public final class PackedExport {
     if (quantization == null) {
       return Matrix.of(copy(rows), (int) rows.size(0), (int) rows.size(1), activationBits);
     }
-    MultibitMatrix packed = quantization.quantize(rows);
+    MultibitMatrix packed = QuantizedArrays.pack(quantization, rows);
     return Matrix.of(packed, activationBits);
   }
 

@@ -5,7 +5,7 @@ import java.io.UncheckedIOException;
 import java.util.Map;
 import org.bytedeco.openblas.global.openblas_nolapack;
 import org.deeplearning4j.util.CrashReportingUtil;
-import org.multibit.core.Versions;
+import org.multibit.layers.Versions;
 import org.multibit.training.Json;
 import org.multibit.training.UsageException;
 import org.nd4j.linalg.factory.Nd4j;

@@ -17,6 +17,7 @@ import org.multibit.core.format.AtomicFile;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.datasets.Corpora;
 import org.multibit.datasets.TextCorpus;
+import org.multibit.layers.QuantizedArrays;
 import org.multibit.training.LanguageModel;
 import org.multibit.training.PackedExport;
 import org.multibit.training.Provenance;
@@ -130,7 +131,7 @@ public final class QuantizeCommand implements Callable<Integer> {
         continue; // Full precision: it has no error.
       }
       INDArray original = export.originals().get(entry.getKey());
-      SquaredError error = matrix.squaredError(original);
+      SquaredError error = QuantizedArrays.squaredError(matrix, original);
       overall = overall.plus(error);
       double deviation = original.castTo(DataType.DOUBLE).stdNumber().doubleValue();
       Map<String, Object> figures = new LinkedHashMap<>();
