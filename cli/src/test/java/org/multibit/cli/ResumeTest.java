@@ -19,6 +19,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.multibit.core.Quantization;
+import org.multibit.layers.QuantizedArrays;
 import org.multibit.training.Json;
 import org.multibit.training.Run;
 import org.nd4j.linalg.api.ndarray.INDArray;
@@ -102,7 +103,11 @@ class ResumeTest {
     assertEquals(figures(whole), figures(killed));
     if (command.contains("--freeze-codes")) {
       INDArray words = Run.open(killed).checkpointNetwork().getParam("0_W");
-      assertTrue(Quantization.alternating(2).quantize(words).relativeSquaredError(words) < 1e-9);
+      assertTrue(
+          QuantizedArrays.squaredError(
+                      QuantizedArrays.pack(Quantization.alternating(2), words), words)
+                  .relative()
+              < 1e-9);
     }
   }
 

@@ -10,7 +10,6 @@ import org.deeplearning4j.nn.gradient.Gradient;
 import org.deeplearning4j.nn.params.DefaultParamInitializer;
 import org.deeplearning4j.nn.workspace.ArrayType;
 import org.deeplearning4j.nn.workspace.LayerWorkspaceMgr;
-import org.multibit.core.FloatRows;
 import org.multibit.core.Kernels;
 import org.multibit.core.LinearCrossEntropy;
 import org.multibit.core.MultibitMatrix;

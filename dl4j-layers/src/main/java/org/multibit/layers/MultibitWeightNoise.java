@@ -9,7 +9,6 @@ import org.deeplearning4j.exception.DL4JInvalidConfigException;
 import org.deeplearning4j.nn.api.Layer;
 import org.deeplearning4j.nn.conf.weightnoise.IWeightNoise;
 import org.deeplearning4j.nn.workspace.LayerWorkspaceMgr;
-import org.multibit.core.FloatRows;
 import org.multibit.core.Quantization;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
@@ -28,7 +27,7 @@ import org.nd4j.shade.jackson.annotation.JsonProperty;
 public final class MultibitWeightNoise implements IWeightNoise {
   private static final long serialVersionUID = 1;
 
-  private final Quantization quantization;
+  @QuantizationJson private final Quantization quantization;
 
   /** By layer and parameter. */
   private transient Map<Layer, Map<String, Quantized>> known = new WeakHashMap<>();
@@ -93,7 +92,7 @@ public final class MultibitWeightNoise implements IWeightNoise {
     if (before == null || before.latent.mismatch(latent) >= 0) {
       Quantized now = before == null ? allocate(param, rows) : before;
       try {
-        quantization.quantizeTo(rows, now.rows);
+        QuantizedArrays.quantize(quantization, rows, now.rows);
       } catch (IllegalArgumentException notFinite) {
         throw new ArithmeticException(
             "Parameter %s of layer %s: %s; training has diverged, use a smaller learning rate"

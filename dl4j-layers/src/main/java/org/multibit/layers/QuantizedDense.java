@@ -27,8 +27,8 @@ import org.nd4j.linalg.api.ndarray.INDArray;
 public class QuantizedDense extends FeedForwardLayer implements QuantizesProduct {
   private static final String NAME = "QuantizedDense";
 
-  private Quantization weightQuantization;
-  private Quantization activationQuantization;
+  @QuantizationJson private Quantization weightQuantization;
+  @QuantizationJson private Quantization activationQuantization;
   private boolean hasBias = true;
 
   /** For JSON. */

@@ -30,7 +30,7 @@ import org.nd4j.linalg.api.ndarray.INDArray;
 public class QuantizedEmbedding extends FeedForwardLayer implements QuantizesWeights {
   private static final String NAME = "QuantizedEmbedding";
 
-  private Quantization weightQuantization;
+  @QuantizationJson private Quantization weightQuantization;
 
   /** For JSON. */
   public QuantizedEmbedding() {}

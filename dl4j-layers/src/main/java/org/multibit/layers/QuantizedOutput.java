@@ -30,8 +30,8 @@ import org.nd4j.linalg.lossfunctions.LossFunctions.LossFunction;
 public class QuantizedOutput extends BaseOutputLayer implements QuantizesProduct {
   private static final String NAME = "QuantizedOutput";
 
-  private Quantization weightQuantization;
-  private Quantization activationQuantization;
+  @QuantizationJson private Quantization weightQuantization;
+  @QuantizationJson private Quantization activationQuantization;
 
   /** For JSON. */
   public QuantizedOutput() {}

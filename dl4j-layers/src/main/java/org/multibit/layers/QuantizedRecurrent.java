@@ -39,9 +39,9 @@ import org.nd4j.linalg.api.ndarray.INDArray;
  * What a mask of 0 covers may be NaN or infinite.
  */
 public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements QuantizesWeights {
-  private Quantization weightQuantization;
-  private Quantization inputActivationQuantization;
-  private Quantization recurrentActivationQuantization;
+  @QuantizationJson private Quantization weightQuantization;
+  @QuantizationJson private Quantization inputActivationQuantization;
+  @QuantizationJson private Quantization recurrentActivationQuantization;
   private boolean stateful;
 
   /** For JSON. */

@@ -32,8 +32,8 @@ import org.nd4j.linalg.lossfunctions.impl.LossSparseMCXENT;
 public class QuantizedSoftmaxOutput extends BaseOutputLayer implements QuantizesProduct {
   private static final String NAME = "QuantizedSoftmaxOutput";
 
-  private Quantization weightQuantization;
-  private Quantization activationQuantization;
+  @QuantizationJson private Quantization weightQuantization;
+  @QuantizationJson private Quantization activationQuantization;
   private boolean averageOverTime;
   private boolean averageOverBatch;
 

@@ -50,7 +50,9 @@ class MultibitWeightNoiseTest {
     for (String key : new String[] {"W", "RW"}) {
       INDArray latent = network.getLayer(1).getParam(key);
       INDArray used = used(network, 1, key);
-      assertEquals(Quantization.alternating(bits).quantized(latent.transpose()), used.transpose());
+      assertEquals(
+          QuantizedArrays.quantized(Quantization.alternating(bits), latent.transpose()),
+          used.transpose());
       for (int unit = 0; unit < used.size(1); unit++) {
         Set<Float> magnitudes = new TreeSet<>();
         for (int i = 0; i < used.size(0); i++) {

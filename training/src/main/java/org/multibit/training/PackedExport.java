@@ -14,7 +14,6 @@ import org.deeplearning4j.nn.conf.layers.misc.FrozenLayer;
 import org.deeplearning4j.nn.conf.layers.recurrent.LastTimeStep;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.core.Cell;
-import org.multibit.core.FloatRows;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantization;
 import org.multibit.core.Quantizer;
@@ -24,7 +23,9 @@ import org.multibit.core.format.Matrix;
 import org.multibit.core.format.SequenceClassifierFile;
 import org.multibit.datasets.Vocabulary;
 import org.multibit.layers.ConversionReport;
+import org.multibit.layers.FloatRows;
 import org.multibit.layers.MultibitWeightNoise;
+import org.multibit.layers.QuantizedArrays;
 import org.multibit.layers.QuantizedEmbedding;
 import org.multibit.layers.QuantizedOutput;
 import org.multibit.layers.QuantizedRecurrent;
@@ -311,7 +312,7 @@ public final class PackedExport {
 
   private static INDArray values(Matrix matrix) {
     return matrix.packed() != null
-        ? matrix.packed().dequantize()
+        ? QuantizedArrays.unpack(matrix.packed())
         : array(matrix.dense(), matrix.rows(), matrix.cols());
   }
 
@@ -389,7 +390,7 @@ public final class PackedExport {
     if (quantization == null) {
       return Matrix.of(copy(rows), (int) rows.size(0), (int) rows.size(1), activationBits);
     }
-    MultibitMatrix packed = quantization.quantize(rows);
+    MultibitMatrix packed = QuantizedArrays.pack(quantization, rows);
     return Matrix.of(packed, activationBits);
   }
 

@@ -150,7 +150,7 @@ class ClassifierExportTest {
     new PackedExport(network).packClassifier(Map.of("epochs", 45)).write(file);
     assertEquals(45, SequenceClassifierFile.read(file).provenance().get("epochs"));
     try (PackedSequenceClassifier classifier = PackedSequenceClassifier.open(file)) {
-      INDArray actual = Transforms.softmax(classifier.logits(test.getFeatures()));
+      INDArray actual = Transforms.softmax(SequenceLogits.of(classifier, test.getFeatures()));
       // A state within rounding of a threshold may take another code: rarely.
       INDArray difference = Transforms.abs(expected.sub(actual)).max(1);
       double close = difference.lt(1e-4).castTo(DataType.FLOAT).meanNumber().doubleValue();
@@ -323,14 +323,15 @@ class ClassifierExportTest {
     Path file = folder.resolve("waves.gguf");
     new PackedExport(tuned).packClassifier(Map.of()).write(file);
     try (PackedSequenceClassifier classifier = PackedSequenceClassifier.open(file)) {
-      INDArray logits = classifier.logits(test.getFeatures(), mask);
-      assertEquals(logits, classifier.logits(test.getFeatures(), mask.sum(1).toIntVector()));
+      INDArray logits = SequenceLogits.of(classifier, test.getFeatures(), mask);
+      assertEquals(
+          logits, SequenceLogits.of(classifier, test.getFeatures(), mask.sum(1).toIntVector()));
       INDArray difference = Transforms.abs(expected.sub(Transforms.softmax(logits))).max(1);
       double close = difference.lt(1e-4).castTo(DataType.FLOAT).meanNumber().doubleValue();
       assertTrue(close >= 0.95, close + " of the outputs agree");
       assertTrue(accuracy(logits, expected) >= 0.99);
       // Read as data, the padding makes other classes: this is what the mask is for.
-      assertTrue(accuracy(classifier.logits(test.getFeatures()), expected) < 0.95);
+      assertTrue(accuracy(SequenceLogits.of(classifier, test.getFeatures()), expected) < 0.95);
     }
   }
 
