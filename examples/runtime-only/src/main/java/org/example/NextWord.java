@@ -5,7 +5,9 @@ import java.nio.file.Path;
 import org.multibit.runtime.PackedLanguageModel;
 import org.multibit.runtime.Session;
 
-/** Reads the beginning of a sentence into a packed language model; prints the likeliest next word. */
+/**
+ * Reads the beginning of a sentence into a packed language model; prints the likeliest next word.
+ */
 public final class NextWord {
   public static void main(String[] arguments) throws IOException {
     String text = arguments[1];
