@@ -228,8 +228,8 @@ class MarkdownTest {
     boolean bench = arguments.get(0).equals("bench");
     String source =
         bench
-            ? sources("benchmarks/src/main", ".java") + sources("training/src/main", "Options.java")
-            : Files.readString(ROOT.resolve("multibit"));
+            ? sources("benchmarks/src/main", ".java") + sources("cli/src/main", "Options.java")
+            : Files.readString(ROOT.resolve("scripts/run_tests.sh"));
     for (int i = 1; i < arguments.size(); i++) {
       String argument = arguments.get(i);
       if (argument.startsWith("--")) {
