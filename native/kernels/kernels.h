@@ -52,8 +52,7 @@ constexpr LstmGates kTrainingGates = {3, 1, 0, 2};  // DL4J's
 // input's product and one for the recurrent product, each with a bias.
 #define MULTIBIT_CELLS(CELL)   \
   CELL(Lstm, "lstm", 4, false) \
-  CELL(Gru, "gru", 3, true)    \
-  CELL(Rnn, "rnn", 1, false)
+  CELL(Gru, "gru", 3, true)
 
 enum Cell : int {
 #define CELL(Name, ...) k##Name,

@@ -646,23 +646,6 @@ void GruBackward(const CellStates& s, const CellGradients& d, int64_t first_row,
   }
 }
 
-void RnnStep(const float* input, const float* recurrent, int64_t units, float*, float* hidden) {
-  for (int64_t j = 0; j < units; ++j) hidden[j] = std::tanh(recurrent[j] + input[j]);
-}
-
-void RnnForward(const CellStates& s, int64_t first_row, int64_t last_row) {
-  for (int64_t at = first_row * s.units; at < last_row * s.units; ++at) {
-    s.gates[at] = std::tanh(s.gates[at]);
-    s.hidden[at + s.batch * s.units] = s.gates[at];
-  }
-}
-
-void RnnBackward(const CellStates& s, const CellGradients& d, int64_t first_row, int64_t last_row) {
-  for (int64_t at = first_row * s.units; at < last_row * s.units; ++at) {
-    d.gates[at] = d.hidden[at] * (1 - s.gates[at] * s.gates[at]);
-  }
-}
-
 void Gemm(const GemmArgs& p, int64_t first_row, int64_t last_row) {
   for (int64_t r = first_row; r < last_row; ++r) {
     for (int64_t j = 0; j < p.cols; ++j) {

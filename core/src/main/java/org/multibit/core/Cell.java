@@ -10,10 +10,9 @@ import java.util.List;
 public abstract class Cell {
   public static final Cell LSTM = new LstmCell();
   public static final Cell GRU = new GruCell();
-  public static final Cell RNN = new RnnCell();
 
   /** The cells that files and the native runtime know. */
-  public static final List<Cell> ALL = List.of(LSTM, GRU, RNN);
+  public static final List<Cell> ALL = List.of(LSTM, GRU);
 
   private final String name;
   private final int gates;

@@ -76,9 +76,6 @@ public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements Q
     if (cell == Cell.GRU) {
       return new QuantizedGRU.Builder();
     }
-    if (cell == Cell.RNN) {
-      return new QuantizedRNN.Builder();
-    }
     throw new IllegalArgumentException("There is no layer of the cell " + cell);
   }
 
