@@ -228,7 +228,7 @@ class MarkdownTest {
     boolean bench = arguments.get(0).equals("bench");
     String source =
         bench
-            ? sources("benchmarks/src/main", ".java") + sources("training/src/main", "Options.java")
+            ? sources("benchmarks/src/main", ".java") + sources("cli/src/main", "Options.java")
             : Files.readString(ROOT.resolve("multibit"));
     for (int i = 1; i < arguments.size(); i++) {
       String argument = arguments.get(i);

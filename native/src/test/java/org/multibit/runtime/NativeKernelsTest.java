@@ -602,7 +602,15 @@ class NativeKernelsTest {
         List.of(
             new CellStates(
                 cell, batch, units, s.gates(), s.recurrent(), floats(3), s.cellState(), floats(9)),
-            new CellStates(cell, batch, units, s.gates(), null, s.hidden(), null, null),
+            new CellStates(
+                cell,
+                batch,
+                units,
+                s.gates(),
+                cell.separateSums() ? null : s.gates(),
+                s.hidden(),
+                s.cellState(),
+                s.cellTanh()),
             new CellStates(
                 cell, 0, units, s.gates(), s.recurrent(), s.hidden(), s.cellState(), null))) {
       assertThrows(IllegalArgumentException.class, () -> kernels.forwardStep(bad, 0), what);
