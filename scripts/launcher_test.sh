@@ -12,7 +12,7 @@ cd "$folder"
 unset JDK_JAVA_OPTIONS
 mkdir text
 for split in train valid test; do printf 'the cat sees a dog , and the dog sees a cat .%.0s\n' {1..100} >"text/$split.txt"; done
-train=(train --data "$folder/text" --bits fp --epochs 1 --batch 4 --unroll 10)
+train=(train --data "$folder/text" --bits fp --epochs 1 --batch 4 --bptt 10)
 
 # runs CODE COMMAND...: asserts the exit code; standard error goes to the file `err`.
 runs() {
@@ -162,6 +162,7 @@ locales() {
     fails_if_said 'libgomp\|multibit:'
   done
   fails 2 'argument 2 is not UTF-8' "$root/multibit" info $'\xff.gguf'
+  fails 1 'There is no file' "$root/multibit" info $'\xef\xbf\xbd.gguf'
 }
 
 # Also one that takes the permission from the user, who unpacks libraries and reads a run again.

@@ -66,7 +66,7 @@ TEST(Gru, InferenceMatchesDouble) {
       h[j] = static_cast<float>(std::cos(7 * t));
     }
     const std::vector<float> before = h;
-    Tier().GruCell(z.data(), u.data(), units, h.data());
+    Tier().GruStep(z.data(), u.data(), units, nullptr, h.data());
     for (int64_t j = 0; j < units; ++j) {
       const double reset = Sigmoid(static_cast<double>(z[j]) + u[j]);
       const double update = Sigmoid(static_cast<double>(z[units + j]) + u[units + j]);
@@ -81,7 +81,7 @@ TEST(Gru, NanStaysNan) {
   for (int sum = 0; sum < 6; ++sum) {
     std::vector<float> sums(6 * units, 0.5f), h(units, 0.25f);
     sums[sum * units + 16] = NAN;
-    Tier().GruCell(sums.data(), sums.data() + 3 * units, units, h.data());
+    Tier().GruStep(sums.data(), sums.data() + 3 * units, units, nullptr, h.data());
     EXPECT_TRUE(std::isnan(h[16]));
     EXPECT_FALSE(std::isnan(h[15]));
   }
@@ -94,7 +94,7 @@ TEST(Gru, TouchesNothingOutside) {
       const int64_t n = batch * units;
       Guarded<float> of_input(GaussianRows(3 * units, 5), side), of_state(GaussianRows(3 * units, 6), side);
       Guarded<float> h(GaussianRows(units, 2), side);
-      Tier().GruCell(of_input.data(), of_state.data(), units, h.data());
+      Tier().GruStep(of_input.data(), of_state.data(), units, nullptr, h.data());
       Guarded<float> gates(GaussianRows(3 * n, 5), side), recurrent(GaussianRows(3 * n, 6), side);
       Guarded<float> hidden(GaussianRows(2 * n, 1), side), dh(GaussianRows(n, 2), side);
       Guarded<float> carried(GaussianRows(n, 3), side), dz(3 * n, side), du(3 * n, side);

@@ -60,6 +60,7 @@ TEST(Lstm, InferenceMatchesDouble) {
   for (int64_t units : {1, 15, 16, 17, 300, 4001}) {
     // From far below to far above saturation, finely around zero.
     std::vector<float> z(4 * units), c(units), h(units);
+    const std::vector<float> recurrent = GaussianRows(4 * units, 1);
     for (int64_t j = 0; j < units; ++j) {
       const double t = units == 1 ? 0.3 : 2.0 * j / (units - 1) - 1;
       z[j] = static_cast<float>(t * 20);
@@ -69,7 +70,8 @@ TEST(Lstm, InferenceMatchesDouble) {
       c[j] = static_cast<float>(std::cos(7 * t));
     }
     const std::vector<float> before = c;
-    Tier().LstmCell(z.data(), units, c.data(), h.data());
+    Tier().LstmStep(z.data(), recurrent.data(), units, c.data(), h.data());
+    for (int64_t i = 0; i < 4 * units; ++i) z[i] += recurrent[i];
     for (int64_t j = 0; j < units; ++j) {
       const double cell =
           Sigmoid(z[units + j]) * before[j] + Sigmoid(z[j]) * std::tanh(static_cast<double>(z[2 * units + j]));
@@ -83,14 +85,14 @@ TEST(Lstm, InferenceMatchesDouble) {
 TEST(Lstm, GatesAreWithinOneMillionth) {
   const int64_t units = 20000;
   const float open = 100, shut = -100;
-  std::vector<float> z(4 * units), c(units), h(units);
+  std::vector<float> z(4 * units), recurrent(4 * units, 0), c(units), h(units);
   for (int64_t j = 0; j < units; ++j) {
     z[j] = open;
     z[units + j] = shut;
     z[2 * units + j] = static_cast<float>((j - units / 2) * 1e-3);
     z[3 * units + j] = z[2 * units + j];
   }
-  Tier().LstmCell(z.data(), units, c.data(), h.data());
+  Tier().LstmStep(z.data(), recurrent.data(), units, c.data(), h.data());
   for (int64_t j = 0; j < units; ++j) {
     ASSERT_NEAR(std::tanh(static_cast<double>(z[2 * units + j])), c[j], 1e-6) << z[2 * units + j];
   }
@@ -98,7 +100,7 @@ TEST(Lstm, GatesAreWithinOneMillionth) {
     z[2 * units + j] = open;
     c[j] = 0;
   }
-  Tier().LstmCell(z.data(), units, c.data(), h.data());
+  Tier().LstmStep(z.data(), recurrent.data(), units, c.data(), h.data());
   for (int64_t j = 0; j < units; ++j) {
     ASSERT_NEAR(Sigmoid(z[3 * units + j]) * std::tanh(1.0), h[j], 1.5e-6) << z[3 * units + j];
   }
@@ -107,21 +109,21 @@ TEST(Lstm, GatesAreWithinOneMillionth) {
 // Products with denormals are slow.
 TEST(Lstm, ShutGatesMakeNoDenormals) {
   const int64_t units = 1000;
-  std::vector<float> z(4 * units, 100), c(units, 1e-6f), h(units);
+  std::vector<float> z(4 * units, 100), recurrent(4 * units, 0), c(units, 1e-6f), h(units);
   for (int64_t j = 0; j < units; ++j) {
     z[j] = -1000;
     z[3 * units + j] = static_cast<float>(-0.11 * j);
   }
-  Tier().LstmCell(z.data(), units, c.data(), h.data());
+  Tier().LstmStep(z.data(), recurrent.data(), units, c.data(), h.data());
   for (int64_t j = 0; j < units; ++j) ASSERT_TRUE(std::isnormal(h[j]) || h[j] == 0) << z[3 * units + j];
 }
 
 TEST(Lstm, NanStaysNan) {
   const int64_t units = 17;
-  for (int gate = 0; gate < 4; ++gate) {
-    std::vector<float> z(4 * units, 0.5f), c(units, 0.5f), h(units);
-    z[gate * units + 16] = NAN;
-    Tier().LstmCell(z.data(), units, c.data(), h.data());
+  for (int sum = 0; sum < 8; ++sum) {
+    std::vector<float> sums(8 * units, 0.5f), c(units, 0.5f), h(units);
+    sums[sum * units + 16] = NAN;
+    Tier().LstmStep(sums.data(), sums.data() + 4 * units, units, c.data(), h.data());
     EXPECT_TRUE(std::isnan(h[16]));
     EXPECT_FALSE(std::isnan(h[15]));
   }
@@ -132,8 +134,9 @@ TEST(Lstm, TouchesNothingOutside) {
   for (Side side : kSides) {
     for (int64_t units : kSizes) {
       const int64_t n = batch * units;
-      Guarded<float> z(GaussianRows(4 * units, 4), side), c(GaussianRows(units, 2), side), h(units, side);
-      Tier().LstmCell(z.data(), units, c.data(), h.data());
+      Guarded<float> of_input(GaussianRows(4 * units, 5), side), of_state(GaussianRows(4 * units, 6), side);
+      Guarded<float> c(GaussianRows(units, 2), side), h(units, side);
+      Tier().LstmStep(of_input.data(), of_state.data(), units, c.data(), h.data());
       Guarded<float> gates(GaussianRows(4 * n, 4), side), hidden(2 * n, side), cell(GaussianRows(2 * n, 1), side);
       Guarded<float> cell_tanh(n, side), dh(GaussianRows(n, 2), side), dc(GaussianRows(n, 3), side), dz(4 * n, side);
       const CellStates states = {.batch = batch,

@@ -167,8 +167,8 @@ class TestModel {
     const auto cols = static_cast<int64_t>(x.size());
     std::vector<uint64_t> planes((cols + 63) / 64 * bits);
     std::vector<float> coefficients(bits);
-    std::vector<float> scratch(plain.quantize_scratch(cols, bits) / sizeof(float) + 1);
-    if (plain.quantize({shape.method, shape.cycles, shape.scale}, x.data(), 1, cols, 0, 1, bits, 1, planes.data(),
+    std::vector<float> scratch(plain.QuantizeScratch(cols, bits) / sizeof(float) + 1);
+    if (plain.Quantize({shape.method, shape.cycles, shape.scale}, x.data(), 1, cols, 0, 1, bits, 1, planes.data(),
                        coefficients.data(), scratch.data()) >= 0) {
       std::abort();
     }

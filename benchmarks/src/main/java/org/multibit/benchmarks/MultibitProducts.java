@@ -11,7 +11,6 @@ import org.multibit.core.Kernels;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantizer;
 import org.multibit.core.format.LanguageModelFile;
-import org.multibit.runtime.Roofline;
 import org.nd4j.shade.jackson.databind.JsonNode;
 
 /** Our own kernels: products of quantized matrices, and quantization (alternating, 2 cycles). */
@@ -43,7 +42,7 @@ final class MultibitProducts implements BenchmarkedSystem {
       return new Limit(() -> readBytesPerSecond(settings.get("bytes").asLong()));
     }
     if (kind.equals("popcount")) {
-      return new Limit(Roofline::popcountWordsPerSecond);
+      return new Limit(() -> Roofline.measure().popcountWordsPerSecond());
     }
     int rows = settings.get("rows").asInt();
     int cols = settings.get("cols").asInt();
@@ -85,7 +84,7 @@ final class MultibitProducts implements BenchmarkedSystem {
     int threads = ForkJoinTask.getPool().getParallelism();
     return IntStream.range(0, threads)
         .parallel()
-        .mapToDouble(thread -> Roofline.readBytesPerSecond(bytes / threads))
+        .mapToDouble(thread -> Roofline.measure(bytes / threads).readBytesPerSecond().get(0))
         .sum();
   }
 

@@ -97,8 +97,10 @@ final class PyTorchTraining implements BenchmarkedSystem {
 
     /** Weights uniform in +-range, biases 0. */
     private void initialize(Module module, double range) {
-      try (NoGradGuard none = new NoGradGuard()) {
-        for (Tensor parameter : module.parameters().get()) {
+      // The tensors lie in the vector, which must not be collected before they are copied.
+      try (NoGradGuard none = new NoGradGuard();
+          TensorVector own = module.parameters()) {
+        for (Tensor parameter : own.get()) {
           if (parameter.dim() == 1) {
             parameter.zero_();
           } else {

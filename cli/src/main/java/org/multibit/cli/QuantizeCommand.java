@@ -19,6 +19,7 @@ import org.multibit.core.format.Matrix;
 import org.multibit.datasets.Corpora;
 import org.multibit.datasets.Split;
 import org.multibit.datasets.TextCorpus;
+import org.multibit.layers.QuantizedArrays;
 import org.multibit.training.Backend;
 import org.multibit.training.Evaluation;
 import org.multibit.training.LanguageModel;
@@ -134,7 +135,7 @@ public final class QuantizeCommand implements Callable<Integer> {
         continue; // Full precision: it has no error.
       }
       INDArray original = export.originals().get(entry.getKey());
-      SquaredError error = matrix.squaredError(original);
+      SquaredError error = QuantizedArrays.squaredError(matrix, original);
       overall = overall.plus(error);
       double deviation = original.castTo(DataType.DOUBLE).stdNumber().doubleValue();
       Map<String, Object> figures = new LinkedHashMap<>();

@@ -111,7 +111,7 @@ final class RunOptions {
       common.print(result);
     } catch (OutOfMemoryError e) {
       throw new IllegalStateException(
-          "out of memory (%s) with %s words, --hidden %s, --batch %s, --unroll %s: lower one of these (rare words can be <unk> in the text), or give more memory"
+          "out of memory (%s) with %s words, --hidden %s, --batch %s, --bptt %s: lower one of these (rare words can be <unk> in the text), or give more memory"
               .formatted(
                   e.getMessage(),
                   corpus.vocabulary().size(),

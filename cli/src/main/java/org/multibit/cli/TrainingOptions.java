@@ -101,8 +101,17 @@ final class TrainingOptions {
   @Option(names = "--batch", description = "streams side by side (default ${DEFAULT-VALUE})")
   int batch = DEFAULTS.batch;
 
-  @Option(names = "--unroll", description = "steps of backpropagation (default ${DEFAULT-VALUE})")
-  int unroll = DEFAULTS.unroll;
+  @Option(
+      names = "--bptt",
+      paramLabel = "STEPS",
+      description =
+          "truncated BPTT: gradients flow back through segments of so many steps (default ${DEFAULT-VALUE})")
+  int bptt = DEFAULTS.unroll;
+
+  @Option(names = "--unroll", hidden = true, description = "the name of --bptt until version 0.1")
+  void unroll(int steps) {
+    bptt = steps;
+  }
 
   @Option(
       names = "--epochs",
@@ -110,17 +119,25 @@ final class TrainingOptions {
   int epochs = DEFAULTS.epochs;
 
   @Option(
-      names = "--hold-codes",
+      names = "--freeze-codes",
       paramLabel = "EPOCHS",
       description =
-          "in the last ones of --epochs quantized weights stay on their codes: steps move their coefficients alone, and what is not quantized (default: 0)")
-  int holdCodes = DEFAULTS.holdCodes;
+          "freeze the codes of quantized weights in the last epochs, this many: training then moves their coefficients, and what is not quantized (default: 0)")
+  int freezeCodes = DEFAULTS.holdCodes;
+
+  @Option(
+      names = "--hold-codes",
+      hidden = true,
+      description = "the name of --freeze-codes until version 0.1")
+  void holdCodes(int epochs) {
+    freezeCodes = epochs;
+  }
 
   @Option(
       names = "--max-tokens",
       paramLabel = "N",
       description =
-          "stop after the segment (--batch x --unroll tokens) that makes it so many training tokens")
+          "stop after the segment (--batch x --bptt tokens) that makes it so many training tokens")
   long maxTokens = DEFAULTS.maxTokens;
 
   /** Settings of these options; the others are the defaults. */
@@ -141,9 +158,9 @@ final class TrainingOptions {
     settings.dropout = dropout;
     settings.noise = noise;
     settings.batch = batch;
-    settings.unroll = unroll;
+    settings.unroll = bptt;
     settings.epochs = epochs;
-    settings.holdCodes = holdCodes;
+    settings.holdCodes = freezeCodes;
     settings.maxTokens = maxTokens;
     return settings;
   }

@@ -278,7 +278,7 @@ class ImportTest {
     assertEquals(matrices, quantized.get("matrices").size());
     Path run = folder.resolve("tuned-" + cell);
     String finetune =
-        "finetune --resume --json --bits 2/2 --epochs 2 --batch 4 --unroll 10 --dropout 0.1 --lr 2 --data "
+        "finetune --resume --json --bits 2/2 --epochs 2 --batch 4 --bptt 10 --dropout 0.1 --lr 2 --data "
             + text
             + " --out "
             + run

@@ -52,7 +52,7 @@ class LocaleTest {
     run = folder.resolve("run");
     packed = folder.resolve("packed.gguf");
     Outcome.succeed(
-        "train --hidden 8 --batch 4 --unroll 10 --bits 2/2 --epochs 1 --data %s --out %s"
+        "train --hidden 8 --batch 4 --bptt 10 --bits 2/2 --epochs 1 --data %s --out %s"
             .formatted(text, run)
             .split(" "));
     Outcome.succeed("export", "--model", run.toString(), "--out", packed.toString());

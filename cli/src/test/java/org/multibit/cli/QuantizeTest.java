@@ -22,6 +22,7 @@ import org.multibit.core.SquaredError;
 import org.multibit.core.Uniform;
 import org.multibit.core.format.Matrix;
 import org.multibit.datasets.Corpora;
+import org.multibit.layers.QuantizedArrays;
 import org.multibit.training.SavedModel;
 import org.multibit.training.SavedModels;
 import org.nd4j.linalg.api.ndarray.INDArray;
@@ -76,7 +77,7 @@ class QuantizeTest {
     int cols = matrix.cols();
     float[] rows = new float[(matrix.rows() + EVERY - 1) / EVERY * cols];
     for (int r = 0; r * EVERY < matrix.rows(); r++) {
-      matrix.dense().get(matrix.dense().position() + r * EVERY * cols, rows, r * cols, cols);
+      matrix.floats().get(matrix.floats().position() + r * EVERY * cols, rows, r * cols, cols);
     }
     return Nd4j.createFromArray(rows).reshape(rows.length / cols, cols);
   }
@@ -84,15 +85,12 @@ class QuantizeTest {
   /** Of each row. */
   private static double[] errors(Quantizer quantizer, int bits, INDArray w) {
     int cols = (int) w.size(1);
-    float[] q = quantizer.quantize(w, bits).dequantize().ravel().toFloatVector();
+    FloatBuffer q = QuantizedArrays.pack(quantizer, w, bits).dequantize();
     float[] x = w.ravel().toFloatVector();
     double[] errors = new double[(int) w.size(0)];
     Arrays.setAll(
         errors,
-        r ->
-            SquaredError.of(
-                    FloatBuffer.wrap(x, r * cols, cols), FloatBuffer.wrap(q, r * cols, cols))
-                .error());
+        r -> SquaredError.of(FloatBuffer.wrap(x, r * cols, cols), q.slice(r * cols, cols)).error());
     return errors;
   }
 

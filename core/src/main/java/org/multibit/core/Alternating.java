@@ -2,7 +2,6 @@ package org.multibit.core;
 
 import java.util.List;
 import java.util.Objects;
-import org.nd4j.shade.jackson.annotation.JsonProperty;
 
 /**
  * Alternating minimization (Xu et al., algorithm 2): T times the best coefficients for the codes
@@ -33,7 +32,7 @@ public final class Alternating extends Quantizer {
    * @param scale the quantized row is multiplied by this at the end; 1 is the paper, 0.3 an
    *     unpublished variant (ProxQuant, footnote 2)
    */
-  public Alternating(@JsonProperty("cycles") int cycles, @JsonProperty("scale") float scale) {
+  public Alternating(int cycles, float scale) {
     if (cycles < 0 || cycles > 1000) {
       throw new IllegalArgumentException("Alternating takes 0 to 1000 cycles, not " + cycles);
     }
@@ -50,12 +49,10 @@ public final class Alternating extends Quantizer {
     return "alternating";
   }
 
-  @JsonProperty("cycles")
   public int cycles() {
     return cycles;
   }
 
-  @JsonProperty("scale")
   public float scale() {
     return scale;
   }

@@ -1,8 +1,6 @@
 package org.multibit.core;
 
 import java.util.Arrays;
-import org.nd4j.shade.jackson.annotation.JsonCreator;
-import org.nd4j.shade.jackson.annotation.JsonProperty;
 
 /**
  * 2^k intervals with equal shares of the row's elements, their centres mapped to the uniform levels
@@ -18,8 +16,7 @@ public final class Balanced extends FixedLevels {
    * @param range what the levels span, [-range, range], for all rows; 0: each row's largest
    *     magnitude
    */
-  @JsonCreator
-  public Balanced(@JsonProperty("range") float range) {
+  public Balanced(float range) {
     super("balanced", range);
   }
 

@@ -1,15 +1,12 @@
 package org.multibit.core;
 
-import org.nd4j.shade.jackson.annotation.JsonProperty;
-
 /**
  * Methods whose 2^k levels are evenly spaced over a range, whatever the row is like: only which
  * element gets which level differs.
  */
 abstract class FixedLevels extends Quantizer {
   private final String name;
-
-  @JsonProperty private final float range;
+  private final float range;
 
   FixedLevels(String name, float range) {
     if (!(range >= 0 && range <= 0x1p60f)) {

@@ -371,9 +371,10 @@ public class JavaKernels {
       MultibitMatrix activations,
       LongBuffer masks,
       LinearCrossEntropy loss) {
-    FloatBuffer logits = FloatRows.direct(Math.multiplyExact(activations.rows(), weights.rows()));
+    FloatBuffer logits =
+        DirectFloats.allocate(Math.multiplyExact(activations.rows(), weights.rows()));
     multiply(weights, activations, masks, loss.bias(), logits);
-    FloatBuffer w = FloatRows.direct(Math.multiplyExact(weights.rows(), weights.cols()));
+    FloatBuffer w = DirectFloats.allocate(Math.multiplyExact(weights.rows(), weights.cols()));
     dequantize(weights, w);
     gradients(logits, w, loss);
   }
@@ -381,7 +382,7 @@ public class JavaKernels {
   protected void fusedLinearCrossEntropy(
       FloatBuffer weights, FloatBuffer panels, LinearCrossEntropy loss) {
     int batch = loss.labels().remaining();
-    FloatBuffer logits = FloatRows.direct(Math.multiplyExact(batch, loss.classes()));
+    FloatBuffer logits = DirectFloats.allocate(Math.multiplyExact(batch, loss.classes()));
     gemmPrepacked(loss.x(), batch, loss.cols(), panels, loss.classes(), loss.bias(), logits);
     gradients(logits, weights, loss);
   }

@@ -1,14 +1,9 @@
 package org.multibit.core;
 
-import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.LongBuffer;
-import java.util.Arrays;
-import org.nd4j.linalg.api.buffer.DataType;
-import org.nd4j.linalg.api.ndarray.INDArray;
-import org.nd4j.linalg.factory.Nd4j;
 
 /**
  * A matrix whose rows are sums of few signed planes: {@code M[r, c] = sum_i coefficient(r, i) *
@@ -187,35 +182,29 @@ public final class MultibitMatrix {
     return (planes.get(planeIndex(row, plane, col >> 6)) >>> (col & 63) & 1) != 0;
   }
 
-  /** The values as a new FLOAT array, shape [rows, cols], 'c' order. */
-  public INDArray dequantize() {
-    INDArray out = Nd4j.createUninitializedDetached(DataType.FLOAT, 'c', rows, cols);
-    Kernels.get().dequantize(this, FloatRows.of(out));
-    return out;
+  /**
+   * The values, [rows, cols] row-major, in new direct memory.
+   *
+   * @throws ArithmeticException if they take 2 GiB or more
+   */
+  public FloatBuffer dequantize() {
+    FloatBuffer values = DirectFloats.allocate(Math.multiplyExact(rows, cols));
+    Kernels.get().dequantize(this, values);
+    return values;
   }
 
   /**
    * How far the values are from those of {@code w}, over all rows.
    *
-   * @param w shape [rows, cols]; [cols] if there is one row
+   * @param w [rows, cols] row-major
+   * @throws IllegalArgumentException if {@code w} has another number of elements
    */
-  public SquaredError squaredError(INDArray w) {
-    boolean fits = w.rank() == 1 ? rows == 1 : w.rank() == 2 && w.size(0) == rows;
-    if (!fits || w.length() != (long) rows * cols) {
+  public SquaredError squaredError(FloatBuffer w) {
+    if (w.remaining() != (long) rows * cols) {
       throw new IllegalArgumentException(
-          "A %sx%s matrix cannot be compared with shape %s"
-              .formatted(rows, cols, Arrays.toString(w.shape())));
+          "A %sx%s matrix cannot be compared with %s floats".formatted(rows, cols, w.remaining()));
     }
-    INDArray q = dequantize();
-    SquaredError error = SquaredError.of(FloatRows.of(w), FloatRows.of(q));
-    Reference.reachabilityFence(w);
-    Reference.reachabilityFence(q);
-    return error;
-  }
-
-  /** {@code ||W - Q||^2 / ||W||^2}, as {@link SquaredError#relative} of {@link #squaredError}. */
-  public double relativeSquaredError(INDArray w) {
-    return squaredError(w).relative();
+    return SquaredError.of(w, dequantize());
   }
 
   /** Bytes of planes and coefficients. */

@@ -1,17 +1,13 @@
 package org.multibit.core;
 
 import java.io.Serializable;
-import java.lang.ref.Reference;
 import java.nio.FloatBuffer;
-import org.nd4j.linalg.api.ndarray.INDArray;
-import org.nd4j.shade.jackson.annotation.JsonTypeInfo;
 
 /**
  * A method that approximates each row w of a matrix by {@code sum_i a_i b_i} with few planes b_i in
  * {-1,+1}^n (Xu et al., section 2). Subclasses hold the algorithm for one row in plain Java; native
- * kernels run the known ones faster, to the same bits. Immutable; written to JSON by class name.
+ * kernels run the known ones faster, to the same bits. Immutable.
  */
-@JsonTypeInfo(use = JsonTypeInfo.Id.CLASS, property = "@class")
 public abstract class Quantizer implements Serializable {
 
   /** The most planes that a matrix can have. */
@@ -45,19 +41,22 @@ public abstract class Quantizer implements Serializable {
   protected abstract void quantizeRow(float[] w, int bits, byte[] codes, float[] coefficients);
 
   /**
-   * Quantizes each row of a matrix, or a single vector as one row.
+   * Quantizes each row of a matrix by itself.
    *
-   * @param rows shape [rows, cols] or [cols], any order and float type; computed in float
-   * @throws IllegalArgumentException if bits are outside 1..{@link #maxBits()}, the array is empty
-   *     or of another rank, or an element is NaN or infinite (with its row and column)
+   * @param rows [rows, cols] row-major, direct, in native byte order; left as it is
+   * @return [rows, cols] in the weights' layout
+   * @throws IllegalArgumentException if bits are outside 1..{@link #maxBits()}, the floats are not
+   *     one or more rows of {@code cols}, or an element is NaN or infinite (with its row and
+   *     column)
    */
-  public final MultibitMatrix quantize(INDArray rows, int bits) {
+  public final MultibitMatrix quantize(FloatBuffer rows, int cols, int bits) {
     checkBits(bits);
-    FloatBuffer floats = FloatRows.of(rows);
-    long cols = rows.rank() == 1 ? rows.length() : rows.size(1);
-    MultibitMatrix matrix = MultibitMatrix.weights((int) (rows.length() / cols), (int) cols, bits);
-    Kernels.get().quantize(this, floats, matrix);
-    Reference.reachabilityFence(rows);
+    if (cols < 1 || rows.remaining() % cols != 0) {
+      throw new IllegalArgumentException(
+          "%s floats are not rows of %s columns".formatted(rows.remaining(), cols));
+    }
+    MultibitMatrix matrix = MultibitMatrix.weights(rows.remaining() / cols, cols, bits);
+    Kernels.get().quantize(this, rows, matrix);
     return matrix;
   }
 

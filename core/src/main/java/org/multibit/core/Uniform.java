@@ -1,8 +1,5 @@
 package org.multibit.core;
 
-import org.nd4j.shade.jackson.annotation.JsonCreator;
-import org.nd4j.shade.jackson.annotation.JsonProperty;
-
 /**
  * 2^k levels evenly spaced over [-max|w|, +max|w|] (Xu et al., equation 1): q_k(x) = 2
  * (round[(2^k-1)(x+1)/2] / (2^k-1) - 1/2). The planes are the level's binary digits, the
@@ -18,8 +15,7 @@ public final class Uniform extends FixedLevels {
    * @param range what the levels span, [-range, range], for all rows, which are clipped to it; 0:
    *     each row's largest magnitude
    */
-  @JsonCreator
-  public Uniform(@JsonProperty("range") float range) {
+  public Uniform(float range) {
     super("uniform", range);
   }
 

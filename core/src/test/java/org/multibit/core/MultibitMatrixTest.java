@@ -15,9 +15,6 @@ import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
 import net.jqwik.api.constraints.IntRange;
 import org.junit.jupiter.api.Test;
-import org.nd4j.linalg.api.buffer.DataType;
-import org.nd4j.linalg.api.ndarray.INDArray;
-import org.nd4j.linalg.factory.Nd4j;
 
 class MultibitMatrixTest {
 
@@ -104,7 +101,7 @@ class MultibitMatrixTest {
     coefficients.put(m.coefficientIndex(2, 1), 0.5f);
     assertTrue(m.bit(2, 1, 4) && m.bit(2, 1, 1) && !m.bit(2, 1, 0) && !m.bit(2, 0, 4));
     assertEquals(0.5f, m.coefficient(2, 1));
-    assertEquals(Nd4j.createFromArray(-0.5f, 0.5f, -0.5f, -0.5f, 0.5f), m.dequantize().getRow(2));
+    assertEquals(Row.direct(-0.5f, 0.5f, -0.5f, -0.5f, 0.5f), m.dequantize().slice(10, 5));
   }
 
   @Test
@@ -150,23 +147,28 @@ class MultibitMatrixTest {
 
   @Test
   void relativeErrorIsOverAllRows() {
-    INDArray w = Nd4j.createFromArray(new float[][] {{1, -1, 1}, {2, 2, 4}});
-    MultibitMatrix q = new Greedy().quantize(w, 1); // rows of 1 and of 8/3
+    float[] values = {1, -1, 1, 2, 2, 4};
+    FloatBuffer w = Row.direct(values);
+    MultibitMatrix q = new Greedy().quantize(w, 3, 1); // rows of 1 and of 8/3
     double expected = (2 * Math.pow(2 / 3.0, 2) + Math.pow(4 / 3.0, 2)) / 27;
-    assertEquals(expected, q.relativeSquaredError(w), 1e-7);
-    assertEquals(expected, q.relativeSquaredError(w.dup('f')), 1e-7);
-    assertEquals(0, new Greedy().quantize(w.getRow(0), 1).relativeSquaredError(w.getRow(0)), 1e-12);
-    INDArray zeros = Nd4j.zeros(DataType.FLOAT, 2, 3);
-    MultibitMatrix zero = new Alternating().quantize(zeros, 3);
-    assertEquals(0, zero.relativeSquaredError(zeros));
+    assertEquals(expected, q.squaredError(w).relative(), 1e-7);
+    FloatBuffer row = w.slice(0, 3);
+    assertEquals(0, new Greedy().quantize(row, 3, 1).squaredError(row).relative(), 1e-12);
+    FloatBuffer zeros = DirectFloats.allocate(6);
+    MultibitMatrix zero = new Alternating().quantize(zeros, 3, 3);
+    assertEquals(0, zero.squaredError(zeros).relative());
     assertEquals(0, SquaredError.NONE.relative());
     SquaredError both = zero.squaredError(zeros).plus(q.squaredError(w));
     assertEquals(expected, both.relative(), 1e-7);
-    INDArray huge = w.mul(5e37f);
-    assertEquals(expected, new Greedy().quantize(huge, 1).relativeSquaredError(huge), 1e-5);
-    assertEquals(Double.POSITIVE_INFINITY, q.relativeSquaredError(zeros));
-    for (INDArray bad : new INDArray[] {w.transpose(), w.getRow(0), Nd4j.ones(6)}) {
-      assertThrows(IllegalArgumentException.class, () -> q.relativeSquaredError(bad));
+    FloatBuffer huge = DirectFloats.allocate(6);
+    for (int i = 0; i < values.length; i++) {
+      huge.put(i, values[i] * 5e37f);
+    }
+    assertEquals(expected, new Greedy().quantize(huge, 3, 1).squaredError(huge).relative(), 1e-5);
+    assertEquals(Double.POSITIVE_INFINITY, q.squaredError(zeros).relative());
+    for (int count : new int[] {0, 3, 5, 7}) {
+      FloatBuffer bad = DirectFloats.allocate(count);
+      assertThrows(IllegalArgumentException.class, () -> q.squaredError(bad));
     }
   }
 }

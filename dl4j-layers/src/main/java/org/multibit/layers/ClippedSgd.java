@@ -3,7 +3,6 @@ package org.multibit.layers;
 import java.lang.ref.Reference;
 import java.util.Map;
 import java.util.Objects;
-import org.multibit.core.FloatRows;
 import org.multibit.core.Kernels;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;

@@ -8,7 +8,6 @@ import java.nio.LongBuffer;
 import org.deeplearning4j.exception.DL4JInvalidConfigException;
 import org.deeplearning4j.nn.conf.dropout.Dropout;
 import org.deeplearning4j.nn.conf.dropout.IDropout;
-import org.multibit.core.FloatRows;
 import org.multibit.core.Kernels;
 import org.multibit.core.SplitMix64;
 import org.nd4j.linalg.api.buffer.DataType;

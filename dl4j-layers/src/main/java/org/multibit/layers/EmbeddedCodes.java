@@ -5,7 +5,6 @@ import java.lang.ref.WeakReference;
 import java.nio.FloatBuffer;
 import java.nio.LongBuffer;
 import java.util.stream.IntStream;
-import org.multibit.core.FloatRows;
 import org.multibit.core.MultibitMatrix;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;

@@ -7,7 +7,6 @@ import java.util.List;
 import org.deeplearning4j.nn.api.layers.LayerConstraint;
 import org.deeplearning4j.nn.conf.constraint.BaseConstraint;
 import org.deeplearning4j.nn.conf.layers.Layer;
-import org.multibit.core.FloatRows;
 import org.multibit.core.Kernels;
 import org.multibit.core.Quantization;
 import org.nd4j.linalg.api.buffer.DataType;

@@ -11,7 +11,6 @@ import org.deeplearning4j.nn.api.layers.LayerConstraint;
 import org.deeplearning4j.nn.conf.constraint.BaseConstraint;
 import org.deeplearning4j.nn.conf.layers.BaseLayer;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
-import org.multibit.core.FloatRows;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantization;
 import org.multibit.core.Quantizer;
@@ -31,7 +30,7 @@ import org.nd4j.shade.jackson.annotation.JsonProperty;
  * units', columns of [nIn, nOut].
  */
 public final class LatentWeightProjection extends BaseConstraint {
-  private Quantization quantization;
+  @QuantizationJson private Quantization quantization;
 
   /** By parameter. */
   private transient Map<String, RowQuantizer> quantizers;
@@ -139,7 +138,7 @@ public final class LatentWeightProjection extends BaseConstraint {
     if (FloatRows.isContiguous(rows) && rows.dataType() == DataType.FLOAT) {
       RowQuantizer.unpack(codes, rows);
     } else {
-      rows.assign(codes.dequantize());
+      rows.assign(QuantizedArrays.unpack(codes));
     }
   }
 

@@ -30,8 +30,8 @@ import org.nd4j.linalg.lossfunctions.LossFunctions.LossFunction;
 public class QuantizedOutput extends BaseOutputLayer implements QuantizesProduct {
   private static final String NAME = "QuantizedOutput";
 
-  private Quantization weightQuantization;
-  private Quantization activationQuantization;
+  @QuantizationJson private Quantization weightQuantization;
+  @QuantizationJson private Quantization activationQuantization;
 
   /** For JSON. */
   public QuantizedOutput() {}
@@ -83,13 +83,14 @@ public class QuantizedOutput extends BaseOutputLayer implements QuantizesProduct
         weightQuantization,
         activationQuantization);
     BlasReport.once();
-    QuantizedOutputLayer layer = new QuantizedOutputLayer(conf, networkDataType);
-    layer.setListeners(trainingListeners);
-    layer.setIndex(layerIndex);
-    layer.setParamsViewArray(layerParamsView);
-    layer.setParamTable(initializer().init(conf, layerParamsView, initializeParams));
-    layer.setConf(conf);
-    return layer;
+    return Instantiation.complete(
+        new QuantizedOutputLayer(conf, networkDataType),
+        initializer(),
+        conf,
+        trainingListeners,
+        layerIndex,
+        layerParamsView,
+        initializeParams);
   }
 
   @Override

@@ -39,9 +39,9 @@ import org.nd4j.linalg.api.ndarray.INDArray;
  * What a mask of 0 covers may be NaN or infinite.
  */
 public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements QuantizesWeights {
-  private Quantization weightQuantization;
-  private Quantization inputActivationQuantization;
-  private Quantization recurrentActivationQuantization;
+  @QuantizationJson private Quantization weightQuantization;
+  @QuantizationJson private Quantization inputActivationQuantization;
+  @QuantizationJson private Quantization recurrentActivationQuantization;
   private boolean stateful;
 
   /** For JSON. */
@@ -187,14 +187,14 @@ public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements Q
         inputActivationQuantization,
         recurrentActivationQuantization);
     BlasReport.once();
-    QuantizedRecurrentLayer layer = new QuantizedRecurrentLayer(conf, networkDataType);
-    layer.setListeners(trainingListeners);
-    layer.setIndex(layerIndex);
-    layer.setParamsViewArray(layerParamsView);
-    Map<String, INDArray> params = initializer().init(conf, layerParamsView, initializeParams);
-    layer.setParamTable(params);
-    layer.setConf(conf);
-    return layer;
+    return Instantiation.complete(
+        new QuantizedRecurrentLayer(conf, networkDataType),
+        initializer(),
+        conf,
+        trainingListeners,
+        layerIndex,
+        layerParamsView,
+        initializeParams);
   }
 
   @Override

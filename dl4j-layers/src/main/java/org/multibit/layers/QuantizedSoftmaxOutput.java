@@ -32,8 +32,8 @@ import org.nd4j.linalg.lossfunctions.impl.LossSparseMCXENT;
 public class QuantizedSoftmaxOutput extends BaseOutputLayer implements QuantizesProduct {
   private static final String NAME = "QuantizedSoftmaxOutput";
 
-  private Quantization weightQuantization;
-  private Quantization activationQuantization;
+  @QuantizationJson private Quantization weightQuantization;
+  @QuantizationJson private Quantization activationQuantization;
   private boolean averageOverTime;
   private boolean averageOverBatch;
 
@@ -128,13 +128,14 @@ public class QuantizedSoftmaxOutput extends BaseOutputLayer implements Quantizes
         weightQuantization,
         activationQuantization);
     BlasReport.once();
-    QuantizedSoftmaxOutputLayer layer = new QuantizedSoftmaxOutputLayer(conf, networkDataType);
-    layer.setListeners(trainingListeners);
-    layer.setIndex(layerIndex);
-    layer.setParamsViewArray(layerParamsView);
-    layer.setParamTable(initializer().init(conf, layerParamsView, initializeParams));
-    layer.setConf(conf);
-    return layer;
+    return Instantiation.complete(
+        new QuantizedSoftmaxOutputLayer(conf, networkDataType),
+        initializer(),
+        conf,
+        trainingListeners,
+        layerIndex,
+        layerParamsView,
+        initializeParams);
   }
 
   @Override

@@ -2,7 +2,6 @@ package org.multibit.layers;
 
 import java.lang.ref.Reference;
 import java.nio.FloatBuffer;
-import org.multibit.core.FloatRows;
 import org.multibit.core.Kernels;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantization;

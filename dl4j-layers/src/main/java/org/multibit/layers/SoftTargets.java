@@ -11,7 +11,7 @@ final class SoftTargets {
   private final INDArray bias;
   private final double weight;
   private final double temperature;
-  private final PanelProduct product = new PanelProduct();
+  private final PrepackedProduct product = new PrepackedProduct();
 
   /**
    * @param weights [V, H], H that of all teachers together

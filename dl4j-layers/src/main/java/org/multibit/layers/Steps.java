@@ -1,7 +1,6 @@
 package org.multibit.layers;
 
 import java.nio.FloatBuffer;
-import org.multibit.core.FloatRows;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.memory.MemoryWorkspace;
 import org.nd4j.linalg.api.ndarray.INDArray;

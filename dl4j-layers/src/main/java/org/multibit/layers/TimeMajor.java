@@ -1,6 +1,5 @@
 package org.multibit.layers;
 
-import org.multibit.core.FloatRows;
 import org.nd4j.linalg.api.ndarray.INDArray;
 
 /**

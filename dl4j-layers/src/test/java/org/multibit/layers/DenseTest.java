@@ -263,7 +263,8 @@ class DenseTest {
   }
 
   private static double[][] values(INDArray rows, Quantization quantization) {
-    INDArray values = quantization == null ? rows : quantization.quantized(rows.dup('c'));
+    INDArray values =
+        quantization == null ? rows : QuantizedArrays.quantized(quantization, rows.dup('c'));
     return values.castTo(DataType.DOUBLE).toDoubleMatrix();
   }
 

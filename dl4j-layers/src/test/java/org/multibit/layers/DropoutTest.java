@@ -102,7 +102,7 @@ class DropoutTest {
   void zerosAreNotCodes() {
     INDArray rows = Nd4j.rand(DataType.FLOAT, 6, 50).subi(0.5);
     Quantization quantization = Quantization.alternating(2);
-    INDArray codes = quantization.quantized(rows);
+    INDArray codes = QuantizedArrays.quantized(quantization, rows);
     INDArray x = codes.dup('c');
     DropoutMask mask = new DropoutMask();
     mask.draw(new Dropout(0.4), 6, 50, 1, 2, 3);

@@ -50,7 +50,7 @@ class GRUTest {
 
     private static double[][] rows(INDArray parameter, Quantization quantization) {
       INDArray rows = parameter.transpose().dup('c');
-      INDArray values = quantization == null ? rows : quantization.quantized(rows);
+      INDArray values = quantization == null ? rows : QuantizedArrays.quantized(quantization, rows);
       return values.castTo(DataType.DOUBLE).toDoubleMatrix();
     }
 
@@ -59,7 +59,7 @@ class GRUTest {
         return h;
       }
       INDArray row = Nd4j.createFromArray(h).reshape(1, h.length).castTo(DataType.FLOAT);
-      return recurrent.quantized(row).castTo(DataType.DOUBLE).toDoubleMatrix()[0];
+      return QuantizedArrays.quantized(recurrent, row).castTo(DataType.DOUBLE).toDoubleMatrix()[0];
     }
 
     /** The layer's parameter gradients, flattened in the order of its keys, and more. */

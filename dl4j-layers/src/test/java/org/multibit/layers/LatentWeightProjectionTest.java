@@ -98,7 +98,7 @@ class LatentWeightProjectionTest {
   }
 
   private static INDArray stepped(INDArray w, INDArray step) {
-    MultibitMatrix codes = Q2.quantize(w);
+    MultibitMatrix codes = QuantizedArrays.pack(Q2, w);
     INDArray expected = w.castTo(DataType.DOUBLE).dup('c');
     for (int r = 0; r < codes.rows(); r++) {
       INDArray planes = Nd4j.create(DataType.DOUBLE, codes.cols(), 2);
@@ -121,7 +121,8 @@ class LatentWeightProjectionTest {
     network.setLearningRate(0.05);
     network.fit(data(1));
     Map<String, MultibitMatrix> before = new HashMap<>();
-    MATRICES.forEach(key -> before.put(key, Q2.quantize(rows(key, network.getParam(key)))));
+    MATRICES.forEach(
+        key -> before.put(key, QuantizedArrays.pack(Q2, rows(key, network.getParam(key)))));
     double loss = network.score(data(1));
     for (int step = 0; step < 60; step++) {
       network.fit(data(1));
@@ -129,9 +130,9 @@ class LatentWeightProjectionTest {
     assertTrue(network.score(data(1)) < 0.9 * loss, network.score(data(1)) + " after " + loss);
     for (String key : MATRICES) {
       INDArray w = rows(key, network.getParam(key));
-      MultibitMatrix after = Q2.quantize(w);
+      MultibitMatrix after = QuantizedArrays.pack(Q2, w);
       assertEquals(before.get(key).planes(), after.planes(), key);
-      assertClose(w, after.dequantize(), 1e-6, key);
+      assertClose(w, QuantizedArrays.unpack(after), 1e-6, key);
     }
   }
 
@@ -153,18 +154,23 @@ class LatentWeightProjectionTest {
     network.fit(data(1));
     LatentWeightProjection.applyTo(network);
     INDArray once = network.params().dup();
-    assertClose(Q2.quantized(network.getParam("0_W")), network.getParam("0_W"), 1e-6, "words");
+    assertClose(
+        QuantizedArrays.quantized(Q2, network.getParam("0_W")),
+        network.getParam("0_W"),
+        1e-6,
+        "words");
     LatentWeightProjection.applyTo(network);
     assertIdentical(once, network.params());
     network.fit(data(2));
     INDArray units = network.getParam("2_W").transpose();
-    assertClose(Q2.quantized(units), units, 1e-6, "units");
+    assertClose(QuantizedArrays.quantized(Q2, units), units, 1e-6, "units");
     for (int l = 0; l < 3; l++) {
       assertEquals(2, network.getLayer(l).conf().getLayer().getConstraints().size());
     }
     LatentWeightProjection.removeFrom(network);
     network.fit(data(3));
-    assertTrue(Q2.quantize(units).relativeSquaredError(units) > 1e-4);
+    assertTrue(
+        QuantizedArrays.squaredError(QuantizedArrays.pack(Q2, units), units).relative() > 1e-4);
     for (int l = 0; l < 3; l++) {
       assertEquals(1, network.getLayer(l).conf().getLayer().getConstraints().size());
     }
@@ -174,7 +180,7 @@ class LatentWeightProjectionTest {
   @Test
   void projectsUnitsOfAnyLayer() {
     INDArray w = Nd4j.rand(DataType.FLOAT, 9, 4).subi(0.5);
-    INDArray expected = Q2.quantized(w.transpose()).transpose();
+    INDArray expected = QuantizedArrays.quantized(Q2, w.transpose()).transpose();
     INDArray rowMajor = w.dup('c');
     INDArray columnMajor = w.dup('f');
     new LatentWeightProjection(Q2).apply(rowMajor);

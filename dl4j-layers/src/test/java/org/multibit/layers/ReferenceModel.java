@@ -52,7 +52,8 @@ final class ReferenceModel {
   }
 
   private static double[][] rows(INDArray matrix, Quantization quantization) {
-    INDArray m = quantization == null ? matrix : quantization.quantized(matrix.dup('c'));
+    INDArray m =
+        quantization == null ? matrix : QuantizedArrays.quantized(quantization, matrix.dup('c'));
     return m.castTo(DataType.DOUBLE).toDoubleMatrix();
   }
 
@@ -64,8 +65,8 @@ final class ReferenceModel {
     for (int i = 0; i < v.length; i++) {
       floats[i] = (float) v[i];
     }
-    return quantization
-        .quantized(Nd4j.createFromArray(floats).reshape(1, v.length))
+    return QuantizedArrays.quantized(
+            quantization, Nd4j.createFromArray(floats).reshape(1, v.length))
         .castTo(DataType.DOUBLE)
         .dup()
         .data()

@@ -52,8 +52,9 @@ class StraightThroughTest {
                         key.endsWith("b")
                             ? values
                             : key.startsWith("0")
-                                ? weights.quantized(values)
-                                : weights.quantized(values.transpose()).transpose()));
+                                ? QuantizedArrays.quantized(weights, values)
+                                : QuantizedArrays.quantized(weights, values.transpose())
+                                    .transpose()));
     DataSet data = data(1);
     INDArray latent = ours.params().dup();
     assertClose(gradient(stock, data), gradient(ours, data), 2e-5);

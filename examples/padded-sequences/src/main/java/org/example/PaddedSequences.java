@@ -21,6 +21,7 @@ import org.multibit.layers.Conversion;
 import org.multibit.layers.NetworkQuantizer;
 import org.multibit.runtime.PackedSequenceClassifier;
 import org.multibit.training.PackedExport;
+import org.multibit.training.SequenceLogits;
 import org.nd4j.linalg.activations.Activation;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.dataset.DataSet;
@@ -83,7 +84,7 @@ public final class PaddedSequences {
     new PackedExport(tuned).packClassifier(Map.of()).write(file);
     int[] lengths = test.getFeaturesMaskArray().sum(1).toIntVector();
     try (PackedSequenceClassifier classifier = PackedSequenceClassifier.open(file)) {
-      INDArray logits = classifier.logits(test.getFeatures(), lengths);
+      INDArray logits = SequenceLogits.of(classifier, test.getFeatures(), lengths);
       report("2/2 bits in native code", accuracy(logits, test.getLabels()));
       INDArray difference = Transforms.abs(probabilities.sub(Transforms.softmax(logits))).max(1);
       // A state within rounding of a threshold between two codes may take the other one: rarely.

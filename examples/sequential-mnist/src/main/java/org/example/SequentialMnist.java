@@ -16,6 +16,7 @@ import org.multibit.datasets.MnistSequences;
 import org.multibit.layers.NetworkQuantizer;
 import org.multibit.runtime.PackedSequenceClassifier;
 import org.multibit.training.PackedExport;
+import org.multibit.training.SequenceLogits;
 import org.nd4j.linalg.activations.Activation;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.dataset.DataSet;
@@ -124,7 +125,7 @@ public final class SequentialMnist {
         INDArray digits = data.getLabels().argMax(1);
         INDArray byNetwork = network.output(data.getFeatures()).argMax(1);
         long begin = System.nanoTime();
-        INDArray logits = classifier.logits(data.getFeatures());
+        INDArray logits = SequenceLogits.of(classifier, data.getFeatures());
         nanos += System.nanoTime() - begin;
         INDArray byNative = logits.argMax(1);
         for (int b = 0; b < digits.length(); b++) {

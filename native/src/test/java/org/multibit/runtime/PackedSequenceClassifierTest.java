@@ -4,7 +4,6 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.nd4j.linalg.indexing.NDArrayIndex.point;
 
 import java.io.IOException;
 import java.nio.FloatBuffer;
@@ -29,10 +28,6 @@ import org.multibit.core.format.LanguageModelFile;
 import org.multibit.core.format.Layer;
 import org.multibit.core.format.Matrix;
 import org.multibit.core.format.SequenceClassifierFile;
-import org.nd4j.linalg.api.buffer.DataType;
-import org.nd4j.linalg.api.ndarray.INDArray;
-import org.nd4j.linalg.factory.Nd4j;
-import org.nd4j.linalg.indexing.NDArrayIndex;
 
 /** Small classifiers written by core, opened by native code. */
 class PackedSequenceClassifierTest {
@@ -131,7 +126,7 @@ class PackedSequenceClassifierTest {
 
     private double[] product(Matrix matrix, double[] x, FloatBuffer bias) {
       float[] q = quantized(x, matrix.activationBits(), file.activations());
-      FloatBuffer w = matrix.dense();
+      FloatBuffer w = matrix.floats();
       if (matrix.packed() != null) {
         w = LanguageModelFile.directFloats(matrix.rows() * matrix.cols());
         JAVA.dequantize(matrix.packed(), w);
@@ -228,113 +223,28 @@ class PackedSequenceClassifierTest {
     assertEquals(CLASSES, model.classes());
   }
 
-  /** A batch of sequences, in any layout, is its sequences one by one. */
+  /** A whole sequence is its steps one by one, whatever went before. */
   @Test
   void wholeSequences() throws IOException {
-    int time = 6;
-    INDArray sequences = Nd4j.rand(DataType.FLOAT, 4, N, time).subi(0.5);
     try (PackedSequenceClassifier model = PackedSequenceClassifier.open(file);
         Session session = model.newSession()) {
-      INDArray logits = model.logits(sequences);
-      assertArrayEquals(new long[] {4, CLASSES}, logits.shape());
-      assertEquals(logits, model.logits(sequences.dup('f')));
-      assertEquals(logits, model.logits(sequences.permute(0, 2, 1).dup('c').permute(0, 2, 1)));
-      INDArray third =
-          sequences.get(NDArrayIndex.interval(2, 3), NDArrayIndex.all(), NDArrayIndex.all());
-      assertEquals(logits.getRow(2), model.logits(third).getRow(0));
-      for (int b = 0; b < 4; b++) {
+      for (int time : new int[] {1, 6}) {
+        float[] sequence = new float[time * N];
         session.reset();
         for (int t = 0; t < time; t++) {
-          float[] x = new float[N];
-          for (int i = 0; i < N; i++) {
-            x[i] = sequences.getFloat(b, i, t);
-          }
+          float[] x = floats(vector());
+          System.arraycopy(x, 0, sequence, t * N, N);
           session.step(x);
         }
-        assertArrayEquals(logits.getRow(b).toFloatVector(), session.logits());
+        assertArrayEquals(session.logits(), model.logits(sequence));
       }
-      for (long[] shape : new long[][] {{4, N}, {4, N + 1, 3}, {N, 3}}) {
-        assertThrows(
-            IllegalArgumentException.class, () -> model.logits(Nd4j.zeros(DataType.FLOAT, shape)));
+      for (int length : new int[] {0, 1, N - 1, 2 * N + 1}) {
+        assertThrows(IllegalArgumentException.class, () -> model.logits(new float[length]));
       }
-      sequences.putScalar(3, 1, 4, Double.NaN);
-      String message =
-          assertThrows(IllegalArgumentException.class, () -> model.logits(sequences)).getMessage();
-      assertTrue(message.contains("Sequence 3 has NaN at time 4, element 1"), message);
+      float[] bad = new float[2 * N];
+      bad[N] = Float.NaN;
+      assertThrows(IllegalArgumentException.class, () -> model.logits(bad));
     }
-  }
-
-  /** Of a padded batch each sequence is itself without its padding, whatever that holds. */
-  @Test
-  void paddedSequences() throws IOException {
-    int time = 6;
-    int[] lengths = {6, 1, 4, 3};
-    INDArray sequences = Nd4j.rand(DataType.FLOAT, 4, N, time).subi(0.5);
-    INDArray mask = Nd4j.zeros(DataType.FLOAT, 4, time);
-    float[] foreign = {Float.NaN, Float.POSITIVE_INFINITY, 1e30f};
-    for (int b = 0; b < 4; b++) {
-      for (int t = 0; t < time; t++) {
-        if (t < lengths[b]) {
-          mask.putScalar(b, t, 1);
-        } else {
-          sequences.get(point(b), NDArrayIndex.all(), point(t)).assign(foreign[t % 3]);
-        }
-      }
-    }
-    try (PackedSequenceClassifier model = PackedSequenceClassifier.open(file)) {
-      INDArray logits = model.logits(sequences, lengths);
-      for (int b = 0; b < 4; b++) {
-        INDArray alone =
-            sequences.get(
-                NDArrayIndex.interval(b, b + 1),
-                NDArrayIndex.all(),
-                NDArrayIndex.interval(0, lengths[b]));
-        assertEquals(model.logits(alone).getRow(0), logits.getRow(b));
-      }
-      for (DataType type : new DataType[] {DataType.FLOAT, DataType.DOUBLE, DataType.BOOL}) {
-        assertEquals(logits, model.logits(sequences, mask.castTo(type).dup('f')));
-      }
-      INDArray whole =
-          sequences.get(NDArrayIndex.interval(0, 1), NDArrayIndex.all(), NDArrayIndex.all());
-      assertEquals(model.logits(whole), model.logits(whole, (INDArray) null));
-
-      refuse("Sequence 1 has length 0: lengths are 1 to 6", model, sequences, 6, 0, 4, 3);
-      refuse("Sequence 3 has length 7: lengths are 1 to 6", model, sequences, 6, 1, 4, 7);
-      refuse("There are 3 lengths for 4 sequences", model, sequences, 6, 1, 4);
-      refuse(
-          "Sequence 2 has NaN at time 3, element 0",
-          model,
-          sequences.dup().putScalar(2, 0, 3, Float.NaN),
-          lengths);
-      refuse("[4, 6], got [6, 4]", model, sequences, mask.transpose());
-      refuse("Sequence 1 has length 0", model, sequences, mask.dup().putScalar(1, 0, 0));
-      refuse(
-          "The mask has 1.0 at sequence 2, time 5, after a 0",
-          model,
-          sequences,
-          mask.dup().putScalar(2, 5, 1));
-      refuse(
-          "The mask has 0.5 at sequence 0, time 5: the classifier takes ones and then zeros",
-          model,
-          sequences,
-          mask.dup().putScalar(0, 5, 0.5));
-    }
-  }
-
-  private static void refuse(
-      String why, PackedSequenceClassifier model, INDArray sequences, int... lengths) {
-    String message =
-        assertThrows(IllegalArgumentException.class, () -> model.logits(sequences, lengths))
-            .getMessage();
-    assertTrue(message.contains(why), message);
-  }
-
-  private static void refuse(
-      String why, PackedSequenceClassifier model, INDArray sequences, INDArray mask) {
-    String message =
-        assertThrows(IllegalArgumentException.class, () -> model.logits(sequences, mask))
-            .getMessage();
-    assertTrue(message.contains(why), message);
   }
 
   @Test
@@ -401,8 +311,7 @@ class PackedSequenceClassifierTest {
     model.close();
     model.close();
     assertThrows(IllegalStateException.class, model::newSession);
-    assertThrows(
-        IllegalStateException.class, () -> model.logits(Nd4j.zeros(DataType.FLOAT, 1, N, 2)));
+    assertThrows(IllegalStateException.class, () -> model.logits(new float[2 * N]));
     session.step(new float[N]);
     assertEquals(CLASSES, session.logits().length);
     session.close();

@@ -2,7 +2,7 @@ package org.multibit.training;
 
 import org.bytedeco.openblas.global.openblas_nolapack;
 import org.deeplearning4j.util.CrashReportingUtil;
-import org.multibit.core.Versions;
+import org.multibit.layers.Versions;
 import org.nd4j.linalg.factory.Nd4j;
 
 /** ND4J's backend, as training and evaluation want it: settings of the whole process. */

@@ -119,10 +119,14 @@ public final class Json {
     return MAPPER.valueToTree(settings);
   }
 
-  /** A value of a JSON text; throws as {@link #parse(String)}. */
+  /** A value of a JSON text, never null; throws as {@link #parse(String)}. */
   static <T> T parse(String text, Class<T> type) throws IOException {
     check(text);
-    return MAPPER.readValue(text, type);
+    T value = MAPPER.readValue(text, type);
+    if (value == null) {
+      throw new JsonParseException(null, "it is null");
+    }
+    return value;
   }
 
   /** A parser, for texts that may be too large for a tree; bounds are the caller's. */

@@ -18,6 +18,8 @@ import org.nd4j.shade.jackson.databind.JsonNode;
  * never half.
  */
 public final class Ledger {
+  private static final int MAX_BYTES = 1 << 26;
+
   private final Path file;
   private final List<JsonNode> lines = new ArrayList<>();
 
@@ -37,12 +39,13 @@ public final class Ledger {
   /**
    * The lines of a ledger, in order; none if it is not there.
    *
-   * @throws IOException if it is not UTF-8, or a line is no line of a ledger, with the file's name
+   * @throws IOException if it is not UTF-8, has more than 64 MiB, or a line is no line of a ledger,
+   *     with the file's name
    */
   public static List<JsonNode> read(Path file) throws IOException {
     List<JsonNode> lines = new ArrayList<>();
     if (Files.exists(file)) {
-      for (String text : Utf8.read(file).lines().toList()) {
+      for (String text : Utf8.read(file, MAX_BYTES).lines().toList()) {
         JsonNode line;
         try {
           line = Json.parse(text);

@@ -14,7 +14,6 @@ import org.deeplearning4j.nn.conf.layers.misc.FrozenLayer;
 import org.deeplearning4j.nn.conf.layers.recurrent.LastTimeStep;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.multibit.core.Cell;
-import org.multibit.core.FloatRows;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantization;
 import org.multibit.core.Quantizer;
@@ -24,11 +23,13 @@ import org.multibit.core.format.Matrix;
 import org.multibit.core.format.SequenceClassifierFile;
 import org.multibit.datasets.Vocabulary;
 import org.multibit.layers.ConversionReport;
-import org.multibit.layers.MultibitWeightNoise;
+import org.multibit.layers.FloatRows;
+import org.multibit.layers.QuantizedArrays;
 import org.multibit.layers.QuantizedEmbedding;
 import org.multibit.layers.QuantizedOutput;
 import org.multibit.layers.QuantizedRecurrent;
 import org.multibit.layers.QuantizedSoftmaxOutput;
+import org.multibit.layers.WeightQuantization;
 import org.nd4j.linalg.activations.impl.ActivationSoftmax;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
@@ -232,9 +233,9 @@ public final class PackedExport {
         layer,
         "it has an input preprocessor");
     require(
-        !(conf.getWeightNoise() instanceof MultibitWeightNoise),
+        !(conf.getWeightNoise() instanceof WeightQuantization),
         layer,
-        "its weights are quantized by MultibitWeightNoise; give the layer itself the quantization, by weights(...)");
+        "its weights are quantized by WeightQuantization; give the layer itself the quantization, by weights(...)");
   }
 
   private QuantizedRecurrent recurrent(int layer) {
@@ -311,8 +312,8 @@ public final class PackedExport {
 
   private static INDArray values(Matrix matrix) {
     return matrix.packed() != null
-        ? matrix.packed().dequantize()
-        : array(matrix.dense(), matrix.rows(), matrix.cols());
+        ? QuantizedArrays.unpack(matrix.packed())
+        : array(matrix.floats(), matrix.rows(), matrix.cols());
   }
 
   private static INDArray array(FloatBuffer floats, int rows, int cols) {
@@ -389,7 +390,7 @@ public final class PackedExport {
     if (quantization == null) {
       return Matrix.of(copy(rows), (int) rows.size(0), (int) rows.size(1), activationBits);
     }
-    MultibitMatrix packed = quantization.quantize(rows);
+    MultibitMatrix packed = QuantizedArrays.pack(quantization, rows);
     return Matrix.of(packed, activationBits);
   }
 

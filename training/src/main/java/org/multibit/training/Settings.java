@@ -234,9 +234,9 @@ public class Settings {
     requireRange("--layers", layers, 1, 4);
     requireRange("--embedding", embedding, 0, 1 << 16);
     requireRange("--batch", batch, 1, 1 << 16);
-    requireRange("--unroll", unroll, 1, 1 << 16);
+    requireRange("--bptt", unroll, 1, 1 << 16);
     requireRange("--epochs", epochs, 1, Integer.MAX_VALUE);
-    requireRange("--hold-codes", holdCodes, 0, epochs);
+    requireRange("--freeze-codes", holdCodes, 0, epochs);
     requireRange("--max-tokens", maxTokens, 1, Long.MAX_VALUE);
     requireRange("--lr", learningRate, SMALLEST_LEARNING_RATE, 1e6);
     require(
@@ -253,7 +253,7 @@ public class Settings {
     requireRange("--average", average, 0, Integer.MAX_VALUE);
     UsageException.require(
         average == 0 || holdCodes == 0,
-        "--average and --hold-codes exclude each other, since averages are not on codes: give --hold-codes 0");
+        "--average and --freeze-codes exclude each other, since averages are not on codes: give --freeze-codes 0");
     requireRange("--dropout", dropout, 0, 0.99);
     requireRange("--noise", noise, 0, 1);
     requireRange("--distill", distill, 0, 1);
@@ -278,7 +278,7 @@ public class Settings {
   public void requireEpochsForCodes() {
     UsageException.require(
         holdCodes < epochs,
-        "--hold-codes %s of --epochs %s leaves none to learn codes in: give more epochs, or --hold-codes 0"
+        "--freeze-codes %s of --epochs %s leaves none to learn codes in: give more epochs, or --freeze-codes 0"
             .formatted(holdCodes, epochs));
   }
 
@@ -319,7 +319,8 @@ public class Settings {
     Quantizer quantizer = weightQuantizer();
     if (holdCodes > 0 && layerBits.isFullPrecision()) {
       throw new IllegalArgumentException(
-          "--hold-codes needs codes, and --bits %s has none: give --hold-codes 0".formatted(bits));
+          "--freeze-codes needs codes, and --bits %s has none: give --freeze-codes 0"
+              .formatted(bits));
     }
     for (Bits b : List.of(layerBits.embedding(), layerBits.recurrent(), layerBits.output())) {
       for (int count : new int[] {b.weights(), b.activations()}) {
@@ -329,7 +330,7 @@ public class Settings {
       }
       if (holdCodes > 0 && b.weights() > 0 && !quantizer.projects(b.weights())) {
         throw new IllegalArgumentException(
-            "--hold-codes %s is for weights of up to 2 bits by refined, alternating (with cycles, and a scale of 1) or optimal, not of %s by %s: give --hold-codes 0"
+            "--freeze-codes %s is for weights of up to 2 bits by refined, alternating (with cycles, and a scale of 1) or optimal, not of %s by %s: give --freeze-codes 0"
                 .formatted(holdCodes, b.weights(), quantizer));
       }
     }

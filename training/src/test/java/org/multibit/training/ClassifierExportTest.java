@@ -37,7 +37,6 @@ import org.multibit.core.Quantization;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.core.format.SequenceClassifierFile;
 import org.multibit.datasets.Vocabulary;
-import org.multibit.layers.MultibitWeightNoise;
 import org.multibit.layers.NetworkQuantizer;
 import org.multibit.layers.QuantizedDense;
 import org.multibit.layers.QuantizedEmbedding;
@@ -45,6 +44,7 @@ import org.multibit.layers.QuantizedGRU;
 import org.multibit.layers.QuantizedLSTM;
 import org.multibit.layers.QuantizedOutput;
 import org.multibit.layers.QuantizedSoftmaxOutput;
+import org.multibit.layers.WeightQuantization;
 import org.multibit.runtime.PackedSequenceClassifier;
 import org.nd4j.linalg.activations.Activation;
 import org.nd4j.linalg.api.buffer.DataType;
@@ -150,7 +150,7 @@ class ClassifierExportTest {
     new PackedExport(network).packClassifier(Map.of("epochs", 45)).write(file);
     assertEquals(45, SequenceClassifierFile.read(file).provenance().get("epochs"));
     try (PackedSequenceClassifier classifier = PackedSequenceClassifier.open(file)) {
-      INDArray actual = Transforms.softmax(classifier.logits(test.getFeatures()));
+      INDArray actual = Transforms.softmax(SequenceLogits.of(classifier, test.getFeatures()));
       // A state within rounding of a threshold may take another code: rarely.
       INDArray difference = Transforms.abs(expected.sub(actual)).max(1);
       double close = difference.lt(1e-4).castTo(DataType.FLOAT).meanNumber().doubleValue();
@@ -240,7 +240,7 @@ class ClassifierExportTest {
           new QuantizedSoftmaxOutput.Builder().nOut(N).build()),
       network(
           new QuantizedEmbedding.Builder().nOut(H).build(),
-          new QuantizedLSTM.Builder().nOut(H).weightNoise(new MultibitWeightNoise(Q2)).build(),
+          new QuantizedLSTM.Builder().nOut(H).weightNoise(new WeightQuantization(Q2)).build(),
           new QuantizedSoftmaxOutput.Builder().nOut(N).build()),
       network(
           new QuantizedEmbedding.Builder().nOut(H).build(),
@@ -323,14 +323,15 @@ class ClassifierExportTest {
     Path file = folder.resolve("waves.gguf");
     new PackedExport(tuned).packClassifier(Map.of()).write(file);
     try (PackedSequenceClassifier classifier = PackedSequenceClassifier.open(file)) {
-      INDArray logits = classifier.logits(test.getFeatures(), mask);
-      assertEquals(logits, classifier.logits(test.getFeatures(), mask.sum(1).toIntVector()));
+      INDArray logits = SequenceLogits.of(classifier, test.getFeatures(), mask);
+      assertEquals(
+          logits, SequenceLogits.of(classifier, test.getFeatures(), mask.sum(1).toIntVector()));
       INDArray difference = Transforms.abs(expected.sub(Transforms.softmax(logits))).max(1);
       double close = difference.lt(1e-4).castTo(DataType.FLOAT).meanNumber().doubleValue();
       assertTrue(close >= 0.95, close + " of the outputs agree");
       assertTrue(accuracy(logits, expected) >= 0.99);
       // Read as data, the padding makes other classes: this is what the mask is for.
-      assertTrue(accuracy(classifier.logits(test.getFeatures()), expected) < 0.95);
+      assertTrue(accuracy(SequenceLogits.of(classifier, test.getFeatures()), expected) < 0.95);
     }
   }
 
@@ -353,10 +354,10 @@ class ClassifierExportTest {
   void whatWouldBeLostIsNamed() {
     Layer[] layers = {
       new LastTimeStep(
-          new QuantizedLSTM.Builder().nOut(H).weightNoise(new MultibitWeightNoise(Q2)).build()),
+          new QuantizedLSTM.Builder().nOut(H).weightNoise(new WeightQuantization(Q2)).build()),
       new QuantizedOutput.Builder().nOut(CLASSES).build()
     };
-    refuse("its weights are quantized by MultibitWeightNoise", layers);
+    refuse("its weights are quantized by WeightQuantization", layers);
     layers[0] = new LastTimeStep(new QuantizedLSTM.Builder().nOut(H).build());
     MultiLayerNetwork network = network(layers);
     network

@@ -9,7 +9,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.function.BiFunction;
 import org.multibit.core.Balanced;
-import org.multibit.core.FloatRows;
 import org.multibit.core.MultibitMatrix;
 import org.multibit.core.PaperAlternating;
 import org.multibit.core.Quantizer;
@@ -19,6 +18,8 @@ import org.multibit.core.Uniform;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.core.format.Layer;
 import org.multibit.core.format.Matrix;
+import org.multibit.layers.FloatRows;
+import org.multibit.layers.QuantizedArrays;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.factory.Nd4j;
 
@@ -65,13 +66,13 @@ record PostTrainingMethod(
   }
 
   private static BiFunction<INDArray, Integer, INDArray> byRow(Quantizer quantizer) {
-    return (w, bits) -> quantizer.quantize(w, bits).dequantize();
+    return (w, bits) -> QuantizedArrays.unpack(QuantizedArrays.pack(quantizer, w, bits));
   }
 
   private static BiFunction<INDArray, Integer, INDArray> overMatrix(Quantizer quantizer) {
     return (w, bits) -> {
-      MultibitMatrix oneRow = quantizer.quantize(w.reshape(1, w.length()), bits);
-      return oneRow.dequantize().reshape(w.shape());
+      MultibitMatrix oneRow = QuantizedArrays.pack(quantizer, w.reshape(1, w.length()), bits);
+      return QuantizedArrays.unpack(oneRow).reshape(w.shape());
     };
   }
 
@@ -92,8 +93,8 @@ record PostTrainingMethod(
     Map<Matrix, Matrix> quantized = new IdentityHashMap<>();
     for (Map.Entry<String, Matrix> entry : model.matrices().entrySet()) {
       Matrix matrix = entry.getValue();
-      float[] weights = new float[matrix.dense().remaining()];
-      matrix.dense().duplicate().get(weights);
+      float[] weights = new float[matrix.floats().remaining()];
+      matrix.floats().duplicate().get(weights);
       FloatBuffer values = values(weights, matrix, bits);
       SquaredError error = SquaredError.of(FloatBuffer.wrap(weights), values);
       overall = overall.plus(error);

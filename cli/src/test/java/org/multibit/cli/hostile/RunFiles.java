@@ -48,7 +48,7 @@ enum RunFiles implements Format {
       corpus = Corpora.open(text.toString());
       Path trained = folder.resolve("run");
       Outcome.succeed(
-          ("train --bits 2/2 --hidden 6 --batch 4 --unroll 5 --epochs 2 --max-tokens 450 --average 3 --data %s --out %s"
+          ("train --bits 2/2 --hidden 6 --batch 4 --bptt 5 --epochs 2 --max-tokens 450 --average 3 --data %s --out %s"
                   .formatted(text, trained))
               .split(" "));
       run = new LinkedHashMap<>();

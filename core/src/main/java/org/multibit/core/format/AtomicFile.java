@@ -41,8 +41,8 @@ public final class AtomicFile {
   private static final SecureRandom RANDOM = new SecureRandom();
 
   /**
-   * The temporary files that this process writes. Its sweeps leave them alone: to open and close
-   * one would free the lock that the process has on it.
+   * The temporary files that this process writes, in their folders' real paths. Its sweeps leave
+   * them alone: to open and close one would free the lock that the process has on it.
    */
   private static final Set<Path> WRITING = ConcurrentHashMap.newKeySet();
 
@@ -63,9 +63,9 @@ public final class AtomicFile {
    */
   public static void write(Path target, Content content) throws IOException {
     requireFolder(target);
-    Path absolute = target.toAbsolutePath();
-    Path directory = absolute.getParent();
     try {
+      Path directory = target.toAbsolutePath().getParent().toRealPath();
+      Path absolute = directory.resolve(target.getFileName());
       removeStale(directory);
       try (Temporary temporary = Temporary.beside(absolute)) {
         content.writeTo(temporary.stream());
@@ -170,7 +170,7 @@ public final class AtomicFile {
    */
   public static void removeStale(Path folder) throws IOException {
     try (DirectoryStream<Path> files =
-        Files.newDirectoryStream(folder.toAbsolutePath(), AtomicFile::isTemporary)) {
+        Files.newDirectoryStream(folder.toRealPath(), AtomicFile::isTemporary)) {
       for (Path file : files) {
         if (!WRITING.contains(file) && Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS)) {
           removeUnlessLocked(file);

@@ -12,7 +12,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import org.multibit.core.Cell;
-import org.multibit.core.FloatRows;
+import org.multibit.core.DirectFloats;
 import org.multibit.core.Quantizer;
 
 /**
@@ -230,6 +230,6 @@ public record LanguageModelFile(
 
   /** Direct memory for {@code count} floats, as {@link Matrix} and biases want it. */
   public static FloatBuffer directFloats(int count) {
-    return FloatRows.direct(count);
+    return DirectFloats.allocate(count);
   }
 }

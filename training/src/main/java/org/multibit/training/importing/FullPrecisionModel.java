@@ -5,10 +5,10 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.multibit.core.Cell;
-import org.multibit.core.FloatRows;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.core.format.Matrix;
 import org.multibit.datasets.Vocabulary;
+import org.multibit.layers.FloatRows;
 import org.nd4j.linalg.api.ndarray.INDArray;
 
 /**

@@ -1,4 +1,4 @@
-package org.multibit.core;
+package org.multibit.layers;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 

@@ -10,7 +10,6 @@ import org.deeplearning4j.nn.gradient.Gradient;
 import org.deeplearning4j.nn.params.DefaultParamInitializer;
 import org.deeplearning4j.nn.workspace.ArrayType;
 import org.deeplearning4j.nn.workspace.LayerWorkspaceMgr;
-import org.multibit.core.FloatRows;
 import org.multibit.core.Kernels;
 import org.multibit.core.LinearCrossEntropy;
 import org.multibit.core.MultibitMatrix;
@@ -24,11 +23,11 @@ import org.nd4j.linalg.indexing.NDArrayIndex;
  * The product x W + b of a layer that has DL4J's W [nIn, nOut] and b [1, nOut]: both operands
  * quantized or not, the input then dropped out. Its memory is kept from call to call.
  */
-final class DenseProduct {
+final class QuantizedLinear {
   private final Scratch weights = new Scratch();
   private final Scratch rows = new Scratch();
   private final Scratch noBias = new Scratch();
-  private final PanelProduct product = new PanelProduct();
+  private final PrepackedProduct product = new PrepackedProduct();
   private final DropoutMask dropout = new DropoutMask();
   private final RowQuantizer weightQuantizer = RowQuantizer.ofWeights("weights");
   private final RowQuantizer inputQuantizer = RowQuantizer.ofInput();
@@ -50,7 +49,7 @@ final class DenseProduct {
       INDArray b,
       MultibitMatrix codes,
       MultibitMatrix packed,
-      PanelProduct product,
+      PrepackedProduct product,
       DropoutMask dropout) {
 
     INDArray x(long from, long to) {

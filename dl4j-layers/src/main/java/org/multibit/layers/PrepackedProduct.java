@@ -2,7 +2,6 @@ package org.multibit.layers;
 
 import java.lang.ref.Reference;
 import java.nio.FloatBuffer;
-import org.multibit.core.FloatRows;
 import org.multibit.core.Kernels;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
@@ -11,7 +10,7 @@ import org.nd4j.linalg.api.ndarray.INDArray;
  * Full-precision products with weights that lie transposed or that the time steps of a sequence
  * share: by BLAS, or where they are faster by {@link Kernels}, which lay out the weights once.
  */
-final class PanelProduct {
+final class PrepackedProduct {
   private final Scratch memory = new Scratch();
   private INDArray weights;
   private boolean transposed;

@@ -1,12 +1,12 @@
-package org.multibit.core;
+package org.multibit.layers;
 
 import java.lang.ref.Reference;
-import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.util.Arrays;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Pointer;
+import org.multibit.core.DirectFloats;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 
@@ -39,21 +39,10 @@ public final class FloatRows {
       return view(array);
     }
     INDArray floats = array.castTo(DataType.FLOAT).dup('c');
-    FloatBuffer copy = direct((int) array.length());
+    FloatBuffer copy = DirectFloats.allocate((int) array.length());
     copy.put(view(floats)).flip();
     Reference.reachabilityFence(floats);
     return copy;
-  }
-
-  /**
-   * Direct memory of native order for {@code count} floats, zeros.
-   *
-   * @throws ArithmeticException if they take 2 GiB or more
-   */
-  public static FloatBuffer direct(int count) {
-    return ByteBuffer.allocateDirect(Math.multiplyExact(count, Float.BYTES))
-        .order(ByteOrder.nativeOrder())
-        .asFloatBuffer();
   }
 
   /** Whether the elements take less than 2 GiB as floats, as a buffer must. */

@@ -1,4 +1,4 @@
-package org.multibit.core;
+package org.multibit.layers;
 
 import org.bytedeco.javacpp.Loader;
 import org.slf4j.Logger;
