@@ -4,9 +4,14 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * Alternating minimization (Xu et al., algorithm 2): T cycles, each of which computes the best coefficients for the codes and then the best codes for the coefficients.
+ * Alternating minimization (Xu et al., algorithm 2): T cycles, each of which computes the best
+ * coefficients for the codes and then the best codes for the coefficients.
  *
- * <p>Up to 3 bits this is the paper's algorithm, which starts from greedy codes. With more bits, two cycles do not make up for that start. They then start from the best of three: greedy codes, uniform codes, and this method's own result with one bit fewer plus a greedy plane. So the error of a row is never above that of greedy or uniform codes with as many bits, nor above its own with fewer bits. {@link PaperAlternating} keeps the paper's start at every width.
+ * <p>Up to 3 bits this is the paper's algorithm, which starts from greedy codes. With more bits,
+ * two cycles do not make up for that start. They then start from the best of three: greedy codes,
+ * uniform codes, and this method's own result with one bit fewer plus a greedy plane. So the error
+ * of a row is never above that of greedy or uniform codes with as many bits, nor above its own with
+ * fewer bits. {@link PaperAlternating} keeps the paper's start at every width.
  */
 public final class Alternating extends Quantizer {
   /** Up to this many bits a greedy start is good enough. */
@@ -24,7 +29,8 @@ public final class Alternating extends Quantizer {
 
   /**
    * @param cycles T >= 0; 0 gives greedy codes
-   * @param scale factor of the quantized row; 1 is the paper's, 0.3 that of an unpublished variant (ProxQuant, footnote 2)
+   * @param scale factor of the quantized row; 1 is the paper's, 0.3 that of an unpublished variant
+   *     (ProxQuant, footnote 2)
    */
   public Alternating(int cycles, float scale) {
     if (cycles < 0 || cycles > 1000) {

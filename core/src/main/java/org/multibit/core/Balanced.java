@@ -3,7 +3,8 @@ package org.multibit.core;
 import java.util.Arrays;
 
 /**
- * Splits the row into 2^k intervals with equal shares of its elements and maps them to the uniform levels (Zhou et al. 2017, a baseline of Xu et al.).
+ * Splits the row into 2^k intervals with equal shares of its elements and maps them to the uniform
+ * levels (Zhou et al. 2017, a baseline of Xu et al.).
  */
 public final class Balanced extends FixedLevels {
   /** Spreads the levels over each row's own range. */

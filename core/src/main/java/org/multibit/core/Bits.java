@@ -27,7 +27,8 @@ public record Bits(int weights, int activations) {
   }
 
   /**
-   * @throws IllegalArgumentException if the text has none of the three forms or the bits are out of range
+   * @throws IllegalArgumentException if the text has none of the three forms or the bits are out of
+   *     range
    */
   public static Bits parse(String text) {
     if (text.equals("fp")) {
@@ -54,7 +55,10 @@ public record Bits(int weights, int activations) {
   }
 
   /**
-   * Whether native products with these bits take longer than full-precision ones, since each weight plane is combined with each activation plane. The limits were measured (docs/results/measurements.md). A matrix that does not fit into the caches also gains from taking less memory.
+   * Whether native products with these bits take longer than full-precision ones, since each weight
+   * plane is combined with each activation plane. The limits were measured
+   * (docs/results/measurements.md). A matrix that does not fit into the caches also gains from
+   * taking less memory.
    */
   public boolean isSlowerThanFullPrecision() {
     return activations == 0 ? weights > FASTER_WEIGHTS : weights * activations > FASTER_PAIRS;

@@ -3,7 +3,9 @@ package org.multibit.core;
 import java.util.List;
 
 /**
- * A recurrent cell: its name in files and on the command line, its gates, and the arithmetic of its time steps in plain Java. Native kernels run the known cells faster; a user's own subclass runs in Java. Immutable.
+ * A recurrent cell: its name in files and on the command line, its gates, and the arithmetic of its
+ * time steps in plain Java. Native kernels run the known cells faster; a user's own subclass runs
+ * in Java. Immutable.
  */
 public abstract class Cell {
   public static final Cell LSTM = new LstmCell();
@@ -19,7 +21,8 @@ public abstract class Cell {
   private final int[] fileOrder;
 
   /**
-   * @param separateSums whether the input product and the recurrent product have separate sums, each with its own bias
+   * @param separateSums whether the input product and the recurrent product have separate sums,
+   *     each with its own bias
    * @param hasState whether it carries a state besides the hidden state
    * @param fileOrder for each gate in the order of files (docs/format.md), its place in training
    */
@@ -53,7 +56,9 @@ public abstract class Cell {
     return gates;
   }
 
-  /** Whether the input product and the recurrent product have separate sums, each with its own bias. */
+  /**
+   * Whether the input product and the recurrent product have separate sums, each with its own bias.
+   */
   public final boolean separateSums() {
     return separateSums;
   }
@@ -80,7 +85,10 @@ public abstract class Cell {
   /** Computes one time step for rows [first, last) of the arrays; see {@link CellStates}. */
   protected abstract void forward(CellStates states, int first, int last);
 
-  /** Computes the gradients of {@link #forward} from the arrays that it wrote; see {@link CellGradients}. */
+  /**
+   * Computes the gradients of {@link #forward} from the arrays that it wrote; see {@link
+   * CellGradients}.
+   */
   protected abstract void backward(CellStates states, CellGradients gradients, int first, int last);
 
   /** 1 / (1 + e^-x). */

@@ -4,7 +4,8 @@ import java.util.Arrays;
 import java.util.Comparator;
 
 /**
- * The code of an element has one bit per plane, set where the plane is +1. This class computes codes from coefficients and values from codes.
+ * The code of an element has one bit per plane, set where the plane is +1. This class computes
+ * codes from coefficients and values from codes.
  */
 final class Codes {
   private Codes() {}
@@ -14,7 +15,9 @@ final class Codes {
     return x >= 0;
   }
 
-  /** Makes coefficients non-negative and descending, and flips and reorders the planes with them. */
+  /**
+   * Makes coefficients non-negative and descending, and flips and reorders the planes with them.
+   */
   static void normalize(float[] coefficients, int bits, byte[] codes) {
     int flip = 0;
     for (int i = 0; i < bits; i++) {
@@ -43,7 +46,9 @@ final class Codes {
   }
 
   /**
-   * Finds the nearest of the 2^k values for each element by a binary search over the thresholds between neighbours (Xu et al., algorithm 1). Two bits use the closed form b_1 = sign(w), b_2 = sign(w - a_1 b_1).
+   * Finds the nearest of the 2^k values for each element by a binary search over the thresholds
+   * between neighbours (Xu et al., algorithm 1). Two bits use the closed form b_1 = sign(w), b_2 =
+   * sign(w - a_1 b_1).
    *
    * @param coefficients normalized
    */
@@ -103,7 +108,10 @@ final class Codes {
     return low;
   }
 
-  /** w minus the first planes, each times its coefficient, subtracted one after the other in rising i. */
+  /**
+   * w minus the first planes, each times its coefficient, subtracted one after the other in rising
+   * i.
+   */
   static float[] residual(float[] w, int planes, byte[] codes, float[] coefficients) {
     float[] residual = w.clone();
     for (int j = 0; j < w.length; j++) {
@@ -115,7 +123,8 @@ final class Codes {
   }
 
   /**
-   * ||w - q||^2 for the values q of the codes. The unit is the square of the largest power of two that is not above max|w|, so that no square overflows or vanishes.
+   * ||w - q||^2 for the values q of the codes. The unit is the square of the largest power of two
+   * that is not above max|w|, so that no square overflows or vanishes.
    */
   static float squaredError(float[] w, int bits, byte[] codes, float[] coefficients) {
     float max = FixedLevels.maxMagnitude(w);

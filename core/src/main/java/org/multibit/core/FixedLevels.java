@@ -1,7 +1,8 @@
 package org.multibit.core;
 
 /**
- * Methods with 2^k levels that are evenly spaced over a range. They differ only in which element gets which level.
+ * Methods with 2^k levels that are evenly spaced over a range. They differ only in which element
+ * gets which level.
  */
 abstract class FixedLevels extends Quantizer {
   private final String name;

@@ -3,7 +3,9 @@ package org.multibit.core;
 import java.util.Arrays;
 
 /**
- * Chooses one plane after the other, each the best for the residual of the planes before it (Guo et al. 2017; Xu et al., equation 3): a_i = ||r_{i-1}||_1 / n, b_i = sign(r_{i-1}), r_i = r_{i-1} - a_i b_i.
+ * Chooses one plane after the other, each the best for the residual of the planes before it (Guo et
+ * al. 2017; Xu et al., equation 3): a_i = ||r_{i-1}||_1 / n, b_i = sign(r_{i-1}), r_i = r_{i-1} -
+ * a_i b_i.
  */
 public final class Greedy extends Quantizer {
   @Override

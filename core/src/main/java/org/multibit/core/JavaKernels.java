@@ -9,15 +9,21 @@ import java.util.stream.IntStream;
 import org.bytedeco.javacpp.Loader;
 
 /**
- * The kernels in plain Java. They run where there is no native library, and they are the oracle of the tests. A faster implementation extends this class and overrides the kernels that it computes faster; {@link java.util.ServiceLoader} finds it.
+ * The kernels in plain Java. They run where there is no native library, and they are the oracle of
+ * the tests. A faster implementation extends this class and overrides the kernels that it computes
+ * faster; {@link java.util.ServiceLoader} finds it.
  *
- * <p>{@link Kernels} documents each kernel. It is the only caller and has checked the arguments. Implementations are stateless, and many threads call them at once.
+ * <p>{@link Kernels} documents each kernel. It is the only caller and has checked the arguments.
+ * Implementations are stateless, and many threads call them at once.
  */
 public class JavaKernels {
   private static final float LARGEST_UNSCALED = 0x1p60f;
   private static final float SMALLEST_UNSCALED = 0x1p-60f;
 
-  /** The largest sum of coefficients: below the largest float by more than the rounding of 8 additions. */
+  /**
+   * The largest sum of coefficients: below the largest float by more than the rounding of 8
+   * additions.
+   */
   private static final float LARGEST_SUM = 0x1.ffffep127f;
 
   protected String name() {
@@ -125,7 +131,8 @@ public class JavaKernels {
   }
 
   /**
-   * The exception for an element that cannot be quantized, with the same text for every implementation.
+   * The exception for an element that cannot be quantized, with the same text for every
+   * implementation.
    */
   public static IllegalArgumentException notFinite(float value, long row, long col) {
     return new IllegalArgumentException(

@@ -8,9 +8,15 @@ import java.nio.LongBuffer;
 import java.nio.ReadOnlyBufferException;
 
 /**
- * The inner loops of multi-bit quantization. This class checks the arguments and calls an implementation: {@link JavaKernels}, the readable reference that runs everywhere, or a native one that {@link java.util.ServiceLoader} finds. Both give the same codes, coefficients and integer counts, bit for bit (docs/numerics.md).
+ * The inner loops of multi-bit quantization. This class checks the arguments and calls an
+ * implementation: {@link JavaKernels}, the readable reference that runs everywhere, or a native one
+ * that {@link java.util.ServiceLoader} finds. Both give the same codes, coefficients and integer
+ * counts, bit for bit (docs/numerics.md).
  *
- * <p>All buffers are direct and in native byte order. Each is read and written from its position on; its position does not change. Matrices are row-major. Arguments that do not fit together throw IllegalArgumentException, and a read-only output throws ReadOnlyBufferException, so native code never accesses memory past a buffer. Many threads may call at once.
+ * <p>All buffers are direct and in native byte order. Each is read and written from its position
+ * on; its position does not change. Matrices are row-major. Arguments that do not fit together
+ * throw IllegalArgumentException, and a read-only output throws ReadOnlyBufferException, so native
+ * code never accesses memory past a buffer. Many threads may call at once.
  */
 public final class Kernels {
   /** Columns of a panel of prepacked weights; see {@link #prepackWeights}. */
@@ -23,7 +29,8 @@ public final class Kernels {
   }
 
   /**
-   * The kernels in use: the native ones if they load, or else Java. The first call chooses them and logs its choice.
+   * The kernels in use: the native ones if they load, or else Java. The first call chooses them and
+   * logs its choice.
    *
    * @throws IllegalStateException if MULTIBIT_ISA names a tier that is unknown or not supported
    *     here
@@ -37,13 +44,17 @@ public final class Kernels {
     return new Kernels(new JavaKernels());
   }
 
-  /** The name of the implementation, for example {@code "java"} or {@code "native avx512-vpopcntdq"}. */
+  /**
+   * The name of the implementation, for example {@code "java"} or {@code "native
+   * avx512-vpopcntdq"}.
+   */
   public String name() {
     return implementation.name();
   }
 
   /**
-   * Describes the BLAS of full-precision products, as far as it is known: its version, the kernels that it chose for this CPU, its threads. ND4J must have been used before.
+   * Describes the BLAS of full-precision products, as far as it is known: its version, the kernels
+   * that it chose for this CPU, its threads. ND4J must have been used before.
    */
   public String blas() {
     return implementation.blas();
@@ -55,8 +66,10 @@ public final class Kernels {
    * Quantizes each row separately.
    *
    * @param rows {@code into.rows()} x {@code into.cols()}
-   * @param into receives planes and coefficients; everything in it is overwritten, including the padding
-   * @throws IllegalArgumentException if an element is NaN or infinite; the message has the row and column of the first one
+   * @param into receives planes and coefficients; everything in it is overwritten, including the
+   *     padding
+   * @throws IllegalArgumentException if an element is NaN or infinite; the message has the row and
+   *     column of the first one
    */
   public void quantize(Quantizer quantizer, FloatBuffer rows, MultibitMatrix into) {
     quantizer.checkBits(into.bits());
@@ -105,9 +118,13 @@ public final class Kernels {
   }
 
   /**
-   * For training: {@code out[b, r] = bias[r] + sum_ij alpha_ri beta_bj (n - 2 popcount((w_ri xor a_bj) and m_b))} with n = popcount(m_b). This is {@link #multiply(MultibitMatrix, MultibitMatrix, FloatBuffer)} over the retained activations. If all are retained, the sums are the same to the bit.
+   * For training: {@code out[b, r] = bias[r] + sum_ij alpha_ri beta_bj (n - 2 popcount((w_ri xor
+   * a_bj) and m_b))} with n = popcount(m_b). This is {@link #multiply(MultibitMatrix,
+   * MultibitMatrix, FloatBuffer)} over the retained activations. If all are retained, the sums are
+   * the same to the bit.
    *
-   * @param masks dropout masks of the activations, {@link #maskWords} for B rows of n; null = all are retained
+   * @param masks dropout masks of the activations, {@link #maskWords} for B rows of n; null = all
+   *     are retained
    * @param bias [R]; null = the product is added to {@code out}
    */
   public void multiply(
@@ -172,7 +189,8 @@ public final class Kernels {
   }
 
   /**
-   * Prepacks weights for {@link #gemmPrepacked}: panel p holds columns 32p..32p+31, row after row. Zeros fill up the last panel.
+   * Prepacks weights for {@link #gemmPrepacked}: panel p holds columns 32p..32p+31, row after row.
+   * Zeros fill up the last panel.
    *
    * @param w [inner, cols], or [cols, inner] if {@code transposed}
    * @param panels receives {@link #panelFloats} floats
@@ -185,7 +203,8 @@ public final class Kernels {
   }
 
   /**
-   * {@code out = bias + x w} with prepacked weights. Use it for weights that are stored transposed or that many products share.
+   * {@code out = bias + x w} with prepacked weights. Use it for weights that are stored transposed
+   * or that many products share.
    *
    * @param x [batch, inner]
    * @param panels the prepacked w [inner, cols]
@@ -218,7 +237,8 @@ public final class Kernels {
   }
 
   /**
-   * Computes the softmax and the cross-entropy of each row of logits against one label, and replaces the logits by the gradient.
+   * Computes the softmax and the cross-entropy of each row of logits against one label, and
+   * replaces the logits by the gradient.
    *
    * @param logits {@code labels.remaining()} x {@code classes}; replaced by softmax(logits) -
    *     onehot(label)
@@ -232,7 +252,9 @@ public final class Kernels {
   }
 
   /**
-   * Distillation (Hinton et al. 2015, section 2): the loss combines cross-entropy against one label with the divergence from a teacher, which has weight w and temperature T. Replaces the logits by the gradient.
+   * Distillation (Hinton et al. 2015, section 2): the loss combines cross-entropy against one label
+   * with the divergence from a teacher, which has weight w and temperature T. Replaces the logits
+   * by the gradient.
    *
    * @param logits z, {@code labels.remaining()} x {@code classes}; replaced by {@code (1-w)
    *     (softmax(z) - onehot(label)) + w T (softmax(z/T) - softmax(y/T))}
@@ -262,9 +284,13 @@ public final class Kernels {
   }
 
   /**
-   * Computes the losses of a softmax output layer and their gradients together with its product, so that memory never holds the logits of a whole batch. Logits are {@code bias + product}. Up to rounding, the results equal those of products of the dequantized matrices. Their bits do not depend on the number of threads.
+   * Computes the losses of a softmax output layer and their gradients together with its product, so
+   * that memory never holds the logits of a whole batch. Logits are {@code bias + product}. Up to
+   * rounding, the results equal those of products of the dequantized matrices. Their bits do not
+   * depend on the number of threads.
    *
-   * @param weights R x n; {@code weights}, {@code activations} and {@code masks} are those of the product for training
+   * @param weights R x n; {@code weights}, {@code activations} and {@code masks} are those of the
+   *     product for training
    */
   public void fusedLinearCrossEntropy(
       MultibitMatrix weights,
@@ -345,7 +371,9 @@ public final class Kernels {
   }
 
   /**
-   * Fills dropout masks. The element at position p = row * cols + column is retained if {@code mix(key + p * G) >>> 1 < retain * Long.MAX_VALUE}. Here G = 0x9E3779B97F4A7C15, and mix(z) is SplitMix64's next number in state z.
+   * Fills dropout masks. The element at position p = row * cols + column is retained if {@code
+   * mix(key + p * G) >>> 1 < retain * Long.MAX_VALUE}. Here G = 0x9E3779B97F4A7C15, and mix(z) is
+   * SplitMix64's next number in state z.
    *
    * @param retain probability, from 0 to 1
    */
@@ -377,7 +405,8 @@ public final class Kernels {
   /**
    * {@code into[index[i], c] += rows[i, c]}, in rising i.
    *
-   * @param index for each of {@code rows}, the index of a row of {@code into}; in any order, repeated or not
+   * @param index for each of {@code rows}, the index of a row of {@code into}; in any order,
+   *     repeated or not
    * @param into whole rows of {@code cols} elements
    */
   public void scatterAdd(FloatBuffer rows, IntBuffer index, int cols, FloatBuffer into) {
@@ -401,9 +430,7 @@ public final class Kernels {
     implementation.columnSums(rows, sums);
   }
 
-  /**
-   * The sum of the squares of all elements. Its bits do not depend on the number of threads.
-   */
+  /** The sum of the squares of all elements. Its bits do not depend on the number of threads. */
   public double sumOfSquares(FloatBuffer x) {
     size("The elements", x, x.remaining(), 1);
     return implementation.sumOfSquares(x);
@@ -423,7 +450,9 @@ public final class Kernels {
 
   // Recurrent cells
 
-  /** Computes one time step without its products: from sums and states to gates and the next states. */
+  /**
+   * Computes one time step without its products: from sums and states to gates and the next states.
+   */
   public void forwardStep(CellStates states, int step) {
     steps(states);
     requireStep(step, states.steps() - 1, states.steps());
@@ -439,7 +468,8 @@ public final class Kernels {
   }
 
   /**
-   * Computes a whole sequence: for each step, adds the recurrent product to the sums and computes the step. The results have the same bits as step by step.
+   * Computes a whole sequence: for each step, adds the recurrent product to the sums and computes
+   * the step. The results have the same bits as step by step.
    *
    * @param panels the prepacked recurrent weights [units, G units]
    */
@@ -450,7 +480,8 @@ public final class Kernels {
   }
 
   /**
-   * Computes a whole sequence with quantized weights and with a hidden state that is quantized before each step.
+   * Computes a whole sequence with quantized weights and with a hidden state that is quantized
+   * before each step.
    *
    * @param weights [G units, units]
    * @param codes [steps * batch, units], receives the quantized hidden states
@@ -484,7 +515,8 @@ public final class Kernels {
   /**
    * Computes the gradients of a sequence, from its last step back.
    *
-   * @param gradients {@code hidden} has the gradient from the layer above; the gradient through the recurrent product is added to it
+   * @param gradients {@code hidden} has the gradient from the layer above; the gradient through the
+   *     recurrent product is added to it
    * @param panels the transposed recurrent weights [G units, units], prepacked
    * @param first the step at which backpropagation ends; gradients of earlier steps do not change
    */

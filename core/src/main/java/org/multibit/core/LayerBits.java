@@ -4,7 +4,10 @@ import java.util.Map;
 import java.util.TreeMap;
 
 /**
- * Bits of a network's layers by their kind. The text has either the same bits for all layers ({@code 2/2}) or bits by kind ({@code embedding=3, lstm=2/2, dense=2/3, output=2/3}); a kind that it does not name stays full precision. {@code gru} means the same as {@code lstm}, and {@code softmax} the same as {@code output}. An embedding has only weight bits.
+ * Bits of a network's layers by their kind. The text has either the same bits for all layers
+ * ({@code 2/2}) or bits by kind ({@code embedding=3, lstm=2/2, dense=2/3, output=2/3}); a kind that
+ * it does not name stays full precision. {@code gru} means the same as {@code lstm}, and {@code
+ * softmax} the same as {@code output}. An embedding has only weight bits.
  */
 public record LayerBits(Bits embedding, Bits recurrent, Bits dense, Bits output) {
   private static final String FORMS =

@@ -4,7 +4,9 @@ import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 
 /**
- * What {@link Kernels#fusedLinearCrossEntropy} reads and writes in addition to the weights of a softmax output layer with R classes, for a batch of B rows ({@code labels.remaining()}) with n activations each.
+ * What {@link Kernels#fusedLinearCrossEntropy} reads and writes in addition to the weights of a
+ * softmax output layer with R classes, for a batch of B rows ({@code labels.remaining()}) with n
+ * activations each.
  *
  * @param bias [R]
  * @param labels the right class of each row, within 0..R-1

@@ -9,7 +9,12 @@ import java.nio.LongBuffer;
  * A matrix whose rows are sums of a few signed planes: {@code M[r, c] = sum_i coefficient(r, i) *
  * (bit(r, i, c) ? +1 : -1)}.
  *
- * <p>Planes are bits in 64-bit words: column 64w+j is bit j of word w, and 1 means +1. Coefficients are floats. Memory is direct and in native order. It interleaves {@code lanes} rows for the kernels (8 for weights, 1 for activations). With {@code words = ceil(cols / 64)}, word w of plane i of row r is element {@code ((r / lanes * words + w) * bits + i) * lanes + r % lanes}, and the coefficient of plane i of row r is element {@code (r / lanes * bits + i) * lanes + r % lanes}. Rows are padded to a multiple of {@code lanes}; padding is zero.
+ * <p>Planes are bits in 64-bit words: column 64w+j is bit j of word w, and 1 means +1. Coefficients
+ * are floats. Memory is direct and in native order. It interleaves {@code lanes} rows for the
+ * kernels (8 for weights, 1 for activations). With {@code words = ceil(cols / 64)}, word w of plane
+ * i of row r is element {@code ((r / lanes * words + w) * bits + i) * lanes + r % lanes}, and the
+ * coefficient of plane i of row r is element {@code (r / lanes * bits + i) * lanes + r % lanes}.
+ * Rows are padded to a multiple of {@code lanes}; padding is zero.
  */
 public final class MultibitMatrix {
 

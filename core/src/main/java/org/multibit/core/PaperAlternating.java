@@ -1,7 +1,9 @@
 package org.multibit.core;
 
 /**
- * Algorithm 2 of Xu et al. unchanged: two cycles from a greedy start, at every width. Up to 3 bits {@link Alternating} is the same; with more bits it is better. Use this class for comparisons with the paper.
+ * Algorithm 2 of Xu et al. unchanged: two cycles from a greedy start, at every width. Up to 3 bits
+ * {@link Alternating} is the same; with more bits it is better. Use this class for comparisons with
+ * the paper.
  */
 public final class PaperAlternating extends Quantizer {
   private static final int CYCLES = 2;

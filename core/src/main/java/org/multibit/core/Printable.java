@@ -1,13 +1,16 @@
 package org.multibit.core;
 
 /**
- * Makes text from a file, a name or a prompt safe to print on a terminal. A control character could move the cursor, change colours or end the line, so it becomes a question mark. The native programs follow the same rule.
+ * Makes text from a file, a name or a prompt safe to print on a terminal. A control character could
+ * move the cursor, change colours or end the line, so it becomes a question mark. The native
+ * programs follow the same rule.
  */
 public final class Printable {
   private Printable() {}
 
   /**
-   * The text with '?' in place of each control character (U+0000 to U+001F, U+007F to U+009F) and each unpaired surrogate.
+   * The text with '?' in place of each control character (U+0000 to U+001F, U+007F to U+009F) and
+   * each unpaired surrogate.
    */
   public static String of(String text) {
     return of(text, text.length());

@@ -5,7 +5,8 @@ import java.nio.FloatBuffer;
 import java.util.Objects;
 
 /**
- * A quantizer and a number of bits: how a layer quantizes its weights or its activations. Immutable.
+ * A quantizer and a number of bits: how a layer quantizes its weights or its activations.
+ * Immutable.
  */
 public final class Quantization implements Serializable {
   private final Quantizer quantizer;

@@ -4,7 +4,9 @@ import java.io.Serializable;
 import java.nio.FloatBuffer;
 
 /**
- * A method that approximates each row w of a matrix by {@code sum_i a_i b_i} with a few planes b_i in {-1,+1}^n (Xu et al., section 2). Subclasses have the algorithm for one row in plain Java. Native kernels run the known methods faster, with the same results to the bit. Immutable.
+ * A method that approximates each row w of a matrix by {@code sum_i a_i b_i} with a few planes b_i
+ * in {-1,+1}^n (Xu et al., section 2). Subclasses have the algorithm for one row in plain Java.
+ * Native kernels run the known methods faster, with the same results to the bit. Immutable.
  */
 public abstract class Quantizer implements Serializable {
 
@@ -20,7 +22,9 @@ public abstract class Quantizer implements Serializable {
   }
 
   /**
-   * Whether quantizing is a projection: a quantized row that is quantized again stays the same. With more than 2 bits no method is a projection, because greedy does not find all codes again. At 3 bits this doubles the error of rows with the tails of a Laplacian.
+   * Whether quantizing is a projection: a quantized row that is quantized again stays the same.
+   * With more than 2 bits no method is a projection, because greedy does not find all codes again.
+   * At 3 bits this doubles the error of rows with the tails of a Laplacian.
    */
   public boolean projects(int bits) {
     return false;
@@ -41,7 +45,9 @@ public abstract class Quantizer implements Serializable {
    *
    * @param rows [rows, cols] row-major, direct, in native byte order; not changed
    * @return [rows, cols] in the weights' layout
-   * @throws IllegalArgumentException if bits are outside 1..{@link #maxBits()}, if the floats are not one or more rows of {@code cols}, or if an element is NaN or infinite (the message has its row and column)
+   * @throws IllegalArgumentException if bits are outside 1..{@link #maxBits()}, if the floats are
+   *     not one or more rows of {@code cols}, or if an element is NaN or infinite (the message has
+   *     its row and column)
    */
   public final MultibitMatrix quantize(FloatBuffer rows, int cols, int bits) {
     checkBits(bits);

@@ -2,7 +2,8 @@ package org.multibit.core;
 
 /**
  * 2^k levels evenly spaced over [-max|w|, +max|w|] (Xu et al., equation 1): q_k(x) = 2
- * (round[(2^k-1)(x+1)/2] / (2^k-1) - 1/2). The planes are the binary digits of the level, so each coefficient is half of the one before.
+ * (round[(2^k-1)(x+1)/2] / (2^k-1) - 1/2). The planes are the binary digits of the level, so each
+ * coefficient is half of the one before.
  */
 public final class Uniform extends FixedLevels {
   /** Spreads the levels over each row's own range. */
@@ -11,7 +12,8 @@ public final class Uniform extends FixedLevels {
   }
 
   /**
-   * @param range the levels span [-range, range] for all rows, and elements are clipped to it; 0: each row's largest magnitude
+   * @param range the levels span [-range, range] for all rows, and elements are clipped to it; 0:
+   *     each row's largest magnitude
    */
   public Uniform(float range) {
     super("uniform", range);

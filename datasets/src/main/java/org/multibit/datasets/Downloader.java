@@ -31,7 +31,10 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Downloads a file once. The file grows under the name {@code FILE.part} and gets its own name only when it is complete and its content is right. A download that the network or the end of the process cut off continues where it stopped, if the server supports that; otherwise it starts again.
+ * Downloads a file once. The file grows under the name {@code FILE.part} and gets its own name only
+ * when it is complete and its content is right. A download that the network or the end of the
+ * process cut off continues where it stopped, if the server supports that; otherwise it starts
+ * again.
  */
 final class Downloader {
 
@@ -40,9 +43,7 @@ final class Downloader {
   /** The number of attempts in a row without a new byte before it gives up. */
   private static final int ATTEMPTS = 3;
 
-  /**
-   * Checks a downloaded file and throws {@link WrongContentException} if its content is wrong.
-   */
+  /** Checks a downloaded file and throws {@link WrongContentException} if its content is wrong. */
   @FunctionalInterface
   interface Check {
     void check(Path file) throws IOException;
@@ -76,7 +77,8 @@ final class Downloader {
 
   /**
    * @param connectTimeout the longest wait for a connection
-   * @param stallTimeout the longest wait for the header of the answer, and between two reads of its body
+   * @param stallTimeout the longest wait for the header of the answer, and between two reads of its
+   *     body
    */
   Downloader(Duration connectTimeout, Duration stallTimeout) {
     this.connectTimeout = connectTimeout;
@@ -171,9 +173,7 @@ final class Downloader {
     }
   }
 
-  /**
-   * Fills the file in as many attempts as it takes. Each continues from the bytes that it has.
-   */
+  /** Fills the file in as many attempts as it takes. Each continues from the bytes that it has. */
   private void fetch(URI source, FileChannel file, Path part, Check check) throws IOException {
     HttpClient client =
         HttpClient.newBuilder()
@@ -211,7 +211,8 @@ final class Downloader {
   }
 
   /**
-   * Makes one request and reads its whole answer. Returns whether the answer continued the bytes that the file had.
+   * Makes one request and reads its whole answer. Returns whether the answer continued the bytes
+   * that the file had.
    */
   private boolean transfer(HttpClient client, URI source, FileChannel file) throws IOException {
     long have = file.size();

@@ -14,7 +14,9 @@ import java.util.zip.GZIPInputStream;
 import java.util.zip.ZipException;
 
 /**
- * An array of unsigned bytes from a gzipped IDX file, the format of the MNIST database. The file has two zero bytes, the type 8, the rank, each dimension in 4 bytes (the highest first), and the elements with the last dimension fastest.
+ * An array of unsigned bytes from a gzipped IDX file, the format of the MNIST database. The file
+ * has two zero bytes, the type 8, the rank, each dimension in 4 bytes (the highest first), and the
+ * elements with the last dimension fastest.
  *
  * @param dims slowest first
  * @param bytes the elements
@@ -24,7 +26,8 @@ record IdxFile(int[] dims, byte[] bytes) {
 
   /**
    * @param rank the required number of dimensions
-   * @throws IOException if the file does not exist, is not gzipped IDX of unsigned bytes of this rank, or is shorter or longer than its dimensions require
+   * @throws IOException if the file does not exist, is not gzipped IDX of unsigned bytes of this
+   *     rank, or is shorter or longer than its dimensions require
    */
   static IdxFile read(Path path, int rank) throws IOException {
     try (InputStream file = Files.newInputStream(path);

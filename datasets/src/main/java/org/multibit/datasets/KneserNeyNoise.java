@@ -4,11 +4,19 @@ import java.util.Arrays;
 import java.util.Random;
 
 /**
- * A training text in which some words are replaced, anew for each epoch, so that a model does not memorize it. This is data noising after Xie et al. 2017, "Data Noising as Smoothing in Neural Network Language Models"; their bigram Kneser-Ney scheme determines how often a word is replaced and by which word.
+ * A training text in which some words are replaced, anew for each epoch, so that a model does not
+ * memorize it. This is data noising after Xie et al. 2017, "Data Noising as Smoothing in Neural
+ * Network Language Models"; their bigram Kneser-Ney scheme determines how often a word is replaced
+ * and by which word.
  *
- * <p>A word w is replaced with the probability gamma N(w, .) / c(w). Here c(w) counts its bigrams, and N(w, .) counts the different words that follow it. So a rare word is replaced with a probability near gamma, a frequent one seldom. The replacement is x with a probability proportional to N(., x), the number of different words that x follows.
+ * <p>A word w is replaced with the probability gamma N(w, .) / c(w). Here c(w) counts its bigrams,
+ * and N(w, .) counts the different words that follow it. So a rare word is replaced with a
+ * probability near gamma, a frequent one seldom. The replacement is x with a probability
+ * proportional to N(., x), the number of different words that x follows.
  *
- * <p>The noise changes the stream, so a replaced word is both read and predicted. In Xie et al., the word after a replaced word is also replaced, but only as a target; both variants gain equally (docs/results/notes.md).
+ * <p>The noise changes the stream, so a replaced word is both read and predicted. In Xie et al.,
+ * the word after a replaced word is also replaced, but only as a target; both variants gain equally
+ * (docs/results/notes.md).
  */
 public final class KneserNeyNoise {
   private final int[] tokens;

@@ -13,7 +13,9 @@ import org.nd4j.linalg.dataset.api.iterator.DataSetIterator;
 import org.nd4j.linalg.factory.Nd4j;
 
 /**
- * The handwritten digits of MNIST, row by row. An image is a sequence of 28 time steps. Each step has the 28 pixels of a row, from 0 (background) to 1. Features are [batch, 28 pixels, 28 rows] (NCW) and labels are one-hot [batch, 10]. The last batch may be smaller.
+ * The handwritten digits of MNIST, row by row. An image is a sequence of 28 time steps. Each step
+ * has the 28 pixels of a row, from 0 (background) to 1. Features are [batch, 28 pixels, 28 rows]
+ * (NCW) and labels are one-hot [batch, 10]. The last batch may be smaller.
  *
  * <p>Reads a folder with the four files of the database: {@code train-images-idx3-ubyte.gz}, {@code
  * train-labels-idx1-ubyte.gz}, {@code t10k-images-idx3-ubyte.gz}, {@code

@@ -14,7 +14,9 @@ import org.nd4j.shade.guava.hash.Hashing;
 import org.nd4j.shade.guava.io.MoreFiles;
 
 /**
- * The Penn Treebank's Wall Street Journal text as Mikolov prepared it for language models. It has 10,000 words, and 929,589 tokens for training, 73,760 for validation and 82,430 for testing. It is downloaded on first use into DL4J's folder for data sets.
+ * The Penn Treebank's Wall Street Journal text as Mikolov prepared it for language models. It has
+ * 10,000 words, and 929,589 tokens for training, 73,760 for validation and 82,430 for testing. It
+ * is downloaded on first use into DL4J's folder for data sets.
  */
 public final class PennTreebank implements TextSource {
 

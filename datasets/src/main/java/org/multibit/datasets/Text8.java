@@ -19,7 +19,10 @@ import org.nd4j.shade.guava.io.ByteStreams;
 
 /**
  * Text8: 100 million characters of Wikipedia, only a-z and spaces, in one line (Matt Mahoney's
- * Large Text Compression Benchmark). The first 90 million characters are for training, the next 5 million for validation, and the last 5 million for testing. Words that the training split has 10 times or fewer become {@code <unk>}. The text is downloaded on first use into DL4J's folder for data sets and stays compressed there.
+ * Large Text Compression Benchmark). The first 90 million characters are for training, the next 5
+ * million for validation, and the last 5 million for testing. Words that the training split has 10
+ * times or fewer become {@code <unk>}. The text is downloaded on first use into DL4J's folder for
+ * data sets and stays compressed there.
  */
 public final class Text8 implements TextSource {
 

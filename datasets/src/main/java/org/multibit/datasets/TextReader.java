@@ -11,7 +11,10 @@ import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 
 /**
- * Reads a UTF-8 text line by line and word by word. Its memory does not grow with the text or its lines (Text8 is one line of 100 MB). A line ends with a line feed, a carriage return, or a carriage return and a line feed. {@link Words} defines where words are split. Bytes that are not UTF-8 are an error; they are never replaced.
+ * Reads a UTF-8 text line by line and word by word. Its memory does not grow with the text or its
+ * lines (Text8 is one line of 100 MB). A line ends with a line feed, a carriage return, or a
+ * carriage return and a line feed. {@link Words} defines where words are split. Bytes that are not
+ * UTF-8 are an error; they are never replaced.
  */
 final class TextReader implements Closeable {
 

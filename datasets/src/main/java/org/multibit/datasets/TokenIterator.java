@@ -11,9 +11,15 @@ import org.nd4j.linalg.dataset.api.iterator.DataSetIterator;
 import org.nd4j.linalg.factory.Nd4j;
 
 /**
- * A token stream as mini-batches for truncated BPTT with carried state. The stream is cut into {@code batch} rows of equal length; the remainder at its end is dropped. The rows are read side by side in segments of {@code unroll} time steps, so row r of a segment continues row r of the segment before. At each step the feature is the id of a token, and the label is the id of the next token of the row. The first token of a row is never a label, and the last one is never a feature.
+ * A token stream as mini-batches for truncated BPTT with carried state. The stream is cut into
+ * {@code batch} rows of equal length; the remainder at its end is dropped. The rows are read side
+ * by side in segments of {@code unroll} time steps, so row r of a segment continues row r of the
+ * segment before. At each step the feature is the id of a token, and the label is the id of the
+ * next token of the row. The first token of a row is never a label, and the last one is never a
+ * feature.
  *
- * <p>Features and labels are [batch, 1, time] floats. The last segment may be shorter. The array of tokens is not copied.
+ * <p>Features and labels are [batch, 1, time] floats. The last segment may be shorter. The array of
+ * tokens is not copied.
  */
 public final class TokenIterator implements DataSetIterator {
 
@@ -163,7 +169,8 @@ public final class TokenIterator implements DataSetIterator {
   }
 
   /**
-   * False: with a thread that reads ahead, {@link #position()} would not be the position of training.
+   * False: with a thread that reads ahead, {@link #position()} would not be the position of
+   * training.
    */
   @Override
   public boolean asyncSupported() {

@@ -25,7 +25,10 @@ import org.datavec.api.writable.IntWritable;
 import org.datavec.api.writable.Writable;
 
 /**
- * Reads text files as sequences of token ids for DataVec. A sequence is a line, or a window of a fixed number of tokens (the last of a file may be shorter). Each time step has two columns: the previous token (a file begins as if after {@code <eos>}) and the token. So the second column has every token of a file once, including {@code <eos>} at the end of each line:
+ * Reads text files as sequences of token ids for DataVec. A sequence is a line, or a window of a
+ * fixed number of tokens (the last of a file may be shorter). Each time step has two columns: the
+ * previous token (a file begins as if after {@code <eos>}) and the token. So the second column has
+ * every token of a file once, including {@code <eos>} at the end of each line:
  *
  * <pre>{@code
  * SequenceRecordReader reader = new TokenSequenceRecordReader(vocabulary);

@@ -6,7 +6,11 @@ import org.bytedeco.javacpp.Pointer;
 import org.multibit.runtime.bindings.Bindings;
 
 /**
- * Streams of tokens that are fed to a {@link PackedLanguageModel} together. A step reads the weights once for all of them. The logits of a stream are, to the bit, those of a {@link Session} that is fed the same tokens. A server can give each client a stream: call {@link #reset(int)} when a client comes, and feed {@link #IDLE} while the client sends nothing. Calls from several threads wait for each other.
+ * Streams of tokens that are fed to a {@link PackedLanguageModel} together. A step reads the
+ * weights once for all of them. The logits of a stream are, to the bit, those of a {@link Session}
+ * that is fed the same tokens. A server can give each client a stream: call {@link #reset(int)}
+ * when a client comes, and feed {@link #IDLE} while the client sends nothing. Calls from several
+ * threads wait for each other.
  */
 public final class BatchSession implements AutoCloseable {
   /** Stands for a token: the stream takes no part in the step and keeps its state. */
@@ -59,8 +63,10 @@ public final class BatchSession implements AutoCloseable {
    * Feeds one token per stream.
    *
    * @param tokens a token or {@link #IDLE} for each stream
-   * @throws IllegalArgumentException if there are not as many tokens as streams, or a token is not in the vocabulary; then nothing was fed
-   * @throws ArithmeticException if the model's values are so large that a state overflows; reset the streams of this step then
+   * @throws IllegalArgumentException if there are not as many tokens as streams, or a token is not
+   *     in the vocabulary; then nothing was fed
+   * @throws ArithmeticException if the model's values are so large that a state overflows; reset
+   *     the streams of this step then
    */
   public void step(int... tokens) {
     synchronized (handle) {

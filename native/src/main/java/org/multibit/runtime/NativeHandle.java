@@ -5,9 +5,11 @@ import java.util.function.Consumer;
 import org.bytedeco.javacpp.Pointer;
 
 /**
- * A native object: a model, a session or a batch. Its owner closes it once; if the owner forgets that, it is closed after the owner becomes unreachable. It is freed when its last user is done.
+ * A native object: a model, a session or a batch. Its owner closes it once; if the owner forgets
+ * that, it is closed after the owner becomes unreachable. It is freed when its last user is done.
  *
- * <p>Its monitor guards the native object. A call holds the monitor, so an owner that becomes unreachable during its last call is freed after that call.
+ * <p>Its monitor guards the native object. A call holds the monitor, so an owner that becomes
+ * unreachable during its last call is freed after that call.
  */
 final class NativeHandle {
   private static final Cleaner CLEANER = Cleaner.create();

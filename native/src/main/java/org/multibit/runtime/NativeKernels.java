@@ -43,7 +43,10 @@ import org.multibit.runtime.bindings.PackedLinear;
 import org.multibit.runtime.bindings.QuantizedRecurrence;
 
 /**
- * The native kernels of one instruction-set tier. They share rows among the threads of the ForkJoinPool that the caller runs in, or else of the common pool. One thread computes each row, so results do not depend on the number of threads. A user's own quantizer or cell, which native code does not know, runs in Java.
+ * The native kernels of one instruction-set tier. They share rows among the threads of the
+ * ForkJoinPool that the caller runs in, or else of the common pool. One thread computes each row,
+ * so results do not depend on the number of threads. A user's own quantizer or cell, which native
+ * code does not know, runs in Java.
  */
 public class NativeKernels extends JavaKernels {
   /** The number of elements or word products, roughly, that is worth starting a thread. */
@@ -64,14 +67,17 @@ public class NativeKernels extends JavaKernels {
   private final Pointer kernels;
   private final String tier;
 
-  /** Parts have a multiple of this many rows, since weights are interleaved in blocks of that size. */
+  /**
+   * Parts have a multiple of this many rows, since weights are interleaved in blocks of that size.
+   */
   private final int rowStep;
 
   /** The number of rows that full-precision products compute at once. */
   private final int tileRows;
 
   /**
-   * Takes the tier that the environment variable MULTIBIT_ISA names, or else the best tier that this CPU supports.
+   * Takes the tier that the environment variable MULTIBIT_ISA names, or else the best tier that
+   * this CPU supports.
    *
    * @throws IllegalStateException if MULTIBIT_ISA names a tier that is unknown or not supported
    *     here
@@ -824,7 +830,9 @@ public class NativeKernels extends JavaKernels {
         });
   }
 
-  /** Runs a task as {@link #inRows} does. Returns the smallest result that is not -1, or else -1. */
+  /**
+   * Runs a task as {@link #inRows} does. Returns the smallest result that is not -1, or else -1.
+   */
   private long forRows(int rows, long workPerRow, Search task) {
     return forParts(rows, rowStep, workPerRow, task);
   }

@@ -14,7 +14,9 @@ import org.multibit.runtime.bindings.Bindings;
 import org.multibit.runtime.bindings.multibit_model_info;
 
 /**
- * A packed language model file (docs/format.md), mapped and run by native code. Threads may share it. Each stream of tokens needs its own {@link Session}, or a place in a {@link BatchSession}. The properties of the model stay readable after it is closed.
+ * A packed language model file (docs/format.md), mapped and run by native code. Threads may share
+ * it. Each stream of tokens needs its own {@link Session}, or a place in a {@link BatchSession}.
+ * The properties of the model stay readable after it is closed.
  */
 public final class PackedLanguageModel extends PackedModel {
   private final int vocabularySize;
@@ -66,9 +68,13 @@ public final class PackedLanguageModel extends PackedModel {
   }
 
   /**
-   * Opens a file that is in memory, for example where there is no file system, or if the program makes the model itself ({@link org.multibit.core.format.LanguageModelFile#toDirectBuffer}). Nothing is copied. Do not change the memory until the model and its sessions are closed; until then the garbage collector does not free it.
+   * Opens a file that is in memory, for example where there is no file system, or if the program
+   * makes the model itself ({@link org.multibit.core.format.LanguageModelFile#toDirectBuffer}).
+   * Nothing is copied. Do not change the memory until the model and its sessions are closed; until
+   * then the garbage collector does not free it.
    *
-   * @param file direct memory; the file is its bytes from position to limit and starts at a multiple of 64
+   * @param file direct memory; the file is its bytes from position to limit and starts at a
+   *     multiple of 64
    * @param name the file's name in messages
    * @throws IllegalArgumentException if the memory is not direct or not aligned
    * @throws IOException if it does not hold a complete, undamaged multibit language model
@@ -90,7 +96,8 @@ public final class PackedLanguageModel extends PackedModel {
   }
 
   /**
-   * Makes streams that are fed together, with zero state. They can be used after this model is closed.
+   * Makes streams that are fed together, with zero state. They can be used after this model is
+   * closed.
    *
    * @param streams 1 to 4096
    * @throws IllegalArgumentException if the number of streams is out of range

@@ -14,7 +14,9 @@ import org.multibit.runtime.bindings.Bindings;
 import org.multibit.runtime.bindings.multibit_model_info;
 
 /**
- * A packed model file (docs/format.md), mapped and run by native code. Threads may share it. Each stream needs its own {@link Session}. The properties of the model stay readable after it is closed.
+ * A packed model file (docs/format.md), mapped and run by native code. Threads may share it. Each
+ * stream needs its own {@link Session}. The properties of the model stay readable after it is
+ * closed.
  */
 public abstract sealed class PackedModel implements AutoCloseable
     permits PackedLanguageModel, PackedSequenceClassifier {
@@ -78,9 +80,7 @@ public abstract sealed class PackedModel implements AutoCloseable
     return made(path.toString(), new NativeHandle(model, Bindings::multibit_model_close), maker);
   }
 
-  /**
-   * Opens a file in direct memory, which is kept until the model and its sessions are closed.
-   */
+  /** Opens a file in direct memory, which is kept until the model and its sessions are closed. */
   static <M> M open(ByteBuffer file, String name, Maker<M> maker) throws IOException {
     if (!file.isDirect()) {
       throw new IllegalArgumentException(
@@ -152,7 +152,8 @@ public abstract sealed class PackedModel implements AutoCloseable
   }
 
   /**
-   * Sets how many threads share each product that is large enough to gain; initially one. They help one session at a time, the first one that asks. Results do not depend on the number of threads.
+   * Sets how many threads share each product that is large enough to gain; initially one. They help
+   * one session at a time, the first one that asks. Results do not depend on the number of threads.
    *
    * @param threads 1 to {@link #MOST_THREADS}, including the caller's thread
    * @throws IllegalArgumentException if the number is out of range

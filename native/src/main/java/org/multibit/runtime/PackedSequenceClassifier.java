@@ -6,7 +6,9 @@ import java.nio.file.Path;
 import org.multibit.runtime.bindings.multibit_model_info;
 
 /**
- * A packed classifier of float sequences (docs/format.md), mapped and run by native code. Threads may share it. Each stream of vectors needs its own {@link Session}. The properties of the model stay readable after it is closed.
+ * A packed classifier of float sequences (docs/format.md), mapped and run by native code. Threads
+ * may share it. Each stream of vectors needs its own {@link Session}. The properties of the model
+ * stay readable after it is closed.
  */
 public final class PackedSequenceClassifier extends PackedModel {
   private final int inputSize;
@@ -32,9 +34,14 @@ public final class PackedSequenceClassifier extends PackedModel {
   }
 
   /**
-   * Opens a file that is in memory, for example where there is no file system, or if the program makes the model itself ({@link org.multibit.core.format.SequenceClassifierFile#toDirectBuffer}). Nothing is copied. Do not change the memory until the model and its sessions are closed; until then the garbage collector does not free it.
+   * Opens a file that is in memory, for example where there is no file system, or if the program
+   * makes the model itself ({@link
+   * org.multibit.core.format.SequenceClassifierFile#toDirectBuffer}). Nothing is copied. Do not
+   * change the memory until the model and its sessions are closed; until then the garbage collector
+   * does not free it.
    *
-   * @param file direct memory; the file is its bytes from position to limit and starts at a multiple of 64
+   * @param file direct memory; the file is its bytes from position to limit and starts at a
+   *     multiple of 64
    * @param name the file's name in messages
    * @throws IllegalArgumentException if the memory is not direct or not aligned
    * @throws IOException if it does not hold a complete, undamaged multibit classifier
@@ -56,11 +63,14 @@ public final class PackedSequenceClassifier extends PackedModel {
   }
 
   /**
-   * Computes the logits of a whole sequence from zero state. Their softmax is the network's output, and the largest one marks the class. Every step counts, so pass only the steps of a padded sequence that come before the padding.
+   * Computes the logits of a whole sequence from zero state. Their softmax is the network's output,
+   * and the largest one marks the class. Every step counts, so pass only the steps of a padded
+   * sequence that come before the padding.
    *
    * @param sequence [time, inputSize], one step's vector after the other
    * @return [classes]
-   * @throws IllegalArgumentException if the sequence is not one or more whole steps, or an element is not finite
+   * @throws IllegalArgumentException if the sequence is not one or more whole steps, or an element
+   *     is not finite
    * @throws IllegalStateException if the model is closed
    * @throws ArithmeticException if the model's values are so large that its state overflows
    */

@@ -9,7 +9,9 @@ import org.bytedeco.javacpp.Pointer;
 import org.multibit.runtime.bindings.Bindings;
 
 /**
- * One stream through a {@link PackedModel}, which starts with zero state: a stream of tokens through a language model, or of vectors through a classifier. Calls from several threads wait for each other.
+ * One stream through a {@link PackedModel}, which starts with zero state: a stream of tokens
+ * through a language model, or of vectors through a classifier. Calls from several threads wait for
+ * each other.
  */
 public final class Session implements AutoCloseable {
   private final PackedModel model;
@@ -48,8 +50,10 @@ public final class Session implements AutoCloseable {
   /**
    * Feeds a classifier one time step after another.
    *
-   * @param inputs the vectors of the steps, one after the other, {@link PackedSequenceClassifier#inputSize()} floats each
-   * @throws IllegalArgumentException if the floats are not a whole number of steps, an element is not finite, or the model is a language model; then nothing was fed
+   * @param inputs the vectors of the steps, one after the other, {@link
+   *     PackedSequenceClassifier#inputSize()} floats each
+   * @throws IllegalArgumentException if the floats are not a whole number of steps, an element is
+   *     not finite, or the model is a language model; then nothing was fed
    * @throws ArithmeticException if the model's values are so large that its state overflows
    */
   public void step(float[] inputs) {
@@ -75,7 +79,8 @@ public final class Session implements AutoCloseable {
   }
 
   /**
-   * Writes the logits after the last step from the buffer's position on. The position does not change.
+   * Writes the logits after the last step from the buffer's position on. The position does not
+   * change.
    *
    * @param into one float per word or class; direct memory in native order is fastest
    * @throws IllegalArgumentException if nothing was fed since the start or a reset, or the buffer
@@ -104,10 +109,12 @@ public final class Session implements AutoCloseable {
   }
 
   /**
-   * Feeds {@code first}, then each token except the last. Each token of the array is a target. With {@code first} = eos on a new session, exp(loss / tokens) is the reported perplexity.
+   * Feeds {@code first}, then each token except the last. Each token of the array is a target. With
+   * {@code first} = eos on a new session, exp(loss / tokens) is the reported perplexity.
    *
    * @return the natural-log losses of all targets, summed in double
-   * @throws IllegalArgumentException if a token is outside the vocabulary, or the model is a classifier; then nothing was fed
+   * @throws IllegalArgumentException if a token is outside the vocabulary, or the model is a
+   *     classifier; then nothing was fed
    */
   public double evaluate(int first, int[] tokens) {
     synchronized (handle) {
@@ -139,7 +146,9 @@ public final class Session implements AutoCloseable {
   }
 
   /**
-   * The seed with which another call of {@link #generate} continues as one call would. The seed is the initial state of its generator (SplitMix64), and each draw advances the state by a constant.
+   * The seed with which another call of {@link #generate} continues as one call would. The seed is
+   * the initial state of its generator (SplitMix64), and each draw advances the state by a
+   * constant.
    *
    * @param draws the number of tokens that were drawn from the seed so far
    */

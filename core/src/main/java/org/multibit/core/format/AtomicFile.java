@@ -25,21 +25,28 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.regex.Pattern;
 
 /**
- * Writes a file completely or not at all: to a temporary file in the same folder, which is synced and then renamed.
+ * Writes a file completely or not at all: to a temporary file in the same folder, which is synced
+ * and then renamed.
  *
- * <p>Each writer creates its own temporary file and keeps it locked; it never opens an existing file or link. A temporary file without a lock was left by a process that died. The next write into the folder removes it.
+ * <p>Each writer creates its own temporary file and keeps it locked; it never opens an existing
+ * file or link. A temporary file without a lock was left by a process that died. The next write
+ * into the folder removes it.
  */
 public final class AtomicFile {
   private static final String SUFFIX = ".multibit-tmp";
   private static final Pattern TEMPORARY = Pattern.compile("\\..*\\.[0-9a-f]{16}\\.multibit-tmp");
 
-  /** Longer names are cut in the name of the temporary file, so that it fits into a file system's limit. */
+  /**
+   * Longer names are cut in the name of the temporary file, so that it fits into a file system's
+   * limit.
+   */
   private static final int LONGEST_STEM = 50;
 
   private static final SecureRandom RANDOM = new SecureRandom();
 
   /**
-   * The temporary files that this process is writing. Its own sweeps skip them, because opening and closing such a file would release the lock that the process has on it.
+   * The temporary files that this process is writing. Its own sweeps skip them, because opening and
+   * closing such a file would release the lock that the process has on it.
    */
   private static final Set<Path> WRITING = ConcurrentHashMap.newKeySet();
 
@@ -55,7 +62,8 @@ public final class AtomicFile {
   private AtomicFile() {}
 
   /**
-   * @throws IOException if the content cannot be written (no space, no permission); an older {@code target} then stays unchanged, and no temporary file remains
+   * @throws IOException if the content cannot be written (no space, no permission); an older {@code
+   *     target} then stays unchanged, and no temporary file remains
    */
   public static void write(Path target, Content content) throws IOException {
     requireFolder(target);
@@ -153,13 +161,16 @@ public final class AtomicFile {
     }
   }
 
-  /** Whether the name of a file is that of a temporary file, whose writer is at work or has died. */
+  /**
+   * Whether the name of a file is that of a temporary file, whose writer is at work or has died.
+   */
   public static boolean isTemporary(Path file) {
     return TEMPORARY.matcher(file.getFileName().toString()).matches();
   }
 
   /**
-   * Removes the temporary files of writers that died from a folder. Those of writers at work, and those that this process may not open, stay.
+   * Removes the temporary files of writers that died from a folder. Those of writers at work, and
+   * those that this process may not open, stay.
    *
    * @throws IOException if the folder cannot be listed
    */

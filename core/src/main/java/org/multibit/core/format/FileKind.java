@@ -16,7 +16,10 @@ import java.util.Set;
 import java.util.zip.ZipFile;
 import org.multibit.core.Printable;
 
-/** The kind of a file or folder, found from its content and not from its name, before a reader sees it. */
+/**
+ * The kind of a file or folder, found from its content and not from its name, before a reader sees
+ * it.
+ */
 public enum FileKind {
   /** The folder of a training run. */
   RUN("the folder of a run"),
@@ -76,7 +79,10 @@ public enum FileKind {
   private static final byte[] LFS_MAGIC =
       "version https://git-lfs.github.com/spec/".getBytes(StandardCharsets.US_ASCII);
 
-  /** The number at the start of PyTorch's files from before its zips, after the two bytes of a pickle. */
+  /**
+   * The number at the start of PyTorch's files from before its zips, after the two bytes of a
+   * pickle.
+   */
   private static final byte[] TORCH_MAGIC = {
     (byte) 0x8a,
     0x0a,

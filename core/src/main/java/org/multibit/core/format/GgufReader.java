@@ -22,7 +22,8 @@ import java.util.Map;
 import org.multibit.core.Printable;
 
 /**
- * Reads GGUF version 3 files of the architecture "multibit", with alignment 64. Tensors are mapped. Metadata is read into memory, except arrays: only their length and their place are kept.
+ * Reads GGUF version 3 files of the architecture "multibit", with alignment 64. Tensors are mapped.
+ * Metadata is read into memory, except arrays: only their length and their place are kept.
  *
  * <p>Counts and sizes in the file are checked before anything is allocated for them.
  */
@@ -177,7 +178,8 @@ public final class GgufReader {
   }
 
   /**
-   * Checks that tensors are aligned, lie within the file and do not overlap. For a tensor of an unknown type, checks only the start.
+   * Checks that tensors are aligned, lie within the file and do not overlap. For a tensor of an
+   * unknown type, checks only the start.
    */
   private void checkPlaces(long start, long size) throws IOException {
     List<Tensor> byOffset = new ArrayList<>(tensors.values());
@@ -323,7 +325,10 @@ public final class GgufReader {
     return (int) length;
   }
 
-  /** The exception that says what is wrong with this file. Its message is one line, whatever the file holds. */
+  /**
+   * The exception that says what is wrong with this file. Its message is one line, whatever the
+   * file holds.
+   */
   public IOException damaged(String what) {
     return new IOException(
         "%s is damaged or not a multibit model: %s".formatted(path, Printable.of(what, 300)));
@@ -345,7 +350,8 @@ public final class GgufReader {
   /**
    * The value of a required u32, as an int with the same bits.
    *
-   * @throws IOException if the key is missing or has another type; so do the methods for other types
+   * @throws IOException if the key is missing or has another type; so do the methods for other
+   *     types
    */
   public int u32(String key) throws IOException {
     return (Integer) required(key, Gguf.ValueType.UINT32);

@@ -16,7 +16,8 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Writes GGUF version 3 files. Metadata and tensors keep the order in which they were put; data is aligned to 64 bytes.
+ * Writes GGUF version 3 files. Metadata and tensors keep the order in which they were put; data is
+ * aligned to 64 bytes.
  */
 public final class GgufWriter {
   private static final int CHUNK = 1 << 16;

@@ -16,7 +16,8 @@ import org.multibit.core.DirectFloats;
 import org.multibit.core.Quantizer;
 
 /**
- * The contents of a packed language model file (docs/format.md): matrices, biases, vocabulary, how activations are quantized, and provenance.
+ * The contents of a packed language model file (docs/format.md): matrices, biases, vocabulary, how
+ * activations are quantized, and provenance.
  *
  * @param words the vocabulary; position = token id
  * @param eos id of the end-of-line token
@@ -27,7 +28,8 @@ import org.multibit.core.Quantizer;
  * @param softmaxBias V floats
  * @param activations how hidden states are quantized; null only if no product quantizes them
  * @param weights how weights were quantized, as provenance; null if they were not
- * @param provenance the keys without {@code multibit.provenance.} and their values, as {@link GgufWriter#put} takes them
+ * @param provenance the keys without {@code multibit.provenance.} and their values, as {@link
+ *     GgufWriter#put} takes them
  */
 public record LanguageModelFile(
     List<String> words,

@@ -12,7 +12,8 @@ import org.multibit.core.Cell;
  * @param input GH x (E or H)
  * @param recurrent GH x H
  * @param bias GH floats
- * @param recurrentBias GH floats, the bias of the recurrent product; null unless the cell has separate sums
+ * @param recurrentBias GH floats, the bias of the recurrent product; null unless the cell has
+ *     separate sums
  */
 public record Layer(
     Cell cell, Matrix input, Matrix recurrent, FloatBuffer bias, FloatBuffer recurrentBias) {

@@ -19,7 +19,8 @@ import org.multibit.core.Quantizer;
 public record Matrix(
     int rows, int cols, MultibitMatrix packed, FloatBuffer dense, int activationBits) {
   /**
-   * @throws IllegalArgumentException if both or neither are given, or if the size or layout of the memory is wrong
+   * @throws IllegalArgumentException if both or neither are given, or if the size or layout of the
+   *     memory is wrong
    */
   public Matrix {
     check((packed == null) != (dense == null), "a matrix is either multi-bit or full precision");

@@ -16,10 +16,16 @@ import org.multibit.core.Quantizers;
 
 /** Checks, writes and reads the parts that files of all heads have (docs/format.md). */
 final class ModelParts {
-  /** The newest version that can be read. A file is written with the oldest version that it can have. */
+  /**
+   * The newest version that can be read. A file is written with the oldest version that it can
+   * have.
+   */
   private static final int VERSION = 3;
 
-  /** The largest number of layers and the largest size, except for words. GH and products of two sizes fit into a long. */
+  /**
+   * The largest number of layers and the largest size, except for words. GH and products of two
+   * sizes fit into a long.
+   */
   private static final int MAX_SIZE = 1 << 28;
 
   private static final String HEAD = "multibit.head";
@@ -31,7 +37,10 @@ final class ModelParts {
     return "rnn." + l;
   }
 
-  /** Checks that all layers have the same cell and that the first one takes vectors of {@code inputSize}. */
+  /**
+   * Checks that all layers have the same cell and that the first one takes vectors of {@code
+   * inputSize}.
+   */
   static void checkLayers(List<Layer> layers, int inputSize, int hiddenSize) {
     Cell cell = layers.get(0).cell();
     for (int l = 0; l < layers.size(); l++) {
@@ -166,7 +175,9 @@ final class ModelParts {
     return layers;
   }
 
-  /** The quantizer of activations. Null if no product quantizes; the file's keys are then ignored. */
+  /**
+   * The quantizer of activations. Null if no product quantizes; the file's keys are then ignored.
+   */
   static Quantizer activations(GgufReader in, int onlineBits) throws IOException {
     if (onlineBits == 0) {
       return null;
@@ -178,7 +189,8 @@ final class ModelParts {
   }
 
   /**
-   * The quantizer of the weights. It is only provenance, so it is null if the file has none or one that we do not know.
+   * The quantizer of the weights. It is only provenance, so it is null if the file has none or one
+   * that we do not know.
    */
   static Quantizer weightQuantizer(GgufReader in) {
     Map<String, Object> values = in.metadata();

@@ -11,7 +11,8 @@ import org.multibit.core.Cell;
 import org.multibit.core.Quantizer;
 
 /**
- * The contents of a file with a packed classifier of float sequences (docs/format.md): recurrent layers that are fed vectors, and a softmax over classes that is fed the last layer's state.
+ * The contents of a file with a packed classifier of float sequences (docs/format.md): recurrent
+ * layers that are fed vectors, and a softmax over classes that is fed the last layer's state.
  *
  * @param layers from the input on, all with the same cell; the input matrix of the first is GH x N
  * @param softmax C x H
@@ -19,7 +20,8 @@ import org.multibit.core.Quantizer;
  * @param activations how vectors and hidden states are quantized; null only if no product quantizes
  *     them
  * @param weights how weights were quantized, as provenance; null if they were not
- * @param provenance the keys without {@code multibit.provenance.} and their values, as {@link GgufWriter#put} takes them
+ * @param provenance the keys without {@code multibit.provenance.} and their values, as {@link
+ *     GgufWriter#put} takes them
  */
 public record SequenceClassifierFile(
     List<Layer> layers,
