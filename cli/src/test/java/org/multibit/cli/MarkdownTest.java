@@ -229,7 +229,7 @@ class MarkdownTest {
     String source =
         bench
             ? sources("benchmarks/src/main", ".java") + sources("cli/src/main", "Options.java")
-            : Files.readString(ROOT.resolve("multibit"));
+            : Files.readString(ROOT.resolve("scripts/run_tests.sh"));
     for (int i = 1; i < arguments.size(); i++) {
       String argument = arguments.get(i);
       if (argument.startsWith("--")) {
