@@ -1,4 +1,4 @@
-// The functions of one tier, MULTIBIT_TIER_SPACE; kernel_list.h says what they do.
+// The functions of one tier, MULTIBIT_TIER_SPACE; kernel_list.h describes them.
 #pragma once
 
 #include "kernels.h"

@@ -88,12 +88,12 @@ final class CpuTimeCommand implements Callable<Integer> {
   private static TableReport report(KernelsBench.Result measured) throws IOException {
     TableReport report =
         new TableReport(
-                "Table 6: CPU time of a product of a matrix and a vector",
+                "Table 6: CPU time of a matrix-vector product",
                 List.of(
-                    "One thread, milliseconds, medians; quantizing the vector is in the time. The"
-                        + " paper's figures (Xeon E5-2682 v4; full precision by MKL) are marked mem:"
-                        + " from memory and unverified; its abstract has about 6 times faster than full"
-                        + " precision at 2 bits, 3 at 3 bits. Ours: "
+                    "Median milliseconds on one thread. The time includes quantizing the vector. The"
+                        + " paper's figures (Xeon E5-2682 v4; full precision by MKL) are marked mem: they"
+                        + " are from memory and unverified. Its abstract says about 6 times faster than"
+                        + " full precision at 2 bits and 3 times at 3 bits. Our kernels: "
                         + measured.isa()
                         + ".",
                     "CPU: %s.".formatted(Cpu.read())),

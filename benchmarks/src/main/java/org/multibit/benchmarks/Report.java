@@ -26,7 +26,7 @@ final class Report {
     report.systems(kernels, steps);
     report.kernels("Products, one thread", kernels);
     if (forced != null) {
-      report.kernels("Products, our kernels held to " + forced.isa(), forced);
+      report.kernels("Products, our kernels limited to " + forced.isa(), forced);
     }
     report.quantization(kernels);
     report.steps(steps);
@@ -49,8 +49,8 @@ final class Report {
             });
     say("");
     say(
-        "Times are medians after a warm-up, in milliseconds. Each system has a process of its own,"
-            + " kept warm; they take turns. %s",
+        "Times are medians in milliseconds, after a warm-up. Each system runs in a process of its own,"
+            + " which stays warm, and the systems take turns. %s",
         WorkerProcess.ENVIRONMENT_NOTE);
     say("");
   }
@@ -59,11 +59,11 @@ final class Report {
     say("## %s", title);
     say("");
     say(
-        "W/A: bits of weights and activations. *Roofline*: the longer of reading the matrix once"
-            + " from where it lies in the caches and of counting all bits in registers. Of OpenBLAS"
-            + " and MKL the faster storage order of the matrix counts, *x* is ours against the"
-            + " faster of the two. Our times include quantizing the activations, which is also"
-            + " given by itself.");
+        "*W/A* is the bits of weights and activations. *Roofline* is the longer of two times: reading"
+            + " the matrix once from its place in the caches, and counting all bits in registers."
+            + " OpenBLAS and MKL each have the time of their faster storage order of the matrix; *x* is"
+            + " how many times faster we are than the faster of the two. Our times include quantizing"
+            + " the activations; the next column has that part alone.");
     say("");
     say(
         "| matrix | vectors | W/A | ours | of it quantizing | OpenBLAS | MKL | x | roofline | bound by"
@@ -103,8 +103,8 @@ final class Report {
         say("## Quantizing a whole matrix");
         say("");
         say(
-            "%sx%s floats to %s bits, alternating, %s threads: %.2f, %.1f x the time of reading them"
-                + " once with as many threads (%.2f; with one %.2f).",
+            "%sx%s floats to %s bits, alternating, %s threads: %.2f ms. This is %.1f times as long as"
+                + " reading them once with as many threads (%.2f ms; with one thread %.2f ms).",
             row.get("rows"),
             row.get("cols"),
             row.get("weightBits"),
@@ -122,9 +122,10 @@ final class Report {
     say("## One token of an LSTM language model, one thread");
     say("");
     say(
-        "V words, H hidden units, embedding to logits. ONNX Runtime computes with the dequantized"
-            + " weights of our 2-bit model; before it is timed its logits are compared with ours"
-            + " (activations at full precision): *difference* is ||a - b|| / ||b||.");
+        "A token of a model with V words and H hidden units, from the embedding to the logits. ONNX"
+            + " Runtime computes with the dequantized weights of our 2-bit model. Before it is timed,"
+            + " its logits are compared with ours (activations at full precision); *difference* is"
+            + " ||a - b|| / ||b||.");
     say("");
     say("| V | H | streams | system | per token | repetitions | difference |");
     say("|---|---|---|---|---|---|---|");

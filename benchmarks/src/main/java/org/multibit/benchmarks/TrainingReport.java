@@ -32,22 +32,21 @@ final class TrainingReport {
     result.systems().forEach(page::system);
     say("");
     say(
-        "V words, embedding and one LSTM layer of H units, softmax; segments of B rows of T tokens."
-            + " Dropout 0.5 before the LSTM and before the softmax, truncated backpropagation with"
-            + " carried state, the gradient's norm clipped to 0.25, SGD with rate 20. Stock DL4J has"
-            + " no clipping of the whole gradient and clips by layer; its segments start from"
-            + " zeros. The text is random: frequencies as 1/rank, half of the words follow from the"
-            + " one before; every system sees the same. Ours is what `./multibit train` does with a"
-            + " segment.");
+        "The model has V words, an embedding and one LSTM layer of H units, and a softmax. A step"
+            + " trains on a segment of B rows of T tokens, with dropout 0.5 before the LSTM and before"
+            + " the softmax, truncated BPTT with carried state, the gradient's norm clipped to 0.25, and"
+            + " SGD with rate 20. Stock DL4J cannot clip the whole gradient, so it clips by layer; its"
+            + " segments start from zeros. The text is random: the frequency of a word is proportional"
+            + " to 1/rank, and half of the words follow from the one before. Every system sees the same"
+            + " text. Our step is what `./multibit train` does with a segment.");
     say("");
     say(
-        "Medians of single steps, reading the loss included. Each system has a process of its own"
-            + " and all CPUs, kept warm; they take turns, and run in the fastest way that was tried."
-            + " *x PyTorch* and *x stock DL4J* are against their turns or their trial before, whichever"
-            + " was faster."
-            + " *Peak* is the most memory resident, with the Java heap. *Loss* is the mean per"
-            + " token over the steps given, counted from the first; ours in full precision and"
-            + " PyTorch's have to fall alike. %s",
+        "Times are medians of single steps and include reading the loss. Each system runs in a process"
+            + " of its own, which stays warm and has all CPUs. The systems take turns, each with the"
+            + " fastest settings that were tried. *x PyTorch* and *x stock DL4J* compare with the faster"
+            + " of that system's turns and its earlier trial. *Peak* is the largest resident memory,"
+            + " including the Java heap. *Loss* is the mean per token over the given steps, counted"
+            + " from the first. Our loss in full precision must fall like PyTorch's. %s",
         WorkerProcess.ENVIRONMENT_NOTE);
     say("");
   }
@@ -88,10 +87,10 @@ final class TrainingReport {
     say("## Where the time of a step goes");
     say("");
     say(
-        "Per cent, by sampling the stack of the training thread: the layer or updater that DL4J has"
-            + " called; *quantizing* is that of weights and activations wherever it is called, but"
-            + " not where a kernel does it on the way. *Weights alone* is quantizing the weights that"
-            + " a step quantizes, timed by itself, of the step's time.");
+        "Per cent of a step, from samples of the training thread's stack. A sample counts for the layer"
+            + " or updater that DL4J has called. *Quantizing* is that of weights and activations in"
+            + " any layer, except where a kernel quantizes as part of its work. *Weights alone* is the"
+            + " time to quantize the weights of a step, measured by itself, as a share of the step.");
     say("");
     say("| V | H | system | %s | weights alone |", String.join(" | ", parts));
     say("|---|---|---|%s---|", "---|".repeat(parts.size()));
@@ -122,11 +121,11 @@ final class TrainingReport {
   }
 
   private void ways(TrainingBench.Result result) {
-    say("## Ways of running that were tried");
+    say("## Settings that were tried");
     say("");
     say(
-        "The median of the later half of a trial's steps; the fastest way went on. Stock DL4J keeps"
-            + " the way that the first model decides.");
+        "Each time is the median of the later half of a trial's steps. The fastest settings were then"
+            + " measured. Stock DL4J keeps the settings that were fastest for the first model.");
     say("");
     say("| V | H | system | way | ms per step |");
     say("|---|---|---|---|---|");

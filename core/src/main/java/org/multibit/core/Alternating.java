@@ -4,17 +4,17 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * Alternating minimization (Xu et al., algorithm 2): T times the best coefficients for the codes
- * and the best codes for the coefficients.
+ * Alternating minimization (Xu et al., algorithm 2): T cycles, each of which computes the best
+ * coefficients for the codes and then the best codes for the coefficients.
  *
- * <p>Up to 3 bits this is the paper's, from a greedy start. With more bits two cycles do not make
- * up for that start, so they begin at the best of three: greedy codes, uniform codes, and this
- * method's own result with one bit fewer and a greedy plane more. So a row's error is never above
- * that of greedy or uniform codes of as many bits, nor above its own with fewer bits. The paper's
- * start at every width is {@link PaperAlternating}.
+ * <p>Up to 3 bits this is the paper's algorithm, which starts from greedy codes. With more bits,
+ * two cycles do not make up for that start. They then start from the best of three: greedy codes,
+ * uniform codes, and this method's own result with one bit fewer plus a greedy plane. So the error
+ * of a row is never above that of greedy or uniform codes with as many bits, nor above its own with
+ * fewer bits. {@link PaperAlternating} keeps the paper's start at every width.
  */
 public final class Alternating extends Quantizer {
-  /** The most bits for which a greedy start is good enough. */
+  /** Up to this many bits a greedy start is good enough. */
   private static final int GREEDY_START = 3;
 
   private static final List<Quantizer> STARTS = List.of(new Greedy(), new Uniform());
@@ -28,9 +28,9 @@ public final class Alternating extends Quantizer {
   }
 
   /**
-   * @param cycles T >= 0; 0 is greedy
-   * @param scale the quantized row is multiplied by this at the end; 1 is the paper, 0.3 an
-   *     unpublished variant (ProxQuant, footnote 2)
+   * @param cycles T >= 0; 0 gives greedy codes
+   * @param scale factor of the quantized row; 1 is the paper's, 0.3 that of an unpublished variant
+   *     (ProxQuant, footnote 2)
    */
   public Alternating(int cycles, float scale) {
     if (cycles < 0 || cycles > 1000) {

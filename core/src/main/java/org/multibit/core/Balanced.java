@@ -3,18 +3,17 @@ package org.multibit.core;
 import java.util.Arrays;
 
 /**
- * 2^k intervals with equal shares of the row's elements, their centres mapped to the uniform levels
- * (Zhou et al. 2017, as compared with by Xu et al.).
+ * Splits the row into 2^k intervals with equal shares of its elements and maps them to the uniform
+ * levels (Zhou et al. 2017, a baseline of Xu et al.).
  */
 public final class Balanced extends FixedLevels {
-  /** With levels over each row's own range. */
+  /** Spreads the levels over each row's own range. */
   public Balanced() {
     this(0);
   }
 
   /**
-   * @param range what the levels span, [-range, range], for all rows; 0: each row's largest
-   *     magnitude
+   * @param range the levels span [-range, range] for all rows; 0: each row's largest magnitude
    */
   public Balanced(float range) {
     super("balanced", range);

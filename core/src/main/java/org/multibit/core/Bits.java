@@ -9,10 +9,10 @@ package org.multibit.core;
 public record Bits(int weights, int activations) {
   public static final Bits FULL_PRECISION = new Bits(0, 0);
 
-  /** The most pairs of a weights' and an activations' plane for which a product is faster. */
+  /** Up to this many pairs of a weight plane and an activation plane, a product is faster. */
   private static final int FASTER_PAIRS = 16;
 
-  /** The most planes of weights for which one with full-precision activations is faster. */
+  /** Up to this many weight planes, a product with full-precision activations is faster. */
   private static final int FASTER_WEIGHTS = 2;
 
   public Bits {
@@ -27,7 +27,7 @@ public record Bits(int weights, int activations) {
   }
 
   /**
-   * @throws IllegalArgumentException if the text is none of the three forms or the bits are out of
+   * @throws IllegalArgumentException if the text has none of the three forms or the bits are out of
    *     range
    */
   public static Bits parse(String text) {
@@ -44,21 +44,21 @@ public record Bits(int weights, int activations) {
         text.charAt(0) - '0', activations.equals("fp") ? 0 : activations.charAt(0) - '0');
   }
 
-  /** What a layer does with its weights; null for full precision. */
+  /** The quantization of a layer's weights; null for full precision. */
   public Quantization weightsBy(Quantizer quantizer) {
     return weights == 0 ? null : new Quantization(quantizer, weights);
   }
 
-  /** What a layer does with its activations; null for full precision. */
+  /** The quantization of a layer's activations; null for full precision. */
   public Quantization activationsBy(Quantizer quantizer) {
     return activations == 0 ? null : new Quantization(quantizer, activations);
   }
 
   /**
-   * Whether native products of so many bits take longer than full-precision ones: every plane of
-   * the weights meets every plane of the activations. As measured, see
-   * docs/results/measurements.md; a matrix that does not fit into the caches gains from less memory
-   * as well.
+   * Whether native products with these bits take longer than full-precision ones, since each weight
+   * plane is combined with each activation plane. The limits were measured
+   * (docs/results/measurements.md). A matrix that does not fit into the caches also gains from
+   * taking less memory.
    */
   public boolean isSlowerThanFullPrecision() {
     return activations == 0 ? weights > FASTER_WEIGHTS : weights * activations > FASTER_PAIRS;

@@ -4,8 +4,8 @@ import java.util.List;
 
 /**
  * A recurrent cell: its name in files and on the command line, its gates, and the arithmetic of its
- * time steps in plain Java. Native kernels run the known cells faster; a user's own subclass stays
- * with Java. Immutable.
+ * time steps in plain Java. Native kernels run the known cells faster; a user's own subclass runs
+ * in Java. Immutable.
  */
 public abstract class Cell {
   public static final Cell LSTM = new LstmCell();
@@ -21,10 +21,10 @@ public abstract class Cell {
   private final int[] fileOrder;
 
   /**
-   * @param separateSums whether the sums of the recurrent product are kept apart from those of the
-   *     input's product, each with a bias of its own
-   * @param hasState whether it carries a state besides the hidden one
-   * @param fileOrder the gates in the order of files (docs/format.md), by their places in training
+   * @param separateSums whether the input product and the recurrent product have separate sums,
+   *     each with its own bias
+   * @param hasState whether it carries a state besides the hidden state
+   * @param fileOrder for each gate in the order of files (docs/format.md), its place in training
    */
   protected Cell(String name, int gates, boolean separateSums, boolean hasState, int... fileOrder) {
     this.name = name;
@@ -35,9 +35,9 @@ public abstract class Cell {
   }
 
   /**
-   * The cell of a name.
+   * Returns the cell with this name.
    *
-   * @throws IllegalArgumentException if there is none
+   * @throws IllegalArgumentException if there is no such cell
    */
   public static Cell of(String name) {
     return ALL.stream()
@@ -51,27 +51,29 @@ public abstract class Cell {
     return name;
   }
 
-  /** Gates per unit, which are as many parts of a row of sums. */
+  /** The number of gates G per unit: a row of sums has G * units elements. */
   public final int gates() {
     return gates;
   }
 
-  /** Whether both products' sums are kept apart, each with a bias of its own. */
+  /**
+   * Whether the input product and the recurrent product have separate sums, each with its own bias.
+   */
   public final boolean separateSums() {
     return separateSums;
   }
 
-  /** Whether it carries a state besides the hidden one. */
+  /** Whether it carries a state besides the hidden state. */
   public final boolean hasState() {
     return hasState;
   }
 
-  /** The place in training of each gate of a file, whose order docs/format.md gives. */
+  /** For each gate in the order of files (docs/format.md), its place in training. */
   public final int[] fileOrder() {
     return fileOrder.clone();
   }
 
-  /** The place in a file of each gate of training. */
+  /** For each gate in the order of training, its place in a file. */
   public final int[] trainingOrder() {
     int[] order = new int[fileOrder.length];
     for (int i = 0; i < order.length; i++) {
@@ -80,10 +82,13 @@ public abstract class Cell {
     return order;
   }
 
-  /** One time step for rows [first, last) of the arrays; see {@link CellStates}. */
+  /** Computes one time step for rows [first, last) of the arrays; see {@link CellStates}. */
   protected abstract void forward(CellStates states, int first, int last);
 
-  /** The gradient of {@link #forward}, from what it left; see {@link CellGradients}. */
+  /**
+   * Computes the gradients of {@link #forward} from the arrays that it wrote; see {@link
+   * CellGradients}.
+   */
   protected abstract void backward(CellStates states, CellGradients gradients, int first, int last);
 
   /** 1 / (1 + e^-x). */

@@ -3,19 +3,19 @@ package org.multibit.core;
 import java.nio.FloatBuffer;
 
 /**
- * What a recurrent cell's time steps read and write in training, time-major: arrays have steps *
- * batch rows; {@code hidden} and {@code cellState} have a step more, the first being the state that
- * the sequence starts from. Row r of a step reads the state at row r and writes the one at row r +
- * batch. G gates. Buffers are direct and read from their position on.
+ * What the time steps of a recurrent cell with G gates read and write in training. Arrays are
+ * time-major, with steps * batch rows. {@code hidden} and {@code cellState} have one step more:
+ * their first step is the initial state. Row r of the sums reads the state at row r and writes the
+ * state at row r + batch. Buffers are direct and start at their position.
  *
- * @param gates [steps * batch, G units], sums with bias, of both products or, where the cell keeps
- *     them apart, of the input's; become the gates
+ * @param gates [steps * batch, G units], sums with bias, of both products or, if the cell has
+ *     separate sums, of the input product; each step replaces them by the gates
  * @param recurrent [steps * batch, G units], the recurrent product with its bias; null unless the
- *     cell keeps the sums apart
+ *     cell has separate sums
  * @param hidden [(steps + 1) * batch, units]
- * @param cellState [(steps + 1) * batch, units]; null if the cell has none
- * @param cellTanh [steps * batch, units], receives tanh of each new cell state; null if there is
- *     none
+ * @param cellState [(steps + 1) * batch, units]; null if the cell has no such state
+ * @param cellTanh [steps * batch, units], receives tanh of each new cell state; null if the cell
+ *     has no such state
  */
 public record CellStates(
     Cell cell,
@@ -27,12 +27,12 @@ public record CellStates(
     FloatBuffer cellState,
     FloatBuffer cellTanh) {
 
-  /** What the recurrent product is added to. */
+  /** The sums to which the recurrent product is added. */
   FloatBuffer recurrentSums() {
     return recurrent == null ? gates : recurrent;
   }
 
-  /** Elements of a row of sums: G units. */
+  /** Elements of a row of sums, G * units. */
   int sums() {
     return cell.gates() * units;
   }

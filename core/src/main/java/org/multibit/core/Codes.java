@@ -4,8 +4,8 @@ import java.util.Arrays;
 import java.util.Comparator;
 
 /**
- * Which planes are +1 at an element, one bit per plane, and what follows from the coefficients for
- * them.
+ * The code of an element has one bit per plane, set where the plane is +1. This class computes
+ * codes from coefficients and values from codes.
  */
 final class Codes {
   private Codes() {}
@@ -15,7 +15,9 @@ final class Codes {
     return x >= 0;
   }
 
-  /** Makes coefficients non-negative and descending, and the planes follow. */
+  /**
+   * Makes coefficients non-negative and descending, and flips and reorders the planes with them.
+   */
   static void normalize(float[] coefficients, int bits, byte[] codes) {
     int flip = 0;
     for (int i = 0; i < bits; i++) {
@@ -44,9 +46,9 @@ final class Codes {
   }
 
   /**
-   * The nearest of the 2^k values for each element, by binary search over the thresholds between
-   * neighbours (Xu et al., algorithm 1); for two bits the closed form b_1 = sign(w), b_2 = sign(w -
-   * a_1 b_1).
+   * Finds the nearest of the 2^k values for each element by a binary search over the thresholds
+   * between neighbours (Xu et al., algorithm 1). Two bits use the closed form b_1 = sign(w), b_2 =
+   * sign(w - a_1 b_1).
    *
    * @param coefficients normalized
    */
@@ -106,7 +108,10 @@ final class Codes {
     return low;
   }
 
-  /** w less the first planes, each times its coefficient: one after the other, in rising i. */
+  /**
+   * w minus the first planes, each times its coefficient, subtracted one after the other in rising
+   * i.
+   */
   static float[] residual(float[] w, int planes, byte[] codes, float[] coefficients) {
     float[] residual = w.clone();
     for (int j = 0; j < w.length; j++) {
@@ -118,8 +123,8 @@ final class Codes {
   }
 
   /**
-   * ||w - q||^2 of the values q that the codes have, in units of the square of the power of two
-   * next below max|w|, so that no square overflows or vanishes.
+   * ||w - q||^2 for the values q of the codes. The unit is the square of the largest power of two
+   * that is not above max|w|, so that no square overflows or vanishes.
    */
   static float squaredError(float[] w, int bits, byte[] codes, float[] coefficients) {
     float max = FixedLevels.maxMagnitude(w);

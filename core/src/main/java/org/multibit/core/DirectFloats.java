@@ -4,12 +4,12 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 
-/** Float memory as {@link Kernels} take it. */
+/** Float memory in the form that {@link Kernels} need. */
 public final class DirectFloats {
   private DirectFloats() {}
 
   /**
-   * Direct memory of native order for {@code count} floats, zeros.
+   * Allocates direct memory in native order for {@code count} floats, filled with zeros.
    *
    * @throws ArithmeticException if they take 2 GiB or more
    */

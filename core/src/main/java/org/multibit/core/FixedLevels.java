@@ -1,8 +1,8 @@
 package org.multibit.core;
 
 /**
- * Methods whose 2^k levels are evenly spaced over a range, whatever the row is like: only which
- * element gets which level differs.
+ * Methods with 2^k levels that are evenly spaced over a range. They differ only in which element
+ * gets which level.
  */
 abstract class FixedLevels extends Quantizer {
   private final String name;
@@ -18,12 +18,12 @@ abstract class FixedLevels extends Quantizer {
     this.range = range;
   }
 
-  /** What the levels span on either side of zero; 0: each row's largest magnitude. */
+  /** The levels span [-range, range]; 0: each row's largest magnitude. */
   public float range() {
     return range;
   }
 
-  /** Only levels over each row's own range are a method that files and their readers know. */
+  /** Files and their readers only know levels over each row's own range. */
   @Override
   public String method() {
     return range == 0 ? name : name + " over +-" + range;

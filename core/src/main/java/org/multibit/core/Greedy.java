@@ -3,8 +3,9 @@ package org.multibit.core;
 import java.util.Arrays;
 
 /**
- * One plane after the other, each the best for what the ones before left over (Guo et al. 2017; Xu
- * et al., equation 3): a_i = ||r_{i-1}||_1 / n, b_i = sign(r_{i-1}), r_i = r_{i-1} - a_i b_i.
+ * Chooses one plane after the other, each the best for the residual of the planes before it (Guo et
+ * al. 2017; Xu et al., equation 3): a_i = ||r_{i-1}||_1 / n, b_i = sign(r_{i-1}), r_i = r_{i-1} -
+ * a_i b_i.
  */
 public final class Greedy extends Quantizer {
   @Override
@@ -25,7 +26,7 @@ public final class Greedy extends Quantizer {
     }
   }
 
-  /** Plane {@code i}, the best for what planes 0..i-1 leave over. */
+  /** Adds plane {@code i}, the best for the residual of planes 0..i-1. */
   static void addPlane(float[] w, int i, byte[] codes, float[] coefficients) {
     addPlane(i, Codes.residual(w, i, codes, coefficients), codes, coefficients);
   }

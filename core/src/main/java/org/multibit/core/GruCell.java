@@ -3,8 +3,8 @@ package org.multibit.core;
 import java.nio.FloatBuffer;
 
 /**
- * A gated recurrent unit in the form of cuDNN and PyTorch: the reset gate comes after the recurrent
- * product, whose sums are kept apart.
+ * A gated recurrent unit in the form of cuDNN and PyTorch: the reset gate is applied after the
+ * recurrent product, so this cell has separate sums.
  */
 public final class GruCell extends Cell {
   public static final int RESET = 0;

@@ -4,23 +4,27 @@ import java.io.IOException;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.nio.LongBuffer;
+import java.nio.ShortBuffer;
 import java.util.Arrays;
 import java.util.stream.IntStream;
 import org.bytedeco.javacpp.Loader;
 
 /**
- * The kernels in plain Java: what runs without a native library, and the oracle of every test. A
- * faster implementation extends this class, overrides what it is faster at, and is found by {@link
- * java.util.ServiceLoader}.
+ * The kernels in plain Java. They run where there is no native library, and they are the oracle of
+ * the tests. A faster implementation extends this class and overrides the kernels that it computes
+ * faster; {@link java.util.ServiceLoader} finds it.
  *
- * <p>{@link Kernels} says what each kernel does and calls it with arguments that it has checked;
- * nobody else calls it. Implementations are stateless and called by many threads at once.
+ * <p>{@link Kernels} documents each kernel. It is the only caller and has checked the arguments.
+ * Implementations are stateless, and many threads call them at once.
  */
 public class JavaKernels {
   private static final float LARGEST_UNSCALED = 0x1p60f;
   private static final float SMALLEST_UNSCALED = 0x1p-60f;
 
-  /** Of coefficients; below the largest float by more than the rounding of 8 additions. */
+  /**
+   * The largest sum of coefficients: below the largest float by more than the rounding of 8
+   * additions.
+   */
   private static final float LARGEST_SUM = 0x1.ffffep127f;
 
   protected String name() {
@@ -74,7 +78,7 @@ public class JavaKernels {
             });
   }
 
-  /** The column, or {@code cols} if there is none. */
+  /** The column of the first NaN or infinity, or {@code cols} if there is none. */
   private static int firstNotFinite(FloatBuffer rows, int row, int cols) {
     int start = rows.position() + row * cols;
     int c = 0;
@@ -128,7 +132,8 @@ public class JavaKernels {
   }
 
   /**
-   * The exception for an element that cannot be quantized; the same text for every implementation.
+   * The exception for an element that cannot be quantized, with the same text for every
+   * implementation.
    */
   public static IllegalArgumentException notFinite(float value, long row, long col) {
     return new IllegalArgumentException(
@@ -297,7 +302,7 @@ public class JavaKernels {
         .forEach(r -> softmaxRow(logits, logits.position() + r * classes, classes));
   }
 
-  /** Returns ln sum exp of the row before. */
+  /** Replaces the row by its softmax and returns ln sum exp of the logits. */
   private static double softmaxRow(FloatBuffer logits, int start, int classes) {
     float max = Float.NEGATIVE_INFINITY;
     for (int c = 0; c < classes; c++) {
@@ -388,7 +393,7 @@ public class JavaKernels {
   }
 
   /**
-   * @param delta logits; become the gradient for them
+   * @param delta the logits; receives their gradient
    */
   private void gradients(FloatBuffer delta, FloatBuffer weights, LinearCrossEntropy loss) {
     int batch = loss.labels().remaining();
@@ -486,6 +491,21 @@ public class JavaKernels {
   protected void clip(FloatBuffer x, float bound) {
     for (int i = x.position(); i < x.limit(); i++) {
       x.put(i, Math.min(Math.max(x.get(i), -bound), bound));
+    }
+  }
+
+  protected void roundToBfloat16(FloatBuffer x, ShortBuffer out) {
+    for (int i = 0; i < x.remaining(); i++) {
+      float value = x.get(x.position() + i);
+      int bits = Float.floatToRawIntBits(value);
+      int below = bits & 0xFFFF;
+      int upper = bits >>> 16;
+      if (Float.isNaN(value)) {
+        upper |= 0x40;
+      } else if (below > 0x8000 || (below == 0x8000 && (upper & 1) == 1)) {
+        upper++;
+      }
+      out.put(out.position() + i, (short) upper);
     }
   }
 

@@ -6,7 +6,7 @@ import java.util.ServiceLoader;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/** Provides the kernels: chooses them when they are first asked for. */
+/** Provides the kernels. The first call chooses them. */
 final class KernelProvider {
   private static final Logger LOG = LoggerFactory.getLogger(Kernels.class);
 
@@ -31,7 +31,7 @@ final class KernelProvider {
     chosen = kernels;
   }
 
-  /** The first provider that loads, else Java. */
+  /** The first provider that loads, or else Java. */
   static Kernels choose(ClassLoader loader) {
     String why = "multibit-native is not on the class path";
     String remedy = "add it as a dependency";

@@ -6,20 +6,21 @@ import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.nio.LongBuffer;
 import java.nio.ReadOnlyBufferException;
+import java.nio.ShortBuffer;
 
 /**
- * The inner loops of multi-bit quantization. Arguments are checked here, once; then an
- * implementation computes: {@link JavaKernels}, the readable reference, which works everywhere, or
- * a native one, found by {@link java.util.ServiceLoader}. Both give the same codes, coefficients
- * and integer counts, bit for bit (docs/numerics.md).
+ * The inner loops of multi-bit quantization. This class checks the arguments and calls an
+ * implementation: {@link JavaKernels}, the readable reference that runs everywhere, or a native one
+ * that {@link java.util.ServiceLoader} finds. Both give the same codes, coefficients and integer
+ * counts, bit for bit (docs/numerics.md).
  *
- * <p>All buffers are direct, in native byte order; each is read and written from its position on,
- * and its position is left alone. Matrices are row-major. Arguments that do not fit together are an
- * IllegalArgumentException, an output that is read-only a ReadOnlyBufferException; native code
- * never runs past a buffer. Many threads may call at once.
+ * <p>All buffers are direct and in native byte order. Each is read and written from its position
+ * on; its position does not change. Matrices are row-major. Arguments that do not fit together
+ * throw IllegalArgumentException, and a read-only output throws ReadOnlyBufferException, so native
+ * code never accesses memory past a buffer. Many threads may call at once.
  */
 public final class Kernels {
-  /** Columns of a panel of prepacked weights, see {@link #prepackWeights}. */
+  /** Columns of a panel of prepacked weights; see {@link #prepackWeights}. */
   public static final int PANEL_COLUMNS = 32;
 
   private final JavaKernels implementation;
@@ -29,7 +30,8 @@ public final class Kernels {
   }
 
   /**
-   * The kernels in use: native where they load, else Java. Chosen once; one log line says which.
+   * The kernels in use: the native ones if they load, or else Java. The first call chooses them and
+   * logs its choice.
    *
    * @throws IllegalStateException if MULTIBIT_ISA names a tier that is unknown or not supported
    *     here
@@ -43,14 +45,17 @@ public final class Kernels {
     return new Kernels(new JavaKernels());
   }
 
-  /** What runs, for example {@code "java"} or {@code "native avx512-vpopcntdq"}. */
+  /**
+   * The name of the implementation, for example {@code "java"} or {@code "native
+   * avx512-vpopcntdq"}.
+   */
   public String name() {
     return implementation.name();
   }
 
   /**
-   * The BLAS that full-precision products run on: its version, the kernels that it chose for this
-   * CPU, its threads, as far as can be found out. ND4J must have been used before.
+   * Describes the BLAS of full-precision products, as far as it is known: its version, the kernels
+   * that it chose for this CPU, its threads. ND4J must have been used before.
    */
   public String blas() {
     return implementation.blas();
@@ -59,12 +64,13 @@ public final class Kernels {
   // Quantizing
 
   /**
-   * Quantizes each row by itself.
+   * Quantizes each row separately.
    *
    * @param rows {@code into.rows()} x {@code into.cols()}
-   * @param into receives planes and coefficients; everything in it, padding too, is overwritten
-   * @throws IllegalArgumentException if an element is NaN or infinite, with the row and column of
-   *     the first such one
+   * @param into receives planes and coefficients; everything in it is overwritten, including the
+   *     padding
+   * @throws IllegalArgumentException if an element is NaN or infinite; the message has the row and
+   *     column of the first one
    */
   public void quantize(Quantizer quantizer, FloatBuffer rows, MultibitMatrix into) {
     quantizer.checkBits(into.bits());
@@ -73,7 +79,7 @@ public final class Kernels {
   }
 
   /**
-   * Writes the values, the sum of +-coefficients of each element.
+   * Writes the value of each element, the sum of its +-coefficients.
    *
    * @param out {@code matrix.rows()} x {@code matrix.cols()}
    */
@@ -114,11 +120,12 @@ public final class Kernels {
 
   /**
    * For training: {@code out[b, r] = bias[r] + sum_ij alpha_ri beta_bj (n - 2 popcount((w_ri xor
-   * a_bj) and m_b))}, n = popcount(m_b): as {@link #multiply(MultibitMatrix, MultibitMatrix,
-   * FloatBuffer)}, of the retained activations alone, and the same sums to the bit where all are
-   * retained.
+   * a_bj) and m_b))} with n = popcount(m_b). This is {@link #multiply(MultibitMatrix,
+   * MultibitMatrix, FloatBuffer)} over the retained activations. If all are retained, the sums are
+   * the same to the bit.
    *
-   * @param masks of the activations, {@link #maskWords} of B rows of n; null = all are retained
+   * @param masks dropout masks of the activations, {@link #maskWords} for B rows of n; null = all
+   *     are retained
    * @param bias [R]; null = the product is added to {@code out}
    */
   public void multiply(
@@ -142,7 +149,7 @@ public final class Kernels {
 
   /**
    * Whether {@link #gemm}, {@link #gemmPrepacked} and {@link #fusedLinearCrossEntropy} in full
-   * precision are faster than BLAS. Plain Java's are not.
+   * precision are faster than BLAS. Those in plain Java are not.
    */
   public boolean hasFastGemm() {
     return implementation.hasFastGemm();
@@ -153,7 +160,7 @@ public final class Kernels {
    *
    * @param a [rows, inner], or [inner, rows] if {@code transposed}
    * @param b [inner, cols]
-   * @param add to c
+   * @param add whether to add to c
    * @param c [rows, cols]
    */
   public void gemm(
@@ -172,19 +179,19 @@ public final class Kernels {
     implementation.gemm(a, transposed, b, rows, inner, cols, alpha, add, c);
   }
 
-  /** Panels of a matrix with so many columns. */
+  /** The number of panels of a matrix with {@code cols} columns. */
   public static int panels(int cols) {
     return (cols + PANEL_COLUMNS - 1) / PANEL_COLUMNS;
   }
 
-  /** Floats of the panels of a matrix [inner, cols]. */
+  /** The number of floats in the panels of a matrix [inner, cols]. */
   public static int panelFloats(int inner, int cols) {
     return Math.multiplyExact(Math.multiplyExact(panels(cols), PANEL_COLUMNS), inner);
   }
 
   /**
-   * Lays out weights for {@link #gemmPrepacked}: panel p holds columns 32p..32p+31, row after row,
-   * filled up with zeros.
+   * Prepacks weights for {@link #gemmPrepacked}: panel p holds columns 32p..32p+31, row after row.
+   * Zeros fill up the last panel.
    *
    * @param w [inner, cols], or [cols, inner] if {@code transposed}
    * @param panels receives {@link #panelFloats} floats
@@ -197,10 +204,11 @@ public final class Kernels {
   }
 
   /**
-   * {@code out = bias + x w}, for weights that lie transposed or that many products share.
+   * {@code out = bias + x w} with prepacked weights. Use it for weights that are stored transposed
+   * or that many products share.
    *
    * @param x [batch, inner]
-   * @param panels of w [inner, cols]
+   * @param panels the prepacked w [inner, cols]
    * @param bias [cols]; null = the product is added to {@code out}
    * @param out [batch, cols]
    */
@@ -230,8 +238,8 @@ public final class Kernels {
   }
 
   /**
-   * Softmax and cross-entropy of each row of logits against one label, and the gradient in the
-   * logits' place.
+   * Computes the softmax and the cross-entropy of each row of logits against one label, and
+   * replaces the logits by the gradient.
    *
    * @param logits {@code labels.remaining()} x {@code classes}; replaced by softmax(logits) -
    *     onehot(label)
@@ -245,9 +253,9 @@ public final class Kernels {
   }
 
   /**
-   * Distillation: cross-entropy against one label and, by a weight w and at a temperature T,
-   * against what a teacher says (Hinton et al. 2015, section 2). The gradient takes the logits'
-   * place.
+   * Distillation (Hinton et al. 2015, section 2): the loss combines cross-entropy against one label
+   * with the divergence from a teacher, which has weight w and temperature T. Replaces the logits
+   * by the gradient.
    *
    * @param logits z, {@code labels.remaining()} x {@code classes}; replaced by {@code (1-w)
    *     (softmax(z) - onehot(label)) + w T (softmax(z/T) - softmax(y/T))}
@@ -277,11 +285,13 @@ public final class Kernels {
   }
 
   /**
-   * Losses of a softmax output layer and their gradient, fused with its product, so that the logits
-   * of a whole batch need no memory. Logits are {@code bias + product}. Equal to the gradient by
-   * products of the dequantized matrices to rounding; the same bits however many threads there are.
+   * Computes the losses of a softmax output layer and their gradients together with its product, so
+   * that memory never holds the logits of a whole batch. Logits are {@code bias + product}. Up to
+   * rounding, the results equal those of products of the dequantized matrices. Their bits do not
+   * depend on the number of threads.
    *
-   * @param weights R x n, as for the masked product; {@code activations} and {@code masks} too
+   * @param weights R x n; {@code weights}, {@code activations} and {@code masks} are those of the
+   *     product for training
    */
   public void fusedLinearCrossEntropy(
       MultibitMatrix weights,
@@ -310,10 +320,10 @@ public final class Kernels {
   }
 
   /**
-   * The same in full precision.
+   * Fused linear cross-entropy in full precision.
    *
    * @param weights R x n
-   * @param panels the same laid out by {@link #prepackWeights}, transposed
+   * @param panels the same weights transposed and prepacked by {@link #prepackWeights}
    */
   public void fusedLinearCrossEntropy(
       FloatBuffer weights, FloatBuffer panels, LinearCrossEntropy loss) {
@@ -324,7 +334,7 @@ public final class Kernels {
   }
 
   /**
-   * Floats that {@link #fusedLinearCrossEntropy} works in.
+   * The number of floats of scratch that {@link #fusedLinearCrossEntropy} needs.
    *
    * @throws IllegalArgumentException if they take 2 GiB or more
    */
@@ -356,15 +366,15 @@ public final class Kernels {
   // Dropout. Masks are bits, retained = 1: maskWords words per row, bit j % 64 of word j / 64
   // standing for element j; bits past the last element are 0.
 
-  /** 64-bit words of the masks of so many rows. */
+  /** The number of 64-bit words in the masks of {@code rows} rows. */
   public static int maskWords(int rows, int cols) {
     return Math.multiplyExact(rows, (cols + 63) / 64);
   }
 
   /**
-   * Fills masks: the element at position p = row * cols + column is retained if {@code mix(key + p
-   * * G) >>> 1 < retain * Long.MAX_VALUE}, G = 0x9E3779B97F4A7C15, mix(z) = SplitMix64's next
-   * number in state z.
+   * Fills dropout masks. The element at position p = row * cols + column is retained if {@code
+   * mix(key + p * G) >>> 1 < retain * Long.MAX_VALUE}. Here G = 0x9E3779B97F4A7C15, and mix(z) is
+   * SplitMix64's next number in state z.
    *
    * @param retain probability, from 0 to 1
    */
@@ -377,7 +387,7 @@ public final class Kernels {
     implementation.dropoutMasks(key, retain, rows, cols, masks);
   }
 
-  /** Multiplies the retained elements by {@code factor}; the others become 0. */
+  /** Multiplies retained elements by {@code factor} and sets the others to 0. */
   public void drop(LongBuffer masks, float factor, int rows, int cols, FloatBuffer x) {
     masks(masks, rows, cols);
     written("The elements", x, rows, cols);
@@ -396,7 +406,8 @@ public final class Kernels {
   /**
    * {@code into[index[i], c] += rows[i, c]}, in rising i.
    *
-   * @param index of a row of {@code into} for each of {@code rows}, in any order, repeated or not
+   * @param index for each of {@code rows}, the index of a row of {@code into}; in any order,
+   *     repeated or not
    * @param into whole rows of {@code cols} elements
    */
   public void scatterAdd(FloatBuffer rows, IntBuffer index, int cols, FloatBuffer into) {
@@ -420,10 +431,7 @@ public final class Kernels {
     implementation.columnSums(rows, sums);
   }
 
-  /**
-   * The sum of the squares of all elements. The same bits for the same elements, however many
-   * threads there are.
-   */
+  /** The sum of the squares of all elements. Its bits do not depend on the number of threads. */
   public double sumOfSquares(FloatBuffer x) {
     size("The elements", x, x.remaining(), 1);
     return implementation.sumOfSquares(x);
@@ -441,16 +449,30 @@ public final class Kernels {
     implementation.clip(x, bound);
   }
 
+  /**
+   * {@code out = x} in bfloat16, the upper half of a float: rounded to nearest, ties to even; NaN
+   * becomes a quiet NaN.
+   *
+   * @param out {@code x.remaining()} elements
+   */
+  public void roundToBfloat16(FloatBuffer x, ShortBuffer out) {
+    size("The elements", x, x.remaining(), 1);
+    written("The output", out, x.remaining(), 1);
+    implementation.roundToBfloat16(x, out);
+  }
+
   // Recurrent cells
 
-  /** One time step without its products: from sums and states to gates and the next states. */
+  /**
+   * Computes one time step without its products: from sums and states to gates and the next states.
+   */
   public void forwardStep(CellStates states, int step) {
     steps(states);
     requireStep(step, states.steps() - 1, states.steps());
     implementation.forwardStep(states, step);
   }
 
-  /** The gradient of {@link #forwardStep}, from what it left. */
+  /** Computes the gradients of {@link #forwardStep} from the arrays that it wrote. */
   public void backwardStep(CellStates states, CellGradients gradients, int step) {
     steps(states);
     gradients(states, gradients);
@@ -459,10 +481,10 @@ public final class Kernels {
   }
 
   /**
-   * A whole sequence: adds the recurrent product to the sums of each step and computes it. The same
-   * bits as step by step.
+   * Computes a whole sequence: for each step, adds the recurrent product to the sums and computes
+   * the step. The results have the same bits as step by step.
    *
-   * @param panels of the recurrent weights [units, G units]
+   * @param panels the prepacked recurrent weights [units, G units]
    */
   public void forwardSequence(CellStates states, FloatBuffer panels) {
     steps(states);
@@ -471,7 +493,8 @@ public final class Kernels {
   }
 
   /**
-   * The same with quantized weights and a hidden state that is quantized before each step.
+   * Computes a whole sequence with quantized weights and with a hidden state that is quantized
+   * before each step.
    *
    * @param weights [G units, units]
    * @param codes [steps * batch, units], receives the quantized hidden states
@@ -503,11 +526,12 @@ public final class Kernels {
   }
 
   /**
-   * The gradient of a sequence, from its last step back.
+   * Computes the gradients of a sequence, from its last step back.
    *
-   * @param gradients {@code hidden} comes from above; what flows back by products is added to it
-   * @param panels of the recurrent weights, transposed: [G units, units]
-   * @param first step that gradients flow back to; the gradients before it are left alone
+   * @param gradients {@code hidden} has the gradient from the layer above; the gradient through the
+   *     recurrent product is added to it
+   * @param panels the transposed recurrent weights [G units, units], prepacked
+   * @param first the step at which backpropagation ends; gradients of earlier steps do not change
    */
   public void backwardSequence(
       CellStates states, CellGradients gradients, FloatBuffer panels, int first) {
@@ -600,7 +624,7 @@ public final class Kernels {
     size("The masks", masks, rows, (cols + 63) / 64);
   }
 
-  /** Whole rows, each as long as {@code row}. */
+  /** Checks for whole rows, each as long as {@code row}. */
   private static void wholeRows(FloatBuffer row, FloatBuffer rows) {
     size("The row", row, 1, 1);
     size("The rows", rows, rows.remaining() / row.remaining(), row.remaining());
@@ -637,6 +661,9 @@ public final class Kernels {
   private static ByteOrder order(Buffer buffer) {
     if (buffer instanceof FloatBuffer floats) {
       return floats.order();
+    }
+    if (buffer instanceof ShortBuffer shorts) {
+      return shorts.order();
     }
     return buffer instanceof IntBuffer ints ? ints.order() : ((LongBuffer) buffer).order();
   }

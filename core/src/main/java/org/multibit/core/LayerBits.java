@@ -4,16 +4,16 @@ import java.util.Map;
 import java.util.TreeMap;
 
 /**
- * Bits of a network's layers by their kind: for all the same ({@code 2/2}), or each by its name
- * ({@code embedding=3, lstm=2/2, dense=2/3, output=2/3}; {@code gru} for {@code lstm}, {@code
- * softmax} for {@code output}), where a kind that is not named stays full precision. An embedding
- * has weights alone.
+ * Bits of a network's layers by their kind. The text has either the same bits for all layers
+ * ({@code 2/2}) or bits by kind ({@code embedding=3, lstm=2/2, dense=2/3, output=2/3}); a kind that
+ * it does not name stays full precision. {@code gru} means the same as {@code lstm}, and {@code
+ * softmax} the same as {@code output}. An embedding has only weight bits.
  */
 public record LayerBits(Bits embedding, Bits recurrent, Bits dense, Bits output) {
   private static final String FORMS =
       "write W/A (2/2), W/fp or fp, for all layers or as embedding=W,lstm=W/A,dense=W/A,softmax=W/A (gru for lstm, output for softmax)";
 
-  /** What each name is the kind of. */
+  /** The kind that each name stands for. */
   private static final Map<String, String> KINDS =
       Map.of(
           "embedding", "embedding",
@@ -35,7 +35,7 @@ public record LayerBits(Bits embedding, Bits recurrent, Bits dense, Bits output)
   }
 
   /**
-   * @throws IllegalArgumentException if the text is neither, or names a layer twice
+   * @throws IllegalArgumentException if the text has neither form, or names a kind twice
    */
   public static LayerBits parse(String text) {
     if (!text.contains("=")) {

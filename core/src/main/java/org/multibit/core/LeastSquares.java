@@ -4,8 +4,8 @@ package org.multibit.core;
  * The best coefficients for given planes: argmin_a ||w - sum_i a_i b_i||^2 by the normal equations
  * (Xu et al., equation 5).
  *
- * <p>A plane that depends on earlier ones gets coefficient 0, so that singular systems have a
- * finite solution too.
+ * <p>A plane that depends on earlier ones gets coefficient 0, so singular systems also have a
+ * finite solution.
  */
 final class LeastSquares {
   private static final double DEPENDENT = 1e-9;

@@ -2,7 +2,7 @@ package org.multibit.core;
 
 import java.nio.FloatBuffer;
 
-/** A long short-term memory without peepholes. One array of sums takes both products. */
+/** A long short-term memory without peepholes. One array of sums holds both products. */
 public final class LstmCell extends Cell {
   // DL4J's order of the gates; it calls the last one "input modulation".
   public static final int CANDIDATE = 0;

@@ -6,25 +6,25 @@ import java.nio.FloatBuffer;
 import java.nio.LongBuffer;
 
 /**
- * A matrix whose rows are sums of few signed planes: {@code M[r, c] = sum_i coefficient(r, i) *
+ * A matrix whose rows are sums of a few signed planes: {@code M[r, c] = sum_i coefficient(r, i) *
  * (bit(r, i, c) ? +1 : -1)}.
  *
- * <p>Planes are bits in 64-bit words, column 64w+j in bit j of word w, 1 = +1; coefficients are
- * floats. Memory is direct, native order, interleaved for the kernels: {@code lanes} rows side by
- * side (8 for weights, 1 for activations). With {@code words = ceil(cols / 64)} the word of (row r,
- * plane i, word w) is element {@code ((r / lanes * words + w) * bits + i) * lanes + r % lanes}; the
- * coefficient of (row r, plane i) is element {@code (r / lanes * bits + i) * lanes + r % lanes}.
+ * <p>Planes are bits in 64-bit words: column 64w+j is bit j of word w, and 1 means +1. Coefficients
+ * are floats. Memory is direct and in native order. It interleaves {@code lanes} rows for the
+ * kernels (8 for weights, 1 for activations). With {@code words = ceil(cols / 64)}, word w of plane
+ * i of row r is element {@code ((r / lanes * words + w) * bits + i) * lanes + r % lanes}, and the
+ * coefficient of plane i of row r is element {@code (r / lanes * bits + i) * lanes + r % lanes}.
  * Rows are padded to a multiple of {@code lanes}; padding is zero.
  */
 public final class MultibitMatrix {
 
-  /** Rows side by side in a weight matrix, as in the file (docs/format.md). */
+  /** Interleaved rows of a weight matrix, as in the file (docs/format.md). */
   public static final int WEIGHT_LANES = 8;
 
-  /** Rows side by side in a batch of activation vectors: each vector by itself. */
+  /** Interleaved rows of a batch of activation vectors: each vector is stored by itself. */
   public static final int ACTIVATION_LANES = 1;
 
-  /** Bytes. A vector that straddles two lines takes kernels twice the time to read. */
+  /** In bytes. Kernels take twice as long to read a vector that straddles two lines. */
   private static final int CACHE_LINE = 64;
 
   private final int rows;
@@ -35,7 +35,7 @@ public final class MultibitMatrix {
   private final FloatBuffer coefficients;
 
   /**
-   * Wraps existing memory, without a copy.
+   * Wraps existing memory without copying it.
    *
    * @param planes direct, native order, {@link #planeWords} elements
    * @param coefficients direct, native order, {@link #coefficientCount} elements
@@ -111,10 +111,10 @@ public final class MultibitMatrix {
   }
 
   /**
-   * Some of the rows, in the same memory.
+   * Returns some of the rows, in the same memory.
    *
    * @param from a multiple of {@link #lanes}
-   * @param to after the last one
+   * @param to the row after the last one
    */
   public MultibitMatrix rows(int from, int to) {
     if (from < 0 || from % lanes != 0 || to <= from || to > rows) {
@@ -143,7 +143,7 @@ public final class MultibitMatrix {
     return bits;
   }
 
-  /** Rows side by side in memory: {@link #WEIGHT_LANES} or {@link #ACTIVATION_LANES}. */
+  /** Rows that are interleaved in memory: {@link #WEIGHT_LANES} or {@link #ACTIVATION_LANES}. */
   public int lanes() {
     return lanes;
   }
@@ -153,12 +153,12 @@ public final class MultibitMatrix {
     return (cols + 63) / 64;
   }
 
-  /** The planes, interleaved; shared memory, not a copy. */
+  /** The planes, interleaved. Not a copy: the memory is shared. */
   public LongBuffer planes() {
     return planes.duplicate();
   }
 
-  /** The coefficients, interleaved; shared memory, not a copy. */
+  /** The coefficients, interleaved. Not a copy: the memory is shared. */
   public FloatBuffer coefficients() {
     return coefficients.duplicate();
   }
@@ -194,7 +194,7 @@ public final class MultibitMatrix {
   }
 
   /**
-   * How far the values are from those of {@code w}, over all rows.
+   * The squared error of the values as an approximation of {@code w}, over all rows.
    *
    * @param w [rows, cols] row-major
    * @throws IllegalArgumentException if {@code w} has another number of elements

@@ -6,9 +6,9 @@ import java.util.Arrays;
  * The exact least-squares optimum for one and two bits (LSBQ, Pouransari et al. 2020), in O(n log
  * n).
  *
- * <p>With two bits the values are +-a_1+-a_2, symmetric, so the problem is the best split of |w|
- * into two groups, each replaced by its mean: a_1 + a_2 and a_1 - a_2. Sorted, the groups are a
- * prefix and the rest; all n splits are tried.
+ * <p>With two bits the values are +-a_1+-a_2, which are symmetric. So the problem is to find the
+ * best split of |w| into two groups, each replaced by its mean: a_1 + a_2 and a_1 - a_2. In sorted
+ * order the groups are a prefix and the rest; all n splits are tried.
  */
 public final class Optimal extends Quantizer {
   @Override

@@ -1,14 +1,14 @@
 package org.multibit.core;
 
 /**
- * Algorithm 2 of Xu et al. as it stands: two cycles from a greedy start, at every width. Up to 3
- * bits {@link Alternating} is the same. With more it is ahead; this is for comparisons with the
- * paper.
+ * Algorithm 2 of Xu et al. unchanged: two cycles from a greedy start, at every width. Up to 3 bits
+ * {@link Alternating} is the same; with more bits it is better. Use this class for comparisons with
+ * the paper.
  */
 public final class PaperAlternating extends Quantizer {
   private static final int CYCLES = 2;
 
-  /** A method that files and their readers do not know. */
+  /** Files and their readers do not know this method. */
   @Override
   public String method() {
     return "alternating from greedy";

@@ -1,25 +1,25 @@
 package org.multibit.core;
 
 /**
- * What a terminal is shown of text that may hold anything: the words and keys of a file, a name, a
- * prompt. A control character could move the cursor, change colours or end the line; it becomes a
- * question mark. The native programs follow the same rule.
+ * Makes text from a file, a name or a prompt safe to print on a terminal. A control character could
+ * move the cursor, change colours or end the line, so it becomes a question mark. The native
+ * programs follow the same rule.
  */
 public final class Printable {
   private Printable() {}
 
   /**
    * The text with '?' in place of each control character (U+0000 to U+001F, U+007F to U+009F) and
-   * each surrogate that is not one of a pair.
+   * each unpaired surrogate.
    */
   public static String of(String text) {
     return of(text, text.length());
   }
 
   /**
-   * The same for the start of a text, followed by "..." where that is not all.
+   * The start of the text in the same form, followed by "..." if the text is longer.
    *
-   * @param most chars of the text that are shown; a pair of surrogates is not split
+   * @param most the largest number of chars of the text to show; a pair of surrogates is not split
    */
   public static String of(String text, int most) {
     StringBuilder shown = new StringBuilder();

@@ -5,7 +5,7 @@ import java.nio.FloatBuffer;
 import java.util.Objects;
 
 /**
- * A quantizer at a number of bits: what a layer is told to do with its weights or its activations.
+ * A quantizer and a number of bits: how a layer quantizes its weights or its activations.
  * Immutable.
  */
 public final class Quantization implements Serializable {
@@ -13,7 +13,7 @@ public final class Quantization implements Serializable {
   private final int bits;
 
   /**
-   * @throws IllegalArgumentException if the quantizer does not allow so many bits
+   * @throws IllegalArgumentException if the quantizer does not allow this number of bits
    */
   public Quantization(Quantizer quantizer, int bits) {
     this.quantizer = Objects.requireNonNull(quantizer, "quantizer");
@@ -34,7 +34,7 @@ public final class Quantization implements Serializable {
     return bits;
   }
 
-  /** As {@link Quantizer#quantize}, at this number of bits. */
+  /** Calls {@link Quantizer#quantize} with this number of bits. */
   public MultibitMatrix quantize(FloatBuffer rows, int cols) {
     return quantizer.quantize(rows, cols, bits);
   }

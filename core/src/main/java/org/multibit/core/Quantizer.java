@@ -4,27 +4,27 @@ import java.io.Serializable;
 import java.nio.FloatBuffer;
 
 /**
- * A method that approximates each row w of a matrix by {@code sum_i a_i b_i} with few planes b_i in
- * {-1,+1}^n (Xu et al., section 2). Subclasses hold the algorithm for one row in plain Java; native
- * kernels run the known ones faster, to the same bits. Immutable.
+ * A method that approximates each row w of a matrix by {@code sum_i a_i b_i} with a few planes b_i
+ * in {-1,+1}^n (Xu et al., section 2). Subclasses have the algorithm for one row in plain Java.
+ * Native kernels run the known methods faster, with the same results to the bit. Immutable.
  */
 public abstract class Quantizer implements Serializable {
 
-  /** The most planes that a matrix can have. */
+  /** The largest number of planes that a matrix can have. */
   public static final int MAX_BITS = 8;
 
   /** The method's name on the command line and in files, for example {@code "alternating"}. */
   public abstract String method();
 
-  /** The most bits that this method allows; the least is 1. */
+  /** The largest number of bits that this method allows; the smallest is 1. */
   public int maxBits() {
     return MAX_BITS;
   }
 
   /**
-   * Whether quantizing is a projection: what a row was quantized to, quantized again, is itself. Of
-   * more than 2 bits no method is one: codes that greedy does not find again are lost, which at 3
-   * bits doubles the error of rows with the tails of a Laplacian.
+   * Whether quantizing is a projection: a quantized row that is quantized again stays the same.
+   * With more than 2 bits no method is a projection, because greedy does not find all codes again.
+   * At 3 bits this doubles the error of rows with the tails of a Laplacian.
    */
   public boolean projects(int bits) {
     return false;
@@ -35,7 +35,7 @@ public abstract class Quantizer implements Serializable {
    *
    * @param w the row
    * @param bits number of planes k
-   * @param codes receives, for each element, bit i set where plane i is +1
+   * @param codes receives the code of each element: bit i is set where plane i is +1
    * @param coefficients receives a_0..a_{k-1}
    */
   protected abstract void quantizeRow(float[] w, int bits, byte[] codes, float[] coefficients);
@@ -43,11 +43,11 @@ public abstract class Quantizer implements Serializable {
   /**
    * Quantizes each row of a matrix by itself.
    *
-   * @param rows [rows, cols] row-major, direct, in native byte order; left as it is
+   * @param rows [rows, cols] row-major, direct, in native byte order; not changed
    * @return [rows, cols] in the weights' layout
-   * @throws IllegalArgumentException if bits are outside 1..{@link #maxBits()}, the floats are not
-   *     one or more rows of {@code cols}, or an element is NaN or infinite (with its row and
-   *     column)
+   * @throws IllegalArgumentException if bits are outside 1..{@link #maxBits()}, if the floats are
+   *     not one or more rows of {@code cols}, or if an element is NaN or infinite (the message has
+   *     its row and column)
    */
   public final MultibitMatrix quantize(FloatBuffer rows, int cols, int bits) {
     checkBits(bits);
@@ -60,7 +60,7 @@ public abstract class Quantizer implements Serializable {
     return matrix;
   }
 
-  /** Throws IllegalArgumentException if this method does not do {@code bits} bits. */
+  /** Throws IllegalArgumentException if this method does not allow {@code bits} bits. */
   public final void checkBits(int bits) {
     if (bits < 1 || bits > maxBits()) {
       throw new IllegalArgumentException(

@@ -4,7 +4,7 @@ import java.util.List;
 
 /** The quantization methods by the names that the command line and the files use. */
 public final class Quantizers {
-  /** From the plainest to the best. */
+  /** From the simplest to the best. */
   public static final List<String> METHODS =
       List.of("uniform", "balanced", "greedy", "refined", "alternating", "optimal");
 
@@ -16,9 +16,9 @@ public final class Quantizers {
   }
 
   /**
-   * @param cycles used by "alternating" alone
-   * @param scale used by "alternating" alone
-   * @throws IllegalArgumentException if there is no such method, naming those that there are
+   * @param cycles used only by "alternating"
+   * @param scale used only by "alternating"
+   * @throws IllegalArgumentException if there is no such method; the message lists the methods
    */
   public static Quantizer of(String method, int cycles, float scale) {
     return switch (method) {

@@ -3,7 +3,7 @@ package org.multibit.core;
 import java.util.Arrays;
 
 /**
- * Greedy, with all coefficients recomputed by least squares after each plane while the codes stay
+ * Greedy that recomputes all coefficients by least squares after each plane and keeps the codes
  * (Guo et al. 2017; Xu et al., equation 5).
  */
 public final class RefinedGreedy extends Quantizer {

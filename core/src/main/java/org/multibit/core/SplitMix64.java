@@ -1,8 +1,8 @@
 package org.multibit.core;
 
-/** Sebastiano Vigna's generator as a function: dropout draws from it by position. */
+/** Sebastiano Vigna's generator as a function, so that dropout can draw numbers by position. */
 public final class SplitMix64 {
-  /** From one state to the next. */
+  /** The step from one state to the next. */
   static final long GOLDEN = 0x9E3779B97F4A7C15L;
 
   private SplitMix64() {}

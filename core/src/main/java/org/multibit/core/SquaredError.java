@@ -3,20 +3,20 @@ package org.multibit.core;
 import java.nio.FloatBuffer;
 
 /**
- * How far values q are from the w that they stand for.
+ * The squared error of values q that approximate w.
  *
  * @param error ||w - q||^2
  * @param norm ||w||^2
  */
 public record SquaredError(double error, double norm) {
-  /** Of no values. */
+  /** The error of no values. */
   public static final SquaredError NONE = new SquaredError(0, 0);
 
   /**
-   * Summed in double, in which the square of no float overflows.
+   * Sums in double, in which no square of a float overflows.
    *
-   * @param w what remains in it is looked at
-   * @param q as many values
+   * @param w its remaining elements
+   * @param q the same number of values
    */
   public static SquaredError of(FloatBuffer w, FloatBuffer q) {
     double error = 0;
@@ -30,7 +30,7 @@ public record SquaredError(double error, double norm) {
     return new SquaredError(error, norm);
   }
 
-  /** That of these values and those of {@code other} together. */
+  /** The error of these values and those of {@code other} together. */
   public SquaredError plus(SquaredError other) {
     return new SquaredError(error + other.error, norm + other.norm);
   }

@@ -2,17 +2,17 @@ package org.multibit.core;
 
 /**
  * 2^k levels evenly spaced over [-max|w|, +max|w|] (Xu et al., equation 1): q_k(x) = 2
- * (round[(2^k-1)(x+1)/2] / (2^k-1) - 1/2). The planes are the level's binary digits, the
- * coefficients halve from plane to plane.
+ * (round[(2^k-1)(x+1)/2] / (2^k-1) - 1/2). The planes are the binary digits of the level, so each
+ * coefficient is half of the one before.
  */
 public final class Uniform extends FixedLevels {
-  /** Over each row's own range. */
+  /** Spreads the levels over each row's own range. */
   public Uniform() {
     this(0);
   }
 
   /**
-   * @param range what the levels span, [-range, range], for all rows, which are clipped to it; 0:
+   * @param range the levels span [-range, range] for all rows, and elements are clipped to it; 0:
    *     each row's largest magnitude
    */
   public Uniform(float range) {

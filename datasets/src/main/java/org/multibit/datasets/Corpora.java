@@ -6,8 +6,8 @@ import java.nio.file.Path;
 import java.util.List;
 
 /**
- * Finds a corpus by what {@code --data} says: {@code ptb}, {@code wikitext-2}, {@code text8} or a
- * folder.
+ * Finds a corpus by the value of {@code --data}: {@code ptb}, {@code wikitext-2}, {@code text8} or
+ * a folder.
  */
 public final class Corpora {
   private static final List<String> NAMES = List.of(PennTreebank.NAME, WikiText2.NAME, Text8.NAME);

@@ -31,27 +31,25 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Downloads a file once. It grows under the name {@code FILE.part} and gets its own name only when
- * it is whole and its content is right; a download that was cut off, by the network or by the end
- * of the process, goes on where it stopped if the server can do that, else it starts again.
+ * Downloads a file once. The file grows under the name {@code FILE.part} and gets its own name only
+ * when it is complete and its content is right. A download that the network or the end of the
+ * process cut off continues where it stopped, if the server supports that; otherwise it starts
+ * again.
  */
 final class Downloader {
 
   private static final Logger log = LoggerFactory.getLogger(Downloader.class);
 
-  /** Attempts in a row that bring no new byte, before giving up. */
+  /** The number of attempts in a row without a new byte before it gives up. */
   private static final int ATTEMPTS = 3;
 
-  /**
-   * Looks at a downloaded file, and throws {@link WrongContentException} if it is not what it
-   * should be.
-   */
+  /** Checks a downloaded file and throws {@link WrongContentException} if its content is wrong. */
   @FunctionalInterface
   interface Check {
     void check(Path file) throws IOException;
   }
 
-  /** The file is there and can be read, but it is another one or damaged. */
+  /** The file exists and is readable, but is another file or damaged. */
   static final class WrongContentException extends IOException {
     private static final long serialVersionUID = 1;
 
@@ -60,7 +58,7 @@ final class Downloader {
     }
   }
 
-  /** The connection failed in a way that another attempt may get past. */
+  /** The connection failed, but another attempt may succeed. */
   private static final class ConnectionException extends IOException {
     private static final long serialVersionUID = 1;
 
@@ -79,7 +77,8 @@ final class Downloader {
 
   /**
    * @param connectTimeout the longest wait for a connection
-   * @param stallTimeout the longest wait for the answer's head, and between two reads of its body
+   * @param stallTimeout the longest wait for the header of the answer, and between two reads of its
+   *     body
    */
   Downloader(Duration connectTimeout, Duration stallTimeout) {
     this.connectTimeout = connectTimeout;
@@ -87,13 +86,13 @@ final class Downloader {
   }
 
   /**
-   * Makes sure that a file is there: does nothing if it passes the check, else downloads it.
+   * Makes sure that a file exists: does nothing if it passes the check, or else downloads it.
    *
-   * @param source where from
-   * @param target where to; its folder is created
-   * @param check what the file must be
-   * @param otherwise what a person can do when the download fails, for the message
-   * @throws IOException if the file cannot be had; {@code target} is then as it was
+   * @param source where to download it from
+   * @param target where to store it; its folder is created
+   * @param check decides whether the file is right
+   * @param otherwise for the message, what a person can do if the download fails
+   * @throws IOException if the file cannot be downloaded; {@code target} then stays unchanged
    */
   void provide(URI source, Path target, Check check, String otherwise) throws IOException {
     if (Files.exists(target)) {
@@ -112,7 +111,7 @@ final class Downloader {
     }
   }
 
-  /** The message, with the kind of error where the message is nothing or only a file's name. */
+  /** The message, with the kind of error if the message is empty or only a file's name. */
   private static String reason(IOException e) {
     String kind = e.getClass().getSimpleName();
     if (e.getMessage() == null) {
@@ -174,9 +173,7 @@ final class Downloader {
     }
   }
 
-  /**
-   * Fills the file, in as many attempts as it takes; each goes on from the bytes that are there.
-   */
+  /** Fills the file in as many attempts as it takes. Each continues from the bytes that it has. */
   private void fetch(URI source, FileChannel file, Path part, Check check) throws IOException {
     HttpClient client =
         HttpClient.newBuilder()
@@ -214,7 +211,8 @@ final class Downloader {
   }
 
   /**
-   * One request, to the end of its answer; true if the answer continued the bytes that were there.
+   * Makes one request and reads its whole answer. Returns whether the answer continued the bytes
+   * that the file had.
    */
   private boolean transfer(HttpClient client, URI source, FileChannel file) throws IOException {
     long have = file.size();

@@ -14,9 +14,9 @@ import java.util.zip.GZIPInputStream;
 import java.util.zip.ZipException;
 
 /**
- * An array of unsigned bytes as a gzipped IDX file holds it, the format of the MNIST database: two
- * zero bytes, the type 8, the rank, each dimension in 4 bytes (the highest first), the elements
- * with the last dimension fastest.
+ * An array of unsigned bytes from a gzipped IDX file, the format of the MNIST database. The file
+ * has two zero bytes, the type 8, the rank, each dimension in 4 bytes (the highest first), and the
+ * elements with the last dimension fastest.
  *
  * @param dims slowest first
  * @param bytes the elements
@@ -25,9 +25,9 @@ record IdxFile(int[] dims, byte[] bytes) {
   private static final int UNSIGNED_BYTES = 8;
 
   /**
-   * @param rank how many dimensions there must be
-   * @throws IOException if there is no such file, it is not gzipped IDX of unsigned bytes of this
-   *     rank, or it is shorter or longer than it says
+   * @param rank the required number of dimensions
+   * @throws IOException if the file does not exist, is not gzipped IDX of unsigned bytes of this
+   *     rank, or is shorter or longer than its dimensions require
    */
   static IdxFile read(Path path, int rank) throws IOException {
     try (InputStream file = Files.newInputStream(path);

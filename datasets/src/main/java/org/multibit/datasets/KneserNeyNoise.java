@@ -4,18 +4,19 @@ import java.util.Arrays;
 import java.util.Random;
 
 /**
- * A training text in which some words are others, drawn anew for each epoch, so that a model does
- * not learn it by heart: data noising after Xie et al. 2017, "Data Noising as Smoothing in Neural
- * Network Language Models", whose bigram Kneser-Ney scheme says how often and by what.
+ * A training text in which some words are replaced, anew for each epoch, so that a model does not
+ * memorize it. This is data noising after Xie et al. 2017, "Data Noising as Smoothing in Neural
+ * Network Language Models"; their bigram Kneser-Ney scheme determines how often a word is replaced
+ * and by which word.
  *
- * <p>A word w is replaced with the probability gamma N(w, .) / c(w), where c(w) counts its bigrams
- * and N(w, .) the different words that follow it: a rare word nearly with gamma, a frequent one
- * seldom. What replaces it is x with a probability proportional to N(., x), the number of different
- * words that x follows.
+ * <p>A word w is replaced with the probability gamma N(w, .) / c(w). Here c(w) counts its bigrams,
+ * and N(w, .) counts the different words that follow it. So a rare word is replaced with a
+ * probability near gamma, a frequent one seldom. The replacement is x with a probability
+ * proportional to N(., x), the number of different words that x follows.
  *
- * <p>It is the stream that changes, where a word is read and where it is to be predicted. In Xie et
- * al. a replaced word has another one drawn for the word after it, as its target alone; both gain
- * as much (docs/results/notes.md).
+ * <p>The noise changes the stream, so a replaced word is both read and predicted. In Xie et al.,
+ * the word after a replaced word is also replaced, but only as a target; both variants gain equally
+ * (docs/results/notes.md).
  */
 public final class KneserNeyNoise {
   private final int[] tokens;
@@ -26,7 +27,7 @@ public final class KneserNeyNoise {
    * @param tokens the text, not copied
    * @param vocabulary size; token ids are below it
    * @param gamma the largest probability to replace a word, 0 to 1
-   * @throws IllegalArgumentException if gamma is not, or the text has no two words
+   * @throws IllegalArgumentException if gamma is out of range, or the text has fewer than two words
    */
   public KneserNeyNoise(int[] tokens, int vocabulary, double gamma) {
     if (!(gamma >= 0 && gamma <= 1)) {
@@ -56,7 +57,7 @@ public final class KneserNeyNoise {
     Arrays.parallelPrefix(cumulative, Long::sum);
   }
 
-  /** The text with noise; the same seed gives the same. */
+  /** The text with noise. The same seed gives the same text. */
   public int[] text(long seed) {
     Random random = new Random(seed);
     int[] noised = tokens.clone();

@@ -13,11 +13,11 @@ import org.nd4j.linalg.dataset.api.iterator.DataSetIterator;
 import org.nd4j.linalg.factory.Nd4j;
 
 /**
- * The handwritten digits of MNIST read row by row: an image is a sequence of 28 time steps, each of
- * the 28 pixels of a row, from 0 (background) to 1. Features are [batch, 28 pixels, 28 rows] (NCW),
- * labels one-hot [batch, 10]; the last batch may be smaller.
+ * The handwritten digits of MNIST, row by row. An image is a sequence of 28 time steps. Each step
+ * has the 28 pixels of a row, from 0 (background) to 1. Features are [batch, 28 pixels, 28 rows]
+ * (NCW) and labels are one-hot [batch, 10]. The last batch may be smaller.
  *
- * <p>Of a folder with the four files of the database, {@code train-images-idx3-ubyte.gz}, {@code
+ * <p>Reads a folder with the four files of the database: {@code train-images-idx3-ubyte.gz}, {@code
  * train-labels-idx1-ubyte.gz}, {@code t10k-images-idx3-ubyte.gz}, {@code
  * t10k-labels-idx1-ubyte.gz}.
  */
@@ -34,7 +34,7 @@ public final class MnistSequences implements DataSetIterator {
   private final byte[] labels;
   private final int batch;
 
-  /** What orders the images at each reset; null = they stay in the order of the files. */
+  /** Shuffles the images at each reset; null = they stay in the order of the files. */
   private final Random shuffler;
 
   private final int[] order;
@@ -74,10 +74,10 @@ public final class MnistSequences implements DataSetIterator {
   }
 
   /**
-   * The 60,000 images for training, in another order after each {@link #reset}.
+   * The 60,000 images for training, in a new random order after each {@link #reset}.
    *
-   * @param seed of the orders
-   * @throws IOException if a file is missing, damaged or not of MNIST
+   * @param seed seed of the random orders
+   * @throws IOException if a file is missing, damaged or not one of MNIST
    */
   public static MnistSequences train(Path folder, int batch, long seed) throws IOException {
     return new MnistSequences(folder, "train", batch, new Random(seed));
@@ -86,13 +86,13 @@ public final class MnistSequences implements DataSetIterator {
   /**
    * The 10,000 images for testing, in the order of the file.
    *
-   * @throws IOException if a file is missing, damaged or not of MNIST
+   * @throws IOException if a file is missing, damaged or not one of MNIST
    */
   public static MnistSequences test(Path folder, int batch) throws IOException {
     return new MnistSequences(folder, "t10k", batch, null);
   }
 
-  /** How many images there are. */
+  /** The number of images. */
   public int images() {
     return labels.length;
   }

@@ -14,9 +14,9 @@ import org.nd4j.shade.guava.hash.Hashing;
 import org.nd4j.shade.guava.io.MoreFiles;
 
 /**
- * The Penn Treebank's Wall Street Journal text as Mikolov prepared it for language models: 10,000
- * words; 929,589 tokens for training, 73,760 for validation, 82,430 for testing. Downloaded on
- * first use into DL4J's folder for data sets.
+ * The Penn Treebank's Wall Street Journal text as Mikolov prepared it for language models. It has
+ * 10,000 words, and 929,589 tokens for training, 73,760 for validation and 82,430 for testing. It
+ * is downloaded on first use into DL4J's folder for data sets.
  */
 public final class PennTreebank implements TextSource {
 
@@ -38,7 +38,7 @@ public final class PennTreebank implements TextSource {
   private final Map<Split, String> sha256;
   private final Downloader downloader;
 
-  /** In DL4J's folder for data sets. */
+  /** Keeps the files in DL4J's folder for data sets. */
   public PennTreebank() {
     this(DL4JResources.getDirectory(ResourceType.DATASET, NAME).toPath(), HOME);
   }

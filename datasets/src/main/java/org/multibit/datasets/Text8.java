@@ -19,10 +19,10 @@ import org.nd4j.shade.guava.io.ByteStreams;
 
 /**
  * Text8: 100 million characters of Wikipedia, only a-z and spaces, in one line (Matt Mahoney's
- * Large Text Compression Benchmark). The first 90 million are for training, the next 5 for
- * validation, the last 5 for testing, cut to the character; words that the training split holds 10
- * times or fewer become {@code <unk>}. Downloaded on first use into DL4J's folder for data sets,
- * and kept there compressed.
+ * Large Text Compression Benchmark). The first 90 million characters are for training, the next 5
+ * million for validation, and the last 5 million for testing. Words that the training split has 10
+ * times or fewer become {@code <unk>}. The text is downloaded on first use into DL4J's folder for
+ * data sets and stays compressed there.
  */
 public final class Text8 implements TextSource {
 
@@ -42,7 +42,7 @@ public final class Text8 implements TextSource {
   private final Downloader downloader;
   private boolean ready;
 
-  /** In DL4J's folder for data sets. */
+  /** Keeps the archive in DL4J's folder for data sets. */
   public Text8() {
     this(DL4JResources.getDirectory(ResourceType.DATASET, NAME).toPath(), ZIP);
   }
@@ -57,7 +57,7 @@ public final class Text8 implements TextSource {
 
   /**
    * @param file the text, or an archive of it if the name ends with .zip
-   * @param zip where the archive is downloaded from, or null: only the local file will do
+   * @param zip where the archive is downloaded from; null = use only the local file
    * @param lengths characters of each split
    */
   Text8(Path file, URI zip, Map<Split, Long> lengths, Downloader downloader) {
@@ -67,7 +67,7 @@ public final class Text8 implements TextSource {
     this.downloader = downloader;
   }
 
-  /** Whether a folder holds the file {@code text8} or {@code text8.zip}. */
+  /** Whether a folder has the file {@code text8} or {@code text8.zip}. */
   static boolean isIn(Path folder) {
     return Files.isRegularFile(folder.resolve(NAME))
         || Files.isRegularFile(folder.resolve(ZIP_NAME));

@@ -12,8 +12,8 @@ import java.util.Map;
 import java.util.function.ToIntFunction;
 
 /**
- * A corpus as token ids: each split is one stream, with {@code <eos>} at each line's end, blank
- * lines too. The arrays are the corpus's own: do not write to them.
+ * A corpus as token ids. Each split is one stream, with {@code <eos>} at the end of each line,
+ * including blank lines. The arrays belong to the corpus: do not write to them.
  */
 public final class TextCorpus {
 
@@ -31,11 +31,10 @@ public final class TextCorpus {
 
   /**
    * Reads a corpus with the vocabulary of its training split, in order of first appearance. If the
-   * training split has no {@code <unk>}, it is added, for the words that only the other splits
-   * have.
+   * training split has no {@code <unk>}, it is added for the words that only the other splits have.
    *
-   * @throws IOException if a split cannot be had, is empty, is not UTF-8, or holds the word {@code
-   *     <eos>}
+   * @throws IOException if a split cannot be opened, is empty, is not UTF-8, or contains the word
+   *     {@code <eos>}
    */
   public static TextCorpus read(TextSource source) throws IOException {
     Vocabulary.Builder builder = new Vocabulary.Builder();
@@ -50,7 +49,7 @@ public final class TextCorpus {
    * Reads a corpus with a given vocabulary.
    *
    * @throws IOException as above, or if the text has a word that a vocabulary without {@code <unk>}
-   *     lacks, with file and line
+   *     lacks; the message has file and line
    */
   public static TextCorpus read(TextSource source, Vocabulary vocabulary) throws IOException {
     MessageDigest digest = newDigest();
@@ -126,13 +125,15 @@ public final class TextCorpus {
   }
 
   /**
-   * The beginning of each split, with a vocabulary of its own: that of the training slice, the most
-   * frequent words, the rest {@code <unk>}. The SHA-256 stays that of the whole source.
+   * The beginning of each split, with a new vocabulary: the most frequent words of the training
+   * slice; all other words become {@code <unk>}. The SHA-256 stays that of the whole source.
    *
-   * @param maxTrainTokens the most tokens of the training split; a shorter split stays whole
+   * @param maxTrainTokens the largest number of tokens of the training split; a shorter split stays
+   *     whole
    * @param maxValidTokens the same for the validation split
    * @param maxTestTokens the same for the test split
-   * @param vocabularySize the most words, {@code <eos>} and {@code <unk>} included, at least 3
+   * @param vocabularySize the largest number of words, including {@code <eos>} and {@code <unk>};
+   *     at least 3
    */
   public TextCorpus slice(
       int maxTrainTokens, int maxValidTokens, int maxTestTokens, int vocabularySize) {

@@ -11,8 +11,8 @@ import java.util.stream.Collectors;
 /**
  * A folder with three text files, one sentence per line, named {@code train.txt}, {@code valid.txt}
  * and {@code test.txt}; or the same without {@code .txt}; or {@code ptb.train.txt} and so on, or
- * {@code wiki.train.tokens} and so on. The corpus has the folder's name; only files of the Penn
- * Treebank's names make it {@code ptb}.
+ * {@code wiki.train.tokens} and so on. The corpus has the folder's name, except that files with the
+ * Penn Treebank's names make it {@code ptb}.
  */
 public final class TextFolder implements TextSource {
 
@@ -27,8 +27,8 @@ public final class TextFolder implements TextSource {
   /**
    * Finds the three files.
    *
-   * @throws IOException if the folder is missing, holds none of the files, only some, or those of
-   *     two corpora
+   * @throws IOException if the folder is missing, or has none or only some of the files, or those
+   *     of two corpora
    */
   public TextFolder(Path folder) throws IOException {
     if (!Files.isDirectory(folder)) {

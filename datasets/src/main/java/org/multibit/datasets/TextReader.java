@@ -11,10 +11,10 @@ import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 
 /**
- * Reads a UTF-8 text line by line and word by word, in memory that does not grow with the text or
- * its lines (Text8 is one line of 100 MB). A line ends with a line feed, a carriage return, or both
- * in this order; {@link Words} says where words are split. Bytes that are not UTF-8 are an error,
- * never replaced.
+ * Reads a UTF-8 text line by line and word by word. Its memory does not grow with the text or its
+ * lines (Text8 is one line of 100 MB). A line ends with a line feed, a carriage return, or a
+ * carriage return and a line feed. {@link Words} defines where words are split. Bytes that are not
+ * UTF-8 are an error; they are never replaced.
  */
 final class TextReader implements Closeable {
 
@@ -48,7 +48,7 @@ final class TextReader implements Closeable {
     return file + ", line " + line;
   }
 
-  /** Goes to the next line, past what is left of this one; false at the end of the text. */
+  /** Goes to the next line and skips the rest of this one. Returns false at the end of the text. */
   boolean nextLine() throws IOException {
     while (inLine) {
       nextWord();
@@ -102,7 +102,7 @@ final class TextReader implements Closeable {
     return null;
   }
 
-  /** The next byte, which stays next, or -1 at the end of the text. */
+  /** The next byte, without reading it, or -1 at the end of the text. */
   private int peek() throws IOException {
     if (position >= limit) {
       bufferOffset += limit;

@@ -3,7 +3,7 @@ package org.multibit.datasets;
 import java.io.IOException;
 import java.io.InputStream;
 
-/** The texts of a corpus before anything is made of them: three splits of UTF-8. */
+/** The texts of a corpus, unprocessed: three splits of UTF-8. */
 public interface TextSource {
 
   /** The corpus's name, as results show it. */
@@ -13,13 +13,13 @@ public interface TextSource {
   String file(Split split);
 
   /**
-   * Opens a split's bytes; downloads them first where the corpus is one that downloads.
+   * Opens a split's bytes, after downloading them if necessary.
    *
-   * @throws IOException if they cannot be had, with what to do instead
+   * @throws IOException if they cannot be opened; the message says what to do instead
    */
   InputStream open(Split split) throws IOException;
 
-  /** Words that the training split holds fewer times than this become {@code <unk>}. */
+  /** Words that occur fewer times than this in the training split become {@code <unk>}. */
   default int minCount() {
     return 1;
   }

@@ -11,13 +11,14 @@ import org.nd4j.linalg.dataset.api.iterator.DataSetIterator;
 import org.nd4j.linalg.factory.Nd4j;
 
 /**
- * A token stream as mini-batches that carry state: the stream is cut into {@code batch} rows of
- * equal length (what is left over at its end is dropped), and the rows are read side by side in
- * segments of {@code unroll} time steps, so that row r of a segment goes on where row r of the
- * segment before ended. At each step the feature is a token's id and the label is the id of the
- * next token of the row; a row's first token is never a label, its last never a feature.
+ * A token stream as mini-batches for truncated BPTT with carried state. The stream is cut into
+ * {@code batch} rows of equal length; the remainder at its end is dropped. The rows are read side
+ * by side in segments of {@code unroll} time steps, so row r of a segment continues row r of the
+ * segment before. At each step the feature is the id of a token, and the label is the id of the
+ * next token of the row. The first token of a row is never a label, and the last one is never a
+ * feature.
  *
- * <p>Features and labels are [batch, 1, time], float; the last segment may be shorter. The array of
+ * <p>Features and labels are [batch, 1, time] floats. The last segment may be shorter. The array of
  * tokens is not copied.
  */
 public final class TokenIterator implements DataSetIterator {
@@ -92,10 +93,9 @@ public final class TokenIterator implements DataSetIterator {
   }
 
   /**
-   * Goes to where {@code position} segments have been read: reading goes on from there as if they
-   * had been.
+   * Continues reading as if {@code position} segments had been read.
    *
-   * @throws IllegalArgumentException if there are not so many
+   * @throws IllegalArgumentException if there are fewer segments
    */
   public void seek(int position) {
     if (position < 0 || position > segments()) {
@@ -169,7 +169,8 @@ public final class TokenIterator implements DataSetIterator {
   }
 
   /**
-   * No: with a thread reading ahead, {@link #position()} would not say what has been trained on.
+   * False: with a thread that reads ahead, {@link #position()} would not be the position of
+   * training.
    */
   @Override
   public boolean asyncSupported() {
@@ -196,7 +197,7 @@ public final class TokenIterator implements DataSetIterator {
     return preProcessor;
   }
 
-  /** Null: the ids are not classes with names here; see {@link Vocabulary#words()}. */
+  /** Null: the ids have no class names here; see {@link Vocabulary#words()}. */
   @Override
   public List<String> getLabels() {
     return null;

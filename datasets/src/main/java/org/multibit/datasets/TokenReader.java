@@ -7,7 +7,8 @@ import java.util.function.ToIntFunction;
 import java.util.stream.IntStream;
 
 /**
- * Reads a text as tokens: its words, and {@code <eos>} at the end of each line, blank lines too.
+ * Reads a text as tokens: its words, and {@code <eos>} at the end of each line, including blank
+ * lines.
  */
 final class TokenReader implements Closeable {
 

@@ -25,10 +25,10 @@ import org.datavec.api.writable.IntWritable;
 import org.datavec.api.writable.Writable;
 
 /**
- * Reads text files as sequences of token ids for DataVec: a sequence is a line, or a window of a
+ * Reads text files as sequences of token ids for DataVec. A sequence is a line, or a window of a
  * fixed number of tokens (the last of a file may be shorter). Each time step has two columns: the
- * token before (a file begins as if after {@code <eos>}), and the token. So every token of a file,
- * {@code <eos>} at each line's end included, is in the second column once:
+ * previous token (a file begins as if after {@code <eos>}) and the token. So the second column has
+ * every token of a file once, including {@code <eos>} at the end of each line:
  *
  * <pre>{@code
  * SequenceRecordReader reader = new TokenSequenceRecordReader(vocabulary);
@@ -49,14 +49,14 @@ public final class TokenSequenceRecordReader extends BaseRecordReader
   private transient Sequences sequences;
   private transient SequenceRecord next;
 
-  /** Each line is a sequence. */
+  /** Makes each line a sequence. */
   public TokenSequenceRecordReader(Vocabulary vocabulary) {
     this.vocabulary = vocabulary;
     window = LINES;
   }
 
   /**
-   * Each {@code window} tokens are a sequence.
+   * Makes each {@code window} tokens a sequence.
    *
    * @throws IllegalArgumentException if the window is not positive
    */

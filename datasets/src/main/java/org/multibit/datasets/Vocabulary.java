@@ -17,9 +17,10 @@ import java.util.stream.IntStream;
 import org.multibit.core.format.AtomicFile;
 
 /**
- * The words that a model knows and their ids, 0 to {@code size() - 1}. It always holds {@code
- * <eos>}, which ends each line of a text and begins each evaluation; one built from a text also
- * holds {@code <unk>}, which stands for every word that the vocabulary lacks. Immutable.
+ * The words that a model knows and their ids, 0 to {@code size() - 1}. It always contains {@code
+ * <eos>}, which ends each line of a text and begins each evaluation. A vocabulary that is built
+ * from a text also contains {@code <unk>}, which stands for every word that the vocabulary lacks.
+ * Immutable.
  */
 public final class Vocabulary implements Serializable {
 
@@ -29,7 +30,10 @@ public final class Vocabulary implements Serializable {
   /** Ends each line. */
   public static final String EOS = "<eos>";
 
-  /** The most words: DL4J passes ids as floats, which hold whole numbers exactly up to here. */
+  /**
+   * The largest number of words: DL4J passes ids as floats, which represent whole numbers exactly
+   * up to here.
+   */
   public static final int MAX_SIZE = 1 << 24;
 
   private static final long serialVersionUID = 1;
@@ -40,8 +44,8 @@ public final class Vocabulary implements Serializable {
   /**
    * Numbers words in the given order.
    *
-   * @throws IllegalArgumentException if a word is empty, holds white space or comes twice, {@code
-   *     <eos>} is missing, or there are more than {@link #MAX_SIZE}
+   * @throws IllegalArgumentException if a word is empty, contains white space or occurs twice,
+   *     {@code <eos>} is missing, or there are more than {@link #MAX_SIZE}
    */
   public Vocabulary(List<String> words) {
     if (words.size() > MAX_SIZE) {
@@ -77,8 +81,8 @@ public final class Vocabulary implements Serializable {
   /**
    * Reads a vocabulary from a file: one word per line in the order of the ids, UTF-8.
    *
-   * @throws IOException if the file cannot be read or holds no vocabulary, with the file's name and
-   *     line
+   * @throws IOException if the file cannot be read or has no vocabulary; the message has the file's
+   *     name and line
    */
   public static Vocabulary load(Path file) throws IOException {
     if (!Files.isRegularFile(file)) {
@@ -102,14 +106,14 @@ public final class Vocabulary implements Serializable {
   }
 
   /**
-   * Writes the words to a file, one per line, UTF-8; a file of that name is replaced, or on failure
-   * left as it was.
+   * Writes the words to a file, one per line, in UTF-8. Replaces a file of that name; if writing
+   * fails, the older file stays unchanged.
    */
   public void save(Path file) throws IOException {
     AtomicFile.write(file, String.join("\n", words) + "\n");
   }
 
-  /** The number of words, {@code <eos>} and {@code <unk>} included. */
+  /** The number of words, including {@code <eos>} and {@code <unk>}. */
   public int size() {
     return words.length;
   }
@@ -129,7 +133,7 @@ public final class Vocabulary implements Serializable {
     return ids.containsKey(word);
   }
 
-  /** The word's id, else that of {@code <unk>}, else -1. */
+  /** The word's id, or else that of {@code <unk>}, or else -1. */
   int find(String word) {
     Integer id = ids.get(word);
     return id == null ? unk() : id;
@@ -220,19 +224,20 @@ public final class Vocabulary implements Serializable {
     }
 
     /**
-     * All words counted, in order of first appearance, {@code <eos>} and {@code <unk>} added at the
-     * end if missing.
+     * Builds a vocabulary of all counted words, in order of first appearance. {@code <eos>} and
+     * {@code <unk>} are added at the end if missing.
      */
     public Vocabulary build() {
       return build(MAX_SIZE, 1);
     }
 
     /**
-     * The most frequent words, in order of first appearance. {@code <eos>} and {@code <unk>} are
-     * always among them, at the end if the text lacks them.
+     * Builds a vocabulary of the most frequent words, in order of first appearance. It always
+     * contains {@code <eos>} and {@code <unk>}, at the end if the text lacks them.
      *
-     * @param maxSize the most words, at least 3; of words equally frequent the first to appear stay
-     * @param minCount words that the text holds fewer times are left out
+     * @param maxSize the largest number of words, at least 3; of equally frequent words, those that
+     *     appear first are kept
+     * @param minCount words that occur fewer times in the text are left out
      */
     public Vocabulary build(int maxSize, int minCount) {
       if (maxSize < 3) {

@@ -6,9 +6,9 @@ import java.util.zip.GZIPInputStream;
 
 /**
  * WikiText-2, from Wikipedia's verified Good and Featured articles (Merity et al. 2016, "Pointer
- * Sentinel Mixture Models"): 33,278 words; 2,088,628 tokens for training, 217,646 for validation,
- * 245,569 for testing. It comes with this library, under CC BY-SA 3.0 (see the file ATTRIBUTION.txt
- * beside it).
+ * Sentinel Mixture Models"). It has 33,278 words, and 2,088,628 tokens for training, 217,646 for
+ * validation and 245,569 for testing. It comes with this library under CC BY-SA 3.0; see the file
+ * ATTRIBUTION.txt in its folder.
  */
 public final class WikiText2 implements TextSource {
 

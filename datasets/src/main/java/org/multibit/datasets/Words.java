@@ -7,21 +7,21 @@ import java.util.Locale;
 import java.util.StringTokenizer;
 
 /**
- * Where words begin and end, in texts, vocabulary files and prompts alike: at ASCII white space and
- * nowhere else. A no-break space, a zero-width space or a line separator is a character of its
- * word; {@link #shown} makes it visible.
+ * Splits texts, vocabulary files and prompts into words. Words end only at ASCII white space. A
+ * no-break space, a zero-width space or a line separator is part of its word; {@link #shown} makes
+ * it visible.
  */
 public final class Words {
 
   /** Space, tab, line feed, vertical tab, form feed, carriage return. */
   private static final String WHITE_SPACE = " \t\n\u000B\f\r";
 
-  /** The most characters of a word that a message shows. */
+  /** The largest number of characters of a word that a message shows. */
   private static final int MOST_SHOWN = 80;
 
   /**
-   * First and last characters of ranges that cannot be seen: controls, the blanks of Unicode, and
-   * what it calls default ignorable; native/runtime/text.cpp has the same.
+   * First and last characters of the ranges of invisible characters: controls, Unicode's blanks,
+   * and its default ignorable characters. native/runtime/text.cpp has the same list.
    */
   private static final int[] INVISIBLE = {
     0x00, 0x1F, 0x7F, 0xA0, 0xAD, 0xAD, 0x34F, 0x34F, 0x61C, 0x61C, 0x115F, 0x1160, 0x1680, 0x1680,
@@ -44,9 +44,9 @@ public final class Words {
   }
 
   /**
-   * A word as messages show it: each character that cannot be seen (blanks of Unicode, control,
-   * zero-width, bidirectional and separator characters) as its code, for example {@code \u00A0};
-   * cut after 80 characters.
+   * A word as messages show it, cut after 80 characters. Each invisible character (Unicode's
+   * blanks, control, zero-width, bidirectional and separator characters) appears as its code, for
+   * example {@code \u00A0}.
    */
   public static String shown(String word) {
     StringBuilder shown = new StringBuilder();

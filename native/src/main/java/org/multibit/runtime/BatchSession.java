@@ -6,18 +6,19 @@ import org.bytedeco.javacpp.Pointer;
 import org.multibit.runtime.bindings.Bindings;
 
 /**
- * Streams of tokens through a {@link PackedLanguageModel} that are fed together: a step reads the
- * weights once for all of them. Each stream's logits are those of a {@link Session} of its own, to
- * the bit. A server gives each client a stream: {@link #reset(int)} when a client comes, {@link
- * #IDLE} while it has nothing to say. Calls from several threads wait for each other.
+ * Streams of tokens that are fed to a {@link PackedLanguageModel} together. A step reads the
+ * weights once for all of them. The logits of a stream are, to the bit, those of a {@link Session}
+ * that is fed the same tokens. A server can give each client a stream: call {@link #reset(int)}
+ * when a client comes, and feed {@link #IDLE} while the client sends nothing. Calls from several
+ * threads wait for each other.
  */
 public final class BatchSession implements AutoCloseable {
-  /** In place of a token: the stream takes no part in the step and stays as it is. */
+  /** Stands for a token: the stream takes no part in the step and keeps its state. */
   public static final int IDLE = -1;
 
   private final PackedLanguageModel model;
 
-  /** Which streams the last step fed, and were not reset since. */
+  /** Whether the last step fed a stream and no reset followed. */
   private final boolean[] fed;
 
   private final NativeHandle handle;
@@ -33,12 +34,12 @@ public final class BatchSession implements AutoCloseable {
     return handle.address("The batch");
   }
 
-  /** How many streams there are. */
+  /** The number of streams. */
   public int streams() {
     return fed.length;
   }
 
-  /** All streams back to zero state. */
+  /** Sets all streams back to zero state. */
   public void reset() {
     synchronized (handle) {
       NativeLibrary.check(Bindings.multibit_batch_reset_all(open()));
@@ -47,7 +48,7 @@ public final class BatchSession implements AutoCloseable {
   }
 
   /**
-   * One stream back to zero state.
+   * Sets one stream back to zero state.
    *
    * @throws IllegalArgumentException if there is no such stream
    */
@@ -62,10 +63,10 @@ public final class BatchSession implements AutoCloseable {
    * Feeds one token per stream.
    *
    * @param tokens a token or {@link #IDLE} for each stream
-   * @throws IllegalArgumentException if there are not as many tokens as streams, or one is not in
-   *     the vocabulary; nothing was fed then
-   * @throws ArithmeticException if the model's values are so large that a state overflows; the
-   *     streams that were fed have to be reset then
+   * @throws IllegalArgumentException if there are not as many tokens as streams, or a token is not
+   *     in the vocabulary; then nothing was fed
+   * @throws ArithmeticException if the model's values are so large that a state overflows; reset
+   *     the streams of this step then
    */
   public void step(int... tokens) {
     synchronized (handle) {

@@ -5,10 +5,10 @@ import java.util.function.Consumer;
 import org.bytedeco.javacpp.Pointer;
 
 /**
- * A native object: a model, a session or a batch. It is closed once, by its owner or, where that is
- * forgotten, after the owner became unreachable; it is freed when nobody uses it any more.
+ * A native object: a model, a session or a batch. Its owner closes it once; if the owner forgets
+ * that, it is closed after the owner becomes unreachable. It is freed when its last user is done.
  *
- * <p>Its monitor guards the native object. A call holds the monitor, so that an owner which becomes
+ * <p>Its monitor guards the native object. A call holds the monitor, so an owner that becomes
  * unreachable during its last call is freed after that call.
  */
 final class NativeHandle {
@@ -27,7 +27,7 @@ final class NativeHandle {
     this.free = free;
   }
 
-  /** Closes the handle, too, when the owner is no longer reachable. */
+  /** Also closes the handle when the owner is no longer reachable. */
   void closeWith(Object owner) {
     CLEANER.register(owner, this::close);
   }
@@ -35,7 +35,7 @@ final class NativeHandle {
   /**
    * The native object's address.
    *
-   * @param name what an error calls it
+   * @param name its name in error messages
    * @throws IllegalStateException if it is closed
    */
   synchronized Pointer address(String name) {
@@ -45,7 +45,7 @@ final class NativeHandle {
     return address;
   }
 
-  /** The handle of an object that uses this one, as a session uses its model. */
+  /** Makes the handle of an object that uses this one, as a session uses its model. */
   synchronized NativeHandle user(Pointer address, Consumer<Pointer> free) {
     users++;
     return new NativeHandle(
@@ -62,7 +62,7 @@ final class NativeHandle {
     }
   }
 
-  /** Ends the owner's use; closing again does nothing. */
+  /** Ends the owner's use. Closing again does nothing. */
   synchronized void close() {
     if (!closed) {
       closed = true;

@@ -6,6 +6,7 @@ import java.lang.ref.Reference;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.nio.LongBuffer;
+import java.nio.ShortBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
@@ -18,6 +19,7 @@ import org.bytedeco.javacpp.IntPointer;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.LongPointer;
 import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.javacpp.ShortPointer;
 import org.multibit.core.Alternating;
 import org.multibit.core.Balanced;
 import org.multibit.core.Cell;
@@ -43,39 +45,41 @@ import org.multibit.runtime.bindings.PackedLinear;
 import org.multibit.runtime.bindings.QuantizedRecurrence;
 
 /**
- * The native kernels of one instruction-set tier. Rows are shared among the threads of the
- * ForkJoinPool that the caller runs in, else of the common pool; each row is computed by one
- * thread, so results do not depend on their number. What native code does not know, a user's own
- * quantizer or cell, is left to Java.
+ * The native kernels of one instruction-set tier. They share rows among the threads of the
+ * ForkJoinPool that the caller runs in, or else of the common pool. One thread computes each row,
+ * so results do not depend on the number of threads. A user's own quantizer or cell, which native
+ * code does not know, runs in Java.
  */
 public class NativeKernels extends JavaKernels {
-  /** About as many elements or word products as are worth a thread's start. */
+  /** The number of elements or word products, roughly, that is worth starting a thread. */
   private static final long LEAST_WORK = 1 << 15;
 
-  /** So that a thread that was held up is waited for only a little. */
+  /** Several, so that others wait little for a thread that was held up. */
   private static final int PARTS_PER_THREAD = 4;
 
-  /** Rows whose losses are computed at a time, so that memory is bounded. */
+  /** The number of rows whose losses are computed at a time, which bounds memory. */
   private static final int CROSS_ENTROPY_ROWS = 1024;
 
-  /** Of a buffer, which is below 2 GiB. */
+  /** The most floats of a buffer, which is below 2 GiB. */
   private static final long MOST_FLOATS = Integer.MAX_VALUE / Float.BYTES;
 
-  /** Elements that are added up by themselves, so that a sum does not depend on the threads. */
+  /** Elements of a partial sum, which is fixed so that a sum does not depend on the threads. */
   private static final int CHUNK = 1 << 16;
 
   private final Pointer kernels;
   private final String tier;
 
-  /** Rows of a part are a multiple of this, since weights lie in blocks of so many rows. */
+  /**
+   * Parts have a multiple of this many rows, since weights are interleaved in blocks of that size.
+   */
   private final int rowStep;
 
-  /** Rows that full-precision products compute at once. */
+  /** The number of rows that full-precision products compute at once. */
   private final int tileRows;
 
   /**
-   * The best tier that this CPU supports, or the one that the environment variable MULTIBIT_ISA
-   * names.
+   * Takes the tier that the environment variable MULTIBIT_ISA names, or else the best tier that
+   * this CPU supports.
    *
    * @throws IllegalStateException if MULTIBIT_ISA names a tier that is unknown or not supported
    *     here
@@ -111,7 +115,7 @@ public class NativeKernels extends JavaKernels {
     }
   }
 
-  /** The tiers that this CPU supports, plainest first. */
+  /** The tiers that this CPU supports, simplest first. */
   static List<String> supportedTiers() {
     NativeLibrary.load();
     List<String> tiers = new ArrayList<>();
@@ -138,7 +142,7 @@ public class NativeKernels extends JavaKernels {
         .formatted(NativeLibrary.string(CallForText(config)), CallForNumber(threads));
   }
 
-  /** The native form of a method; null if there is none. */
+  /** The native form of a method, or null if there is none. */
   private static NativeQuantizer quantizer(Quantizer quantizer) {
     int method;
     if (quantizer instanceof Uniform uniform && uniform.range() == 0) {
@@ -197,7 +201,7 @@ public class NativeKernels extends JavaKernels {
     }
   }
 
-  /** Throws what it came to that a row was not quantized. */
+  /** Throws the exception for a row that could not be quantized. */
   private static void refuse(long bad, FloatBuffer rows, int cols) {
     if (bad < -1) {
       throw new OutOfMemoryError("No memory to quantize %s columns".formatted(cols));
@@ -483,7 +487,7 @@ public class NativeKernels extends JavaKernels {
     void compute(CrossEntropyArgs args, int from, long first, long last, FloatPointer scratch);
   }
 
-  /** What packed operands and full precision have in common. */
+  /** The common part for packed and for full-precision operands. */
   private void crossEntropy(LinearCrossEntropy loss, InputPass inputPass) {
     int classes = loss.classes();
     int cols = loss.cols();
@@ -613,6 +617,17 @@ public class NativeKernels extends JavaKernels {
   }
 
   @Override
+  protected void roundToBfloat16(FloatBuffer x, ShortBuffer out) {
+    FloatPointer from = pointer(x);
+    ShortPointer to = new ShortPointer(out.slice());
+    inRows(
+        x.remaining(),
+        1,
+        (first, last) ->
+            RoundToBfloat16(kernels, from.getPointer(first), last - first, to.getPointer(first)));
+  }
+
+  @Override
   protected void forwardStep(CellStates states, int step) {
     int cell = cell(states.cell());
     if (cell < 0) {
@@ -710,7 +725,7 @@ public class NativeKernels extends JavaKernels {
     }
   }
 
-  /** The native number of a cell; -1 if native code does not know it. */
+  /** The native number of a cell, or -1 if native code does not know it. */
   private static int cell(Cell cell) {
     if (!Cell.ALL.contains(cell)) {
       return -1;
@@ -720,7 +735,7 @@ public class NativeKernels extends JavaKernels {
     }
   }
 
-  /** A cell's arrays as native code takes them. */
+  /** A cell's arrays in the form that native code takes. */
   private static final class Sequence implements AutoCloseable {
     final NativeCellStates states = new NativeCellStates();
     final NativeCellGradients gradients;
@@ -758,7 +773,7 @@ public class NativeKernels extends JavaKernels {
     }
   }
 
-  /** A packed matrix as native code takes it; keeps its memory alive. */
+  /** A packed matrix in the form that native code takes. Keeps its memory alive. */
   private static final class Packed {
     final long rows;
     final int cols;
@@ -792,23 +807,23 @@ public class NativeKernels extends JavaKernels {
     return buffer == null ? null : new IntPointer(buffer.slice());
   }
 
-  /** What is done with rows [first, last). */
+  /** A task for rows [first, last). */
   private interface Task {
     void run(long first, long last);
   }
 
-  /** The same with a result, -1 if all went well. */
+  /** A task with a result, -1 if all went well. */
   private interface Search {
     long run(long first, long last);
   }
 
-  /** The same, part by part. */
+  /** A task with a result for a numbered part. */
   private interface PartSearch {
     long run(int part, long first, long last);
   }
 
   /**
-   * Runs a task on parts of the rows, on several threads if it is worth it.
+   * Runs a task on parts of the rows, on several threads if that is worth it.
    *
    * @param workPerRow roughly the elements that a row takes
    */
@@ -816,7 +831,7 @@ public class NativeKernels extends JavaKernels {
     inParts(rows, rowStep, workPerRow, task);
   }
 
-  /** The same with parts that begin at multiples of {@code step}. */
+  /** Runs a task on parts that begin at multiples of {@code step}. */
   private static void inParts(int rows, int step, long workPerRow, Task task) {
     forParts(
         rows,
@@ -828,7 +843,9 @@ public class NativeKernels extends JavaKernels {
         });
   }
 
-  /** As {@link #inRows}. Returns the least result that is not -1, else -1. */
+  /**
+   * Runs a task as {@link #inRows} does. Returns the smallest result that is not -1, or else -1.
+   */
   private long forRows(int rows, long workPerRow, Search task) {
     return forParts(rows, rowStep, workPerRow, task);
   }
@@ -840,7 +857,7 @@ public class NativeKernels extends JavaKernels {
     return split(rows, step, parts, (part, first, last) -> task.run(first, last));
   }
 
-  /** As many parts as threads: a part reads all weights at every step. */
+  /** Runs a task on as many parts as threads, since a part reads all weights at every step. */
   private static long forSequences(int batch, Search task) {
     int parts = Math.min(threads(), batch);
     return split(batch, 1, parts, (part, first, last) -> task.run(first, last));

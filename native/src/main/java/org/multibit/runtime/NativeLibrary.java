@@ -9,7 +9,7 @@ import org.multibit.runtime.bindings.Bindings;
 
 /** The native library of this platform, from the jar. */
 public final class NativeLibrary {
-  /** Why it did not load; null if it did. */
+  /** The reason why it did not load, or null if it did. */
   private static final UnsatisfiedLinkError FAILURE = tryToLoad();
 
   private NativeLibrary() {}
@@ -27,9 +27,9 @@ public final class NativeLibrary {
   }
 
   /**
-   * Why a native library, multibit's or ND4J's, does not load, and what to do about it.
+   * Says why a native library, multibit's or ND4J's, does not load, and what to do about it.
    *
-   * @param failure as JavaCPP or ND4J threw it, with the first cause at its end
+   * @param failure thrown by JavaCPP or ND4J, with the first cause at its end
    */
   public static String reason(Throwable failure) {
     Throwable cause = failure;
@@ -92,7 +92,7 @@ public final class NativeLibrary {
     }
   }
 
-  /** Throws what an error code stands for, with the native message. */
+  /** Throws the exception for an error code, with the native message. */
   static void check(int code) {
     if (code == Bindings.MULTIBIT_OK) {
       return;

@@ -15,8 +15,8 @@ import org.multibit.runtime.bindings.multibit_model_info;
 
 /**
  * A packed language model file (docs/format.md), mapped and run by native code. Threads may share
- * it; each stream of tokens has its own {@link Session}, or a place in a {@link BatchSession}. What
- * the model says about itself can be asked after it is closed, too.
+ * it. Each stream of tokens needs its own {@link Session}, or a place in a {@link BatchSession}.
+ * The properties of the model stay readable after it is closed.
  */
 public final class PackedLanguageModel extends PackedModel {
   private final int vocabularySize;
@@ -68,15 +68,16 @@ public final class PackedLanguageModel extends PackedModel {
   }
 
   /**
-   * A file in memory: of a program that has no file system, or makes the model itself ({@link
-   * org.multibit.core.format.LanguageModelFile#toDirectBuffer}). Nothing is copied: the memory
-   * stays as it is until the model and its sessions are closed, and is kept from the garbage
-   * collector until then.
+   * Opens a file that is in memory, for example where there is no file system, or if the program
+   * makes the model itself ({@link org.multibit.core.format.LanguageModelFile#toDirectBuffer}).
+   * Nothing is copied. Do not change the memory until the model and its sessions are closed; until
+   * then the garbage collector does not free it.
    *
-   * @param file direct, from its position to its limit; starts at a multiple of 64
-   * @param name stands for the file in messages
+   * @param file direct memory; the file is its bytes from position to limit and starts at a
+   *     multiple of 64
+   * @param name the file's name in messages
    * @throws IllegalArgumentException if the memory is not direct or not aligned
-   * @throws IOException if it does not hold a multibit language model, whole and undamaged
+   * @throws IOException if it does not hold a complete, undamaged multibit language model
    * @throws IllegalStateException if MULTIBIT_ISA names a tier that is unknown or not supported
    *     here
    * @throws UnsatisfiedLinkError if the native library does not load; see {@link NativeLibrary}
@@ -95,7 +96,8 @@ public final class PackedLanguageModel extends PackedModel {
   }
 
   /**
-   * Streams that are fed together, with zero state. They can be used after this model is closed.
+   * Makes streams that are fed together, with zero state. They can be used after this model is
+   * closed.
    *
    * @param streams 1 to 4096
    * @throws IllegalArgumentException if the number of streams is out of range
@@ -129,7 +131,7 @@ public final class PackedLanguageModel extends PackedModel {
     return eos;
   }
 
-  /** The token of words that the vocabulary lacks; -1 if there is none. */
+  /** The token of words that the vocabulary lacks, or -1 if there is none. */
   public int unknown() {
     return unknown;
   }
@@ -157,7 +159,7 @@ public final class PackedLanguageModel extends PackedModel {
     return words.get(token);
   }
 
-  /** The token of a word; -1 if the vocabulary lacks it. */
+  /** The token of a word, or -1 if the vocabulary lacks it. */
   public int token(String word) {
     return tokens.getOrDefault(word, -1);
   }

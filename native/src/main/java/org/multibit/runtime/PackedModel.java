@@ -14,16 +14,16 @@ import org.multibit.runtime.bindings.Bindings;
 import org.multibit.runtime.bindings.multibit_model_info;
 
 /**
- * A packed model file (docs/format.md), mapped and run by native code. Threads may share it; each
- * stream has its own {@link Session}. What the model says about itself can be asked after it is
- * closed, too.
+ * A packed model file (docs/format.md), mapped and run by native code. Threads may share it. Each
+ * stream needs its own {@link Session}. The properties of the model stay readable after it is
+ * closed.
  */
 public abstract sealed class PackedModel implements AutoCloseable
     permits PackedLanguageModel, PackedSequenceClassifier {
-  /** The most threads that share a product. */
+  /** The largest number of threads that share a product. */
   public static final int MOST_THREADS = 256;
 
-  /** The file's path, or what the caller called its memory. */
+  /** The file's path, or the name that the caller gave to its memory. */
   private final String name;
 
   private final int hiddenSize;
@@ -33,7 +33,7 @@ public abstract sealed class PackedModel implements AutoCloseable
   private final long fileBytes;
   private final String cell;
 
-  /** Used by the model and by each of its sessions; freed with the last of them. */
+  /** Used by the model and by each of its sessions. Freed with the last of them. */
   final NativeHandle handle;
 
   PackedModel(Opened opened) {
@@ -49,7 +49,7 @@ public abstract sealed class PackedModel implements AutoCloseable
     cell = NativeLibrary.string(info.cell());
   }
 
-  /** A native model: what {@link Maker} makes a model of. */
+  /** A native model, from which {@link Maker} makes a model. */
   record Opened(String name, NativeHandle handle, multibit_model_info info) {
     /** Whether the model is fed floats, not tokens. */
     boolean isClassifier() {
@@ -57,7 +57,7 @@ public abstract sealed class PackedModel implements AutoCloseable
     }
   }
 
-  /** Makes a model of a native one. */
+  /** Makes a model from a native one. */
   interface Maker<M> {
     M of(Opened opened) throws IOException;
   }
@@ -65,7 +65,7 @@ public abstract sealed class PackedModel implements AutoCloseable
   /**
    * Maps a file and checks all of it.
    *
-   * @param maker takes the native model; if it throws, that is closed
+   * @param maker takes the native model; if it throws, the native model is closed
    * @throws IOException if the file cannot be read, is damaged, or is not a multibit model
    * @throws IllegalStateException if MULTIBIT_ISA names a tier that is unknown or not supported
    *     here
@@ -80,10 +80,7 @@ public abstract sealed class PackedModel implements AutoCloseable
     return made(path.toString(), new NativeHandle(model, Bindings::multibit_model_close), maker);
   }
 
-  /**
-   * The same for a file in direct memory, which is kept until the model and its sessions are
-   * closed.
-   */
+  /** Opens a file in direct memory, which is kept until the model and its sessions are closed. */
   static <M> M open(ByteBuffer file, String name, Maker<M> maker) throws IOException {
     if (!file.isDirect()) {
       throw new IllegalArgumentException(
@@ -122,27 +119,27 @@ public abstract sealed class PackedModel implements AutoCloseable
     }
   }
 
-  /** The path as the file system has it. */
+  /** The path in the bytes of the file system. */
   private static BytePointer fileName(Path path) {
     return text(path.toString(), Charset.forName(System.getProperty("sun.jnu.encoding")));
   }
 
-  /** With a zero at its end. */
+  /** The text with a zero at its end. */
   private static BytePointer text(String text, Charset charset) {
     byte[] bytes = text.getBytes(charset);
     return new BytePointer(Arrays.copyOf(bytes, bytes.length + 1));
   }
 
-  /** For native code to point somewhere. */
+  /** A pointer that native code can set. */
   static BytePointer nullPointer() {
     return new BytePointer((Pointer) null);
   }
 
-  /** Logits of a step: one per word or class. */
+  /** The number of logits of a step: one per word or class. */
   abstract int logits();
 
   /**
-   * A new stream with zero state. It can be used after this model is closed.
+   * Makes a new stream with zero state. It can be used after this model is closed.
    *
    * @throws IllegalStateException if the model is closed
    */
@@ -155,10 +152,10 @@ public abstract sealed class PackedModel implements AutoCloseable
   }
 
   /**
-   * Lets several threads share each product that is large enough to gain; at first it is one. They
-   * help one session at a time, whichever comes first; results do not depend on them.
+   * Sets how many threads share each product that is large enough to gain; initially one. They help
+   * one session at a time, the first one that asks. Results do not depend on the number of threads.
    *
-   * @param threads 1 to {@link #MOST_THREADS}, the caller's among them
+   * @param threads 1 to {@link #MOST_THREADS}, including the caller's thread
    * @throws IllegalArgumentException if the number is out of range
    * @throws IllegalStateException if the model is closed
    */
@@ -198,7 +195,7 @@ public abstract sealed class PackedModel implements AutoCloseable
     return cell;
   }
 
-  /** Recurrent layers. */
+  /** The number of recurrent layers. */
   public int layers() {
     return layers;
   }
@@ -213,12 +210,12 @@ public abstract sealed class PackedModel implements AutoCloseable
     return activationBits;
   }
 
-  /** The file's length. */
+  /** The file's length in bytes. */
   public long fileBytes() {
     return fileBytes;
   }
 
-  /** Ends the use of the model; its memory goes when its last session is closed. */
+  /** Closes the model. Its memory is freed when its last session is closed. */
   @Override
   public void close() {
     handle.close();

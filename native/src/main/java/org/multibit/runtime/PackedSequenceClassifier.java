@@ -7,8 +7,8 @@ import org.multibit.runtime.bindings.multibit_model_info;
 
 /**
  * A packed classifier of float sequences (docs/format.md), mapped and run by native code. Threads
- * may share it; each stream of vectors has its own {@link Session}. What the model says about
- * itself can be asked after it is closed, too.
+ * may share it. Each stream of vectors needs its own {@link Session}. The properties of the model
+ * stay readable after it is closed.
  */
 public final class PackedSequenceClassifier extends PackedModel {
   private final int inputSize;
@@ -34,15 +34,17 @@ public final class PackedSequenceClassifier extends PackedModel {
   }
 
   /**
-   * A file in memory: of a program that has no file system, or makes the model itself ({@link
-   * org.multibit.core.format.SequenceClassifierFile#toDirectBuffer}). Nothing is copied: the memory
-   * stays as it is until the model and its sessions are closed, and is kept from the garbage
-   * collector until then.
+   * Opens a file that is in memory, for example where there is no file system, or if the program
+   * makes the model itself ({@link
+   * org.multibit.core.format.SequenceClassifierFile#toDirectBuffer}). Nothing is copied. Do not
+   * change the memory until the model and its sessions are closed; until then the garbage collector
+   * does not free it.
    *
-   * @param file direct, from its position to its limit; starts at a multiple of 64
-   * @param name stands for the file in messages
+   * @param file direct memory; the file is its bytes from position to limit and starts at a
+   *     multiple of 64
+   * @param name the file's name in messages
    * @throws IllegalArgumentException if the memory is not direct or not aligned
-   * @throws IOException if it does not hold a multibit classifier, whole and undamaged
+   * @throws IOException if it does not hold a complete, undamaged multibit classifier
    * @throws IllegalStateException if MULTIBIT_ISA names a tier that is unknown or not supported
    *     here
    * @throws UnsatisfiedLinkError if the native library does not load; see {@link NativeLibrary}
@@ -61,14 +63,14 @@ public final class PackedSequenceClassifier extends PackedModel {
   }
 
   /**
-   * The logits of a whole sequence, from zero state: their softmax is the network's output, and the
-   * largest one the class. Every step counts: of a padded sequence give only the steps before the
-   * padding.
+   * Computes the logits of a whole sequence from zero state. Their softmax is the network's output,
+   * and the largest one marks the class. Every step counts, so pass only the steps of a padded
+   * sequence that come before the padding.
    *
    * @param sequence [time, inputSize], one step's vector after the other
    * @return [classes]
-   * @throws IllegalArgumentException if that is not one or more whole steps, or an element is not
-   *     finite
+   * @throws IllegalArgumentException if the sequence is not one or more whole steps, or an element
+   *     is not finite
    * @throws IllegalStateException if the model is closed
    * @throws ArithmeticException if the model's values are so large that its state overflows
    */
@@ -79,12 +81,12 @@ public final class PackedSequenceClassifier extends PackedModel {
     }
   }
 
-  /** N, floats of a time step. */
+  /** N, the floats of a time step. */
   public int inputSize() {
     return inputSize;
   }
 
-  /** C. */
+  /** C, the number of classes. */
   public int classes() {
     return classes;
   }

@@ -9,8 +9,9 @@ import org.bytedeco.javacpp.Pointer;
 import org.multibit.runtime.bindings.Bindings;
 
 /**
- * One stream through a {@link PackedModel}, from zero state: of tokens through a language model, of
- * vectors through a classifier. Calls from several threads wait for each other.
+ * One stream through a {@link PackedModel}, which starts with zero state: a stream of tokens
+ * through a language model, or of vectors through a classifier. Calls from several threads wait for
+ * each other.
  */
 public final class Session implements AutoCloseable {
   private final PackedModel model;
@@ -27,7 +28,7 @@ public final class Session implements AutoCloseable {
     return handle.address("The session");
   }
 
-  /** Back to zero state. */
+  /** Sets the state back to zero. */
   public void reset() {
     synchronized (handle) {
       NativeLibrary.check(Bindings.multibit_session_reset(open()));
@@ -49,10 +50,10 @@ public final class Session implements AutoCloseable {
   /**
    * Feeds a classifier one time step after another.
    *
-   * @param inputs the steps' vectors side by side, {@link PackedSequenceClassifier#inputSize()}
-   *     floats each
-   * @throws IllegalArgumentException if that is no whole number of steps, an element is not finite,
-   *     or the model is a language model; nothing was fed then
+   * @param inputs the vectors of the steps, one after the other, {@link
+   *     PackedSequenceClassifier#inputSize()} floats each
+   * @throws IllegalArgumentException if the floats are not a whole number of steps, an element is
+   *     not finite, or the model is a language model; then nothing was fed
    * @throws ArithmeticException if the model's values are so large that its state overflows
    */
   public void step(float[] inputs) {
@@ -78,9 +79,10 @@ public final class Session implements AutoCloseable {
   }
 
   /**
-   * Writes the logits after the last step to the buffer's position on; its position is left alone.
+   * Writes the logits after the last step from the buffer's position on. The position does not
+   * change.
    *
-   * @param into one float per word or class; direct memory of native order is the fastest
+   * @param into one float per word or class; direct memory in native order is fastest
    * @throws IllegalArgumentException if nothing was fed since the start or a reset, or the buffer
    *     is too small
    * @throws ReadOnlyBufferException if the buffer is read-only
@@ -107,12 +109,12 @@ public final class Session implements AutoCloseable {
   }
 
   /**
-   * Feeds {@code first}, then each token but the last; each token of the array is a target. With
-   * {@code first} = eos on a fresh session this is how perplexity is reported: exp(loss / tokens).
+   * Feeds {@code first}, then each token except the last. Each token of the array is a target. With
+   * {@code first} = eos on a new session, exp(loss / tokens) is the reported perplexity.
    *
    * @return the natural-log losses of all targets, summed in double
    * @throws IllegalArgumentException if a token is outside the vocabulary, or the model is a
-   *     classifier; nothing was fed then
+   *     classifier; then nothing was fed
    */
   public double evaluate(int first, int[] tokens) {
     synchronized (handle) {
@@ -124,10 +126,10 @@ public final class Session implements AutoCloseable {
   }
 
   /**
-   * Draws one token after another and feeds it. The same seed gives the same tokens.
+   * Samples tokens and feeds each one. The same seed gives the same tokens.
    *
-   * @param temperature 0 takes the likeliest token each time
-   * @param topK how many of the likeliest tokens take part; 0 = all
+   * @param temperature 0 takes the most likely token each time
+   * @param topK the number of most likely tokens to sample from; 0 = all
    * @throws IllegalArgumentException if an argument is out of range, no token was fed yet, or the
    *     model is a classifier
    */
@@ -144,16 +146,17 @@ public final class Session implements AutoCloseable {
   }
 
   /**
-   * The seed by which {@link #generate} goes on as one call would: a draw moves the state of its
-   * generator (SplitMix64), which starts as the seed, on by a constant.
+   * The seed with which another call of {@link #generate} continues as one call would. The seed is
+   * the initial state of its generator (SplitMix64), and each draw advances the state by a
+   * constant.
    *
-   * @param draws tokens that were drawn from the seed so far
+   * @param draws the number of tokens that were drawn from the seed so far
    */
   public static long seedAfter(long seed, long draws) {
     return seed + draws * 0x9e3779b97f4a7c15L;
   }
 
-  /** Frees the session; closing again does nothing. */
+  /** Frees the session. Closing again does nothing. */
   @Override
   public void close() {
     handle.close();

@@ -15,14 +15,16 @@ import org.multibit.datasets.TextCorpus;
 import org.multibit.training.Evaluation;
 import org.multibit.training.SavedModel;
 
-/** Tables 1 and 2: all weight matrices of a full-precision model quantized, nothing trained on. */
+/** Tables 1 and 2: all weight matrices of a full-precision model quantized without retraining. */
 final class PostTrainingTable {
-  private static final String NOTE =
-      "All weight matrices quantized, nothing trained on; activations in full precision. Error:"
-          + " squared, relative to the squared norm, over all matrices together and of each."
-          + " Perplexity: of the whole test text, in one stream. The paper does not say what uniform"
-          + " and balanced levels spread over: here over each row's largest magnitude; in the last rows"
-          + " over the matrix's, or over [-1; 1], to which uniform clips what is outside.";
+  private static final String FIGURES =
+      "All weight matrices are quantized without retraining; activations stay at full precision. The"
+          + " error is the squared error relative to the squared norm, for all matrices together and for"
+          + " each matrix. The perplexity is that of the whole test text in one stream.";
+  private static final String LEVELS =
+      "The paper does not say over which range the uniform and balanced levels are spread. Here it is"
+          + " the largest magnitude of each row. In the last rows it is the largest magnitude of the"
+          + " matrix, or [-1; 1]; uniform clips values outside of [-1; 1].";
 
   private final PaperTables.PostTraining paper;
   private final Reproduction reproduction;
@@ -48,8 +50,9 @@ final class PostTrainingTable {
         new TableReport(
                 paper.title(),
                 List.of(
-                    NOTE,
-                    "The full-precision model: %s, %s of %d epochs, learning rate at the end %s."
+                    FIGURES,
+                    LEVELS,
+                    "The full-precision model is %s after %s of %d epochs. Its learning rate at the end is %s."
                         .formatted(
                             paper.parent().name(),
                             parent.epochs().orElse(0),

@@ -16,17 +16,20 @@ import org.multibit.training.Settings;
 
 /** Tables 3 to 5: models trained at few bits, one run after the other. */
 final class TrainedTable {
-  private static final String NOTE =
-      "Perplexity of the whole test text in one stream: of the packed file in its runtime, and of"
-          + " DL4J's layers. Full precision: of the kept file, in half precision. Validation, batched, is"
-          + " of the epoch that was best by it, whose model is kept. Quantized runs start"
-          + " from the full-precision run's weights (but where it says scratch) and take %d epochs: the"
-          + " learning rate on a line from %s to 0 and latent weights clipped to +-%s (GRUs: %s and +-%s),"
-          + " Kneser-Ney noise of %s in the training text, dropout %s, in the last %d epochs codes held"
-          + " (2 bits, refined and alternating). Other runs are finished after 80 epochs, or when their"
-          + " learning rate is below 0.001; GRUs' starts at %s (notes.md says why). One run each, seed 1."
-          + " The full-precision models were trained without the further epochs, the noise and the lower"
-          + " dropout.";
+  private static final String PERPLEXITIES =
+      "Perplexity is that of the whole test text in one stream, for the packed file in its runtime and"
+          + " for DL4J's layers. A full-precision figure is that of the saved file, which has half"
+          + " precision. Validation perplexity is batched; it is that of the best epoch, whose model is"
+          + " kept.";
+  private static final String RECIPE =
+      "Unless the row says scratch, a quantized run starts from the weights of the full-precision run"
+          + " and takes %d epochs. Its learning rate falls linearly from %s to 0, and its latent weights"
+          + " are clipped to +-%s (GRUs: %s and +-%s). Its training text has Kneser-Ney noise of %s, and"
+          + " its dropout is %s. At 2 bits, refined and alternating runs freeze the codes in the last %d"
+          + " epochs. All other runs end after 80 epochs, or when their learning rate is below 0.001. The"
+          + " learning rate of those with a GRU starts at %s (notes.md says why). The full-precision models"
+          + " had neither the further epochs nor the noise nor the lower dropout. Each row is one run with"
+          + " seed 1.";
 
   private static final String SIZE_NOTE =
       "Perplexity by the size of the kept file: %s-size-perplexity.png, of full precision (in"
@@ -91,7 +94,8 @@ final class TrainedTable {
     List<String> notes =
         new ArrayList<>(
             List.of(
-                NOTE.formatted(
+                PERPLEXITIES,
+                RECIPE.formatted(
                     PlannedRun.WARM_START_EPOCHS,
                     PlannedRun.WARM_START_RATE,
                     PlannedRun.WARM_START_BOUND,

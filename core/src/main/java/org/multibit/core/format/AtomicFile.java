@@ -25,24 +25,29 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.regex.Pattern;
 
 /**
- * Writes a file whole or not at all: to a temporary file beside it, synced, then renamed.
+ * Writes a file completely or not at all: to a temporary file in the same folder, which is synced
+ * and then renamed.
  *
- * <p>Each writer has a temporary file of its own, which it creates (a file or link that is there
- * already is never opened) and keeps locked. A temporary file that nobody locks was left by a
- * process that died; the next write into the folder removes it.
+ * <p>Each writer creates its own temporary file and keeps it locked; it never opens an existing
+ * file or link. A temporary file without a lock was left by a process that died. The next write
+ * into the folder removes it.
  */
 public final class AtomicFile {
   private static final String SUFFIX = ".multibit-tmp";
   private static final Pattern TEMPORARY = Pattern.compile("\\..*\\.[0-9a-f]{16}\\.multibit-tmp");
 
-  /** Longer names are cut in the temporary's name, so that it fits into a file system's limit. */
+  /**
+   * Longer names are cut in the name of the temporary file, so that it fits into a file system's
+   * limit.
+   */
   private static final int LONGEST_STEM = 50;
 
   private static final SecureRandom RANDOM = new SecureRandom();
 
   /**
-   * The temporary files that this process writes, in their folders' real paths. Its sweeps leave
-   * them alone: to open and close one would free the lock that the process has on it.
+   * The temporary files that this process is writing, by the real paths of their folders. Its own
+   * sweeps skip them, because opening and closing such a file would release the lock that the
+   * process has on it.
    */
   private static final Set<Path> WRITING = ConcurrentHashMap.newKeySet();
 
@@ -59,7 +64,7 @@ public final class AtomicFile {
 
   /**
    * @throws IOException if the content cannot be written (no space, no permission); an older {@code
-   *     target} is then as it was and no temporary file is left
+   *     target} then stays unchanged, and no temporary file remains
    */
   public static void write(Path target, Content content) throws IOException {
     requireFolder(target);
@@ -82,17 +87,17 @@ public final class AtomicFile {
     }
   }
 
-  /** The bytes as a file. */
+  /** Writes the bytes as a file. */
   public static void write(Path target, byte[] content) throws IOException {
     write(target, out -> out.write(content));
   }
 
-  /** The text as a file in UTF-8. */
+  /** Writes the text as a file in UTF-8. */
   public static void write(Path target, String content) throws IOException {
     write(target, content.getBytes(StandardCharsets.UTF_8));
   }
 
-  /** A new file beside a target, locked; deleted at the end if it was not renamed. */
+  /** A new, locked file in the folder of the target; deleted on close unless it was renamed. */
   private static final class Temporary implements Closeable {
     final Path path;
     final FileChannel channel;
@@ -157,13 +162,15 @@ public final class AtomicFile {
     }
   }
 
-  /** Whether a file is, by its name, a temporary one of a write that is under way or died. */
+  /**
+   * Whether the name of a file is that of a temporary file, whose writer is at work or has died.
+   */
   public static boolean isTemporary(Path file) {
     return TEMPORARY.matcher(file.getFileName().toString()).matches();
   }
 
   /**
-   * Removes temporary files that writers which died left in a folder. Those of writers at work, and
+   * Removes the temporary files of writers that died from a folder. Those of writers at work, and
    * those that this process may not open, stay.
    *
    * @throws IOException if the folder cannot be listed
@@ -193,10 +200,9 @@ public final class AtomicFile {
   }
 
   /**
-   * To ask before long work whose result is to be written there.
+   * Checks that a file can be written. Call it before long work whose result goes there.
    *
-   * @throws IOException if a file of that name cannot be written: it is a folder, or its folder is
-   *     not there or not writable
+   * @throws IOException if the target is a folder, or its folder does not exist or is not writable
    */
   public static void requirePlace(Path target) throws IOException {
     requireFolder(target);
@@ -220,9 +226,9 @@ public final class AtomicFile {
   }
 
   /**
-   * Makes a folder that files are to be written into, unless it is there.
+   * Creates a folder for files, unless it exists.
    *
-   * @throws IOException if it cannot be made, or not be written into
+   * @throws IOException if it cannot be created or is not writable
    */
   public static void createFolder(Path folder) throws IOException {
     try {

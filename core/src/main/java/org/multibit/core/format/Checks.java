@@ -2,7 +2,7 @@ package org.multibit.core.format;
 
 import java.nio.FloatBuffer;
 
-/** What every part of a model must satisfy. */
+/** Conditions that every part of a model must satisfy. */
 final class Checks {
   private Checks() {}
 

@@ -17,11 +17,14 @@ import java.util.zip.ZipException;
 import java.util.zip.ZipFile;
 import org.multibit.core.Printable;
 
-/** What a file or folder is, by its content, whatever its name; decided before a reader sees it. */
+/**
+ * The kind of a file or folder, found from its content and not from its name, before a reader sees
+ * it.
+ */
 public enum FileKind {
   /** The folder of a training run. */
   RUN("the folder of a run"),
-  /** A packed model, docs/format.md; the container may be of another program. */
+  /** A packed model (docs/format.md), or a GGUF file of another program. */
   PACKED("a packed model"),
   /** PyTorch's weights. */
   SAFETENSORS("a .safetensors file"),
@@ -77,7 +80,10 @@ public enum FileKind {
   private static final byte[] LFS_MAGIC =
       "version https://git-lfs.github.com/spec/".getBytes(StandardCharsets.US_ASCII);
 
-  /** The number that PyTorch's own files before its zips begin with, after a pickle's two bytes. */
+  /**
+   * The number at the start of PyTorch's files from before its zips, after the two bytes of a
+   * pickle.
+   */
   private static final byte[] TORCH_MAGIC = {
     (byte) 0x8a,
     0x0a,
@@ -110,7 +116,7 @@ public enum FileKind {
     this.wayOut = wayOut;
   }
 
-  /** What it is, after "is": "a packed model", "a Git LFS pointer, not ...". */
+  /** A text that follows "is": "a packed model", "a Git LFS pointer, not ...". */
   public String what() {
     return what;
   }
@@ -121,7 +127,7 @@ public enum FileKind {
   }
 
   /**
-   * @throws IOException if there is nothing there, or it cannot be read
+   * @throws IOException if it does not exist or cannot be read
    */
   public static FileKind of(Path path) throws IOException {
     if (!Files.exists(path)) {

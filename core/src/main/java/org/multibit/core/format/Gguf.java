@@ -17,7 +17,7 @@ final class Gguf {
 
   static final int MAX_STRING = 1 << 20;
 
-  /** Arrays in arrays. */
+  /** The deepest nesting of arrays. */
   static final int MAX_NESTING = 4;
 
   /** Metadata value types, in the order of their numbers. */
@@ -36,7 +36,7 @@ final class Gguf {
     INT64(8),
     FLOAT64(8);
 
-    /** Bytes of a value; of a string or an array those of an empty one. */
+    /** Bytes of a value; for a string or an array, those of an empty one. */
     final int size;
 
     ValueType(int size) {

@@ -22,8 +22,8 @@ import java.util.Map;
 import org.multibit.core.Printable;
 
 /**
- * Reads GGUF version 3 of the architecture "multibit", with alignment 64. Tensors are mapped.
- * Metadata is read into memory, but for arrays: of them a number is kept, and their place.
+ * Reads GGUF version 3 files of the architecture "multibit", with alignment 64. Tensors are mapped.
+ * Metadata is read into memory, except arrays: only their length and their place are kept.
  *
  * <p>Counts and sizes in the file are checked before anything is allocated for them.
  */
@@ -37,15 +37,15 @@ public final class GgufReader {
   private final Map<String, Gguf.ValueType> types = new HashMap<>();
   private final Map<String, Tensor> tensors = new LinkedHashMap<>();
 
-  /** An array of the metadata; it prints as its length. */
+  /** An array of the metadata. Its text form is its length. */
   public static final class Array {
     private final Gguf.ValueType type;
     private final int count;
 
-    /** From the first element on. */
+    /** The bytes from the first element on. */
     private final ByteBuffer elements;
 
-    /** Of one that was checked, from its element type on. */
+    /** Reads a checked array, from its element type on. */
     private Array(ByteBuffer in) {
       type = Gguf.VALUE_TYPES.get(in.getInt());
       count = (int) in.getLong();
@@ -82,7 +82,7 @@ public final class GgufReader {
   }
 
   /**
-   * @throws IOException if there is no such file, or it is not a complete GGUF version 3 file
+   * @throws IOException if the file does not exist or is not a complete GGUF version 3 file
    */
   public GgufReader(Path path) throws IOException {
     this.path = path;
@@ -178,8 +178,8 @@ public final class GgufReader {
   }
 
   /**
-   * Tensors are aligned, lie within the file and do not overlap. Of a type that is not known only
-   * the start is checked.
+   * Checks that tensors are aligned, lie within the file and do not overlap. For a tensor of an
+   * unknown type, checks only the start.
    */
   private void checkPlaces(long start, long size) throws IOException {
     List<Tensor> byOffset = new ArrayList<>(tensors.values());
@@ -261,7 +261,7 @@ public final class GgufReader {
     return new Array(start);
   }
 
-  /** Checks an array and keeps nothing of it: it could hold millions of others. */
+  /** Checks an array without keeping it, since it could hold millions of others. */
   private void skipArray(ByteBuffer in, int nesting) throws IOException {
     Gguf.ValueType type = type(in.getInt());
     long count = in.getLong();
@@ -298,7 +298,7 @@ public final class GgufReader {
     return string;
   }
 
-  /** Goes past a string; makes one only where it takes more than a look to see that it is UTF-8. */
+  /** Skips a string. Decodes it only if a quick look does not show that it is UTF-8. */
   private void skipString(ByteBuffer in) throws IOException {
     int start = in.position();
     int length = stringLength(in);
@@ -325,7 +325,10 @@ public final class GgufReader {
     return (int) length;
   }
 
-  /** The exception for this file and what is wrong with it: one line, whatever the file holds. */
+  /**
+   * The exception that says what is wrong with this file. Its message is one line, whatever the
+   * file holds.
+   */
   public IOException damaged(String what) {
     return new IOException(
         "%s is damaged or not a multibit model: %s".formatted(path, Printable.of(what, 300)));
@@ -345,9 +348,10 @@ public final class GgufReader {
   }
 
   /**
-   * A required u32, as an int with the same bits.
+   * The value of a required u32, as an int with the same bits.
    *
-   * @throws IOException if the key is missing or of another type; the same for the other types
+   * @throws IOException if the key is missing or has another type; so do the methods for other
+   *     types
    */
   public int u32(String key) throws IOException {
     return (Integer) required(key, Gguf.ValueType.UINT32);
@@ -420,12 +424,12 @@ public final class GgufReader {
     return Collections.unmodifiableMap(tensors);
   }
 
-  /** An F32 tensor, mapped; throws IOException if it is missing or of another shape. */
+  /** An F32 tensor, mapped. Throws IOException if it is missing or has another shape. */
   public FloatBuffer floats(String name, long... dims) throws IOException {
     return map(name, Gguf.TensorType.F32, dims).asFloatBuffer();
   }
 
-  /** An I64 tensor, mapped; throws IOException if it is missing or of another shape. */
+  /** An I64 tensor, mapped. Throws IOException if it is missing or has another shape. */
   public LongBuffer longs(String name, long... dims) throws IOException {
     return map(name, Gguf.TensorType.I64, dims).asLongBuffer();
   }

@@ -16,8 +16,8 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Writes GGUF version 3: metadata and tensors in the order in which they were put, data aligned to
- * 64 bytes.
+ * Writes GGUF version 3 files. Metadata and tensors keep the order in which they were put; data is
+ * aligned to 64 bytes.
  */
 public final class GgufWriter {
   private static final int CHUNK = 1 << 16;
@@ -66,7 +66,7 @@ public final class GgufWriter {
     return this;
   }
 
-  /** Writes the file whole or not at all. */
+  /** Writes the file completely or not at all. */
   public void write(Path path) throws IOException {
     AtomicFile.write(path, this::writeTo);
   }
@@ -81,7 +81,7 @@ public final class GgufWriter {
   }
 
   /**
-   * The file in direct memory, aligned as its tensors need it.
+   * The file in direct memory, aligned as its tensors require.
    *
    * @throws IllegalArgumentException if it takes more than 2 GiB
    */

@@ -1,6 +1,6 @@
 package org.multibit.core.format;
 
-/** What a packed model takes and gives: the values of {@code multibit.head}. */
+/** The input and output of a packed model: the values of {@code multibit.head}. */
 public enum Head {
   /** Tokens in, the next token's probabilities out. */
   LANGUAGE_MODEL("language-model"),
@@ -13,7 +13,7 @@ public enum Head {
     this.key = key;
   }
 
-  /** As files name it. */
+  /** The name in files. */
   @Override
   public String toString() {
     return key;

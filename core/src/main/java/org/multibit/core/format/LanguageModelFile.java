@@ -16,19 +16,19 @@ import org.multibit.core.DirectFloats;
 import org.multibit.core.Quantizer;
 
 /**
- * A packed language model as it lies in a file (docs/format.md): matrices, biases, vocabulary, how
- * activations are quantized, and where it came from.
+ * The contents of a packed language model file (docs/format.md): matrices, biases, vocabulary, how
+ * activations are quantized, and provenance.
  *
  * @param words the vocabulary; position = token id
  * @param eos id of the end-of-line token
  * @param unknown id of the unknown-word token, or -1
  * @param embedding V x E
- * @param layers from the input on, all of one cell
- * @param softmax V x H; where weights are tied, {@link Matrix#withActivations} of the embedding
+ * @param layers from the input on, all with the same cell
+ * @param softmax V x H; if weights are tied, {@link Matrix#withActivations} of the embedding
  * @param softmaxBias V floats
  * @param activations how hidden states are quantized; null only if no product quantizes them
  * @param weights how weights were quantized, as provenance; null if they were not
- * @param provenance what follows {@code multibit.provenance.} in the keys, with values as {@link
+ * @param provenance the keys without {@code multibit.provenance.} and their values, as {@link
  *     GgufWriter#put} takes them
  */
 public record LanguageModelFile(
@@ -44,10 +44,10 @@ public record LanguageModelFile(
     Map<String, Object> provenance)
     implements PackedFile {
 
-  /** What readers of version 1 refuse, a GRU or tied weights, makes a file one of version 2. */
+  /** A GRU or tied weights, which readers of version 1 refuse, make a file one of version 2. */
   private static final int VERSION = 2;
 
-  /** The most words of a vocabulary: what is kept of them stays well inside a small heap. */
+  /** The largest vocabulary: its words fit well into a small heap. */
   private static final int MAX_WORDS = 1 << 21;
 
   private static final String TIED = "multibit.tied_embedding";
@@ -126,7 +126,7 @@ public record LanguageModelFile(
     return false;
   }
 
-  /** Whether one matrix is both the embedding and the softmax's. */
+  /** Whether the embedding is also the softmax matrix. */
   public boolean tied() {
     return softmax.isTiedTo(embedding);
   }
@@ -228,7 +228,7 @@ public record LanguageModelFile(
     return tied == 1;
   }
 
-  /** Direct memory for {@code count} floats, as {@link Matrix} and biases want it. */
+  /** Direct memory for {@code count} floats, as {@link Matrix} and biases need it. */
   public static FloatBuffer directFloats(int count) {
     return DirectFloats.allocate(count);
   }

@@ -7,22 +7,22 @@ import java.nio.FloatBuffer;
 import org.multibit.core.Cell;
 
 /**
- * A layer of a cell with G gates; rows by gate, in the file's order.
+ * A recurrent layer whose cell has G gates. Its rows are grouped by gate, in the file's order.
  *
  * @param input GH x (E or H)
  * @param recurrent GH x H
  * @param bias GH floats
- * @param recurrentBias GH floats, of the recurrent product; null unless the cell keeps its sums
- *     apart
+ * @param recurrentBias GH floats, the bias of the recurrent product; null unless the cell has
+ *     separate sums
  */
 public record Layer(
     Cell cell, Matrix input, Matrix recurrent, FloatBuffer bias, FloatBuffer recurrentBias) {
-  /** Of an LSTM. */
+  /** Makes a layer without a recurrent bias, as an LSTM has it. */
   public Layer(Matrix input, Matrix recurrent, FloatBuffer bias) {
     this(Cell.LSTM, input, recurrent, bias, null);
   }
 
-  /** That it fits, and that all values can be run. */
+  /** Checks the sizes, and that all values are finite. */
   void check(String name, int inputSize, int units) {
     long sums = (long) cell.gates() * units;
     input.checkValues(name + ".input", sums, inputSize);

@@ -14,13 +14,13 @@ import org.multibit.core.Quantizer;
  *
  * @param packed the planes; null if full precision
  * @param floats rows x cols floats, row-major; null if multi-bit
- * @param activationBits bits of what it is multiplied with; 0 = full precision
+ * @param activationBits bits of the activations that it is multiplied with; 0 = full precision
  */
 public record Matrix(
     int rows, int cols, MultibitMatrix packed, FloatBuffer floats, int activationBits) {
   /**
-   * @throws IllegalArgumentException if it is both or neither, or its memory is not as large or as
-   *     laid out as that
+   * @throws IllegalArgumentException if both or neither are given, or if the size or layout of the
+   *     memory is wrong
    */
   public Matrix {
     check((packed == null) != (floats == null), "a matrix is either multi-bit or full precision");
@@ -43,7 +43,7 @@ public record Matrix(
     return new Matrix(rows, cols, null, floats, activationBits);
   }
 
-  /** The same weights for another product: where the softmax is tied to the embedding. */
+  /** The same weights for another product. A softmax that is tied to the embedding uses this. */
   public Matrix withActivations(int bits) {
     return new Matrix(rows, cols, packed, floats, bits);
   }
@@ -58,7 +58,7 @@ public record Matrix(
     return packed == null ? 0 : packed.bits();
   }
 
-  /** Bytes of planes and coefficients, or of the floats. */
+  /** Bytes of the planes and coefficients, or of the floats. */
   public long bytes() {
     return packed == null ? (long) rows * cols * Float.BYTES : packed.bytes();
   }
@@ -69,7 +69,7 @@ public record Matrix(
         "%s is %s x %s, expected %s x %s".formatted(name, this.rows, this.cols, rows, cols));
   }
 
-  /** The shape, and that all values can be run: finite, padding zero. */
+  /** Checks the shape, that all values are finite, and that padding is zero. */
   void checkValues(String name, long rows, long cols) {
     checkShape(name, rows, cols);
     if (packed == null) {
@@ -80,7 +80,7 @@ public record Matrix(
     }
   }
 
-  /** Kernels count on it. */
+  /** Kernels rely on zero padding. */
   private static boolean isPaddingZero(MultibitMatrix m) {
     LongBuffer planes = m.planes();
     FloatBuffer coefficients = m.coefficients();
@@ -103,7 +103,7 @@ public record Matrix(
     return set == 0;
   }
 
-  /** The keys that say how it lies in the file, and what its product quantizes. */
+  /** Puts the keys for the bits of the weights and of the product's activations. */
   void putBits(GgufWriter out, String name) {
     out.put(weightBits(name), weightBits());
     if (!isLookedUp(name)) {
@@ -153,7 +153,7 @@ public record Matrix(
     return "multibit." + name + ".activation_bits";
   }
 
-  /** An embedding is multiplied with nothing. */
+  /** Rows of an embedding are looked up, not multiplied. */
   private static boolean isLookedUp(String name) {
     return name.equals("embedding");
   }

@@ -14,12 +14,18 @@ import org.multibit.core.Cell;
 import org.multibit.core.Quantizer;
 import org.multibit.core.Quantizers;
 
-/** Checks, writes and reads what files of every head have (docs/format.md). */
+/** Checks, writes and reads the parts that files of all heads have (docs/format.md). */
 final class ModelParts {
-  /** The newest version that is read; of each file, the oldest that it can be is written. */
+  /**
+   * The newest version that can be read. A file is written with the oldest version that it can
+   * have.
+   */
   private static final int VERSION = 3;
 
-  /** Of layers and sizes, words aside; GH and products of two sizes stay inside a long. */
+  /**
+   * The largest number of layers and the largest size, except for words. GH and products of two
+   * sizes fit into a long.
+   */
   private static final int MAX_SIZE = 1 << 28;
 
   private static final String HEAD = "multibit.head";
@@ -31,7 +37,10 @@ final class ModelParts {
     return "rnn." + l;
   }
 
-  /** All of one cell, the first one fed vectors of {@code inputSize}. */
+  /**
+   * Checks that all layers have the same cell and that the first one takes vectors of {@code
+   * inputSize}.
+   */
   static void checkLayers(List<Layer> layers, int inputSize, int hiddenSize) {
     Cell cell = layers.get(0).cell();
     for (int l = 0; l < layers.size(); l++) {
@@ -47,9 +56,9 @@ final class ModelParts {
   }
 
   /**
-   * The most bits that a product quantizes what it is fed to; 0: none quantizes.
+   * The largest number of bits to which a product quantizes its input; 0: no product does.
    *
-   * @param quantizesInput whether the first layer quantizes its input; else it gets codes
+   * @param quantizesInput whether the first layer quantizes its input; otherwise it gets codes
    */
   static int onlineBits(Matrix softmax, List<Layer> layers, boolean quantizesInput) {
     int most = softmax.activationBits();
@@ -61,7 +70,7 @@ final class ModelParts {
     return most;
   }
 
-  /** Products that quantize need a quantizer that can do their bits. */
+  /** Checks that products which quantize have a quantizer that allows their bits. */
   static void checkActivations(int onlineBits, Quantizer activations) {
     check(
         onlineBits == 0 || activations != null, "there is no method to quantize activations with");
@@ -74,7 +83,7 @@ final class ModelParts {
     }
   }
 
-  /** The layers' matrices by their names in the file. */
+  /** The matrices of the layers by their names in the file. */
   static Map<String, Matrix> matrices(List<Layer> layers) {
     Map<String, Matrix> matrices = new LinkedHashMap<>();
     for (int l = 0; l < layers.size(); l++) {
@@ -84,7 +93,7 @@ final class ModelParts {
     return matrices;
   }
 
-  /** A file with the keys that come first. */
+  /** Starts a file with the keys that come first. */
   static GgufWriter writer(int version, Head head, PackedFile file) {
     return new GgufWriter()
         .put("general.architecture", "multibit")
@@ -99,7 +108,7 @@ final class ModelParts {
     file.matrices().forEach((name, matrix) -> matrix.putBits(out, name));
   }
 
-  /** How activations and weights were quantized, where they were, and the provenance. */
+  /** Puts the quantizers of activations and weights, if they were quantized, and the provenance. */
   static void putOrigin(GgufWriter out, PackedFile file) {
     if (file.activations() != null) {
       putQuantizer(out, "multibit.activation.", file.activations());
@@ -126,9 +135,9 @@ final class ModelParts {
   }
 
   /**
-   * Opens a file of a head.
+   * Opens a file with the given head.
    *
-   * @param other another head, of whose files the {@code refusal} says that they are none
+   * @param other another head; {@code refusal} is the message for its files
    */
   static GgufReader open(Path path, Head head, Head other, String refusal) throws IOException {
     GgufReader in = new GgufReader(path);
@@ -166,7 +175,9 @@ final class ModelParts {
     return layers;
   }
 
-  /** How activations are quantized; null if no product does, whatever the file says then. */
+  /**
+   * The quantizer of activations. Null if no product quantizes; the file's keys are then ignored.
+   */
   static Quantizer activations(GgufReader in, int onlineBits) throws IOException {
     if (onlineBits == 0) {
       return null;
@@ -178,8 +189,8 @@ final class ModelParts {
   }
 
   /**
-   * How weights were quantized, as provenance, which their values do not need: null if the file
-   * does not say, or says what is not ours.
+   * The quantizer of the weights. It is only provenance, so it is null if the file has none or one
+   * that we do not know.
    */
   static Quantizer weightQuantizer(GgufReader in) {
     Map<String, Object> values = in.metadata();

@@ -9,15 +9,15 @@ import java.util.Map;
 import org.multibit.core.Cell;
 import org.multibit.core.Quantizer;
 
-/** A packed model as it lies in a file (docs/format.md): what files of every head have. */
+/** The contents of a packed model file (docs/format.md) that all heads have. */
 public interface PackedFile {
-  /** The recurrent layers from the input on, all of one cell. */
+  /** The recurrent layers from the input on, all with the same cell. */
   List<Layer> layers();
 
   /** Classes x H. */
   Matrix softmax();
 
-  /** A float for each class. */
+  /** One float for each class. */
   FloatBuffer softmaxBias();
 
   /** How activations are quantized; null only if no product quantizes them. */
@@ -26,10 +26,10 @@ public interface PackedFile {
   /** How weights were quantized, as provenance; null if they were not. */
   Quantizer weights();
 
-  /** What follows {@code multibit.provenance.} in the keys. */
+  /** The keys without {@code multibit.provenance.}, and their values. */
   Map<String, Object> provenance();
 
-  /** All weight matrices by their names in the file; tied weights are the embedding's alone. */
+  /** All weight matrices by their names in the file. Tied weights occur only as the embedding. */
   Map<String, Matrix> matrices();
 
   /** The file's keys and tensors. */
@@ -44,7 +44,7 @@ public interface PackedFile {
     return softmax().cols();
   }
 
-  /** Writes the file whole or not at all. */
+  /** Writes the file completely or not at all. */
   default void write(Path path) throws IOException {
     gguf().write(path);
   }
@@ -55,7 +55,7 @@ public interface PackedFile {
   }
 
   /**
-   * The file in direct memory, aligned to 64 bytes, as native code opens it without a file.
+   * The file in direct memory, aligned to 64 bytes, in which native code can open it.
    *
    * @throws IllegalArgumentException if it takes more than 2 GiB
    */

@@ -11,16 +11,16 @@ import org.multibit.core.Cell;
 import org.multibit.core.Quantizer;
 
 /**
- * A packed classifier of float sequences as it lies in a file (docs/format.md): recurrent layers
- * that are fed vectors, and a softmax over classes of the last one's state.
+ * The contents of a file with a packed classifier of float sequences (docs/format.md): recurrent
+ * layers that are fed vectors, and a softmax over classes that is fed the last layer's state.
  *
- * @param layers from the input on, all of one cell; the first one's input is GH x N
+ * @param layers from the input on, all with the same cell; the input matrix of the first is GH x N
  * @param softmax C x H
  * @param softmaxBias C floats
  * @param activations how vectors and hidden states are quantized; null only if no product quantizes
  *     them
  * @param weights how weights were quantized, as provenance; null if they were not
- * @param provenance what follows {@code multibit.provenance.} in the keys, with values as {@link
+ * @param provenance the keys without {@code multibit.provenance.} and their values, as {@link
  *     GgufWriter#put} takes them
  */
 public record SequenceClassifierFile(
@@ -32,7 +32,7 @@ public record SequenceClassifierFile(
     Map<String, Object> provenance)
     implements PackedFile {
 
-  /** The first that has this head. */
+  /** The first version that has this head. */
   private static final int VERSION = 3;
 
   /**
@@ -49,12 +49,12 @@ public record SequenceClassifierFile(
     provenance = Collections.unmodifiableMap(new LinkedHashMap<>(provenance));
   }
 
-  /** N, floats of a time step. */
+  /** N, the floats of a time step. */
   public int inputSize() {
     return layers.get(0).input().cols();
   }
 
-  /** C. */
+  /** C, the number of classes. */
   public int classes() {
     return softmax.rows();
   }

@@ -18,7 +18,7 @@ import java.util.Set;
  */
 final class BoundedStorage implements HdfBackingStorage {
   /** A header is read up to three times: by its parent, for its children, for its attributes. */
-  private static final long READINGS = 4;
+  private static final long READINGS = 3;
 
   /** What small files may be read beyond that. */
   private static final long SMALL = 1 << 22;
