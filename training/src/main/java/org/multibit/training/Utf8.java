@@ -17,7 +17,7 @@ public final class Utf8 {
   /**
    * The text of a file.
    *
-   * @throws IOException if it cannot be read or is not UTF-8, with the file, line and byte
+   * @throws IOException if it cannot be read or is not UTF-8; the message has file, line and byte
    */
   public static String read(Path file) throws IOException {
     byte[] content = Files.readAllBytes(file);
