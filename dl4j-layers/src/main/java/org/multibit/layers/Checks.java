@@ -14,7 +14,10 @@ import org.nd4j.linalg.api.ndarray.INDArray;
 final class Checks {
   private Checks() {}
 
-  /** Throws if a layer that quantizes does not compute in FLOAT: codes and coefficients are defined in float. */
+  /**
+   * Throws if a layer that quantizes does not compute in FLOAT: codes and coefficients are defined
+   * in float.
+   */
   static void precision(String layer, DataType type, Quantization... quantizations) {
     for (Quantization quantization : quantizations) {
       if (quantization != null && type != DataType.FLOAT) {

@@ -13,7 +13,8 @@ final class ClassIds {
    *
    * @param ids [B, 1, T]
    * @param classes ids are within 0..classes-1
-   * @param mask 0 where the id does not matter and is returned as 0, time-major [T*B, 1]; null = all matter
+   * @param mask 0 where the id does not matter and is returned as 0, time-major [T*B, 1]; null =
+   *     all matter
    * @param what describes an id in the error, for example "layer 0 got token"
    */
   static int[] timeMajor(INDArray ids, long classes, INDArray mask, String what) {

@@ -15,7 +15,9 @@ import org.nd4j.shade.jackson.annotation.JsonProperty;
  * SGD on a gradient whose norm, over the whole network, is clipped: update = learningRate * g *
  * min(1, maxNorm / ||g||). DL4J clips by layer or parameter only.
  *
- * <p>The gradient is the one that DL4J passes to updaters, divided by the batch. All parameters must have this same updater, so that they form one block. The first update throws if there are several blocks.
+ * <p>The gradient is the one that DL4J passes to updaters, divided by the batch. All parameters
+ * must have this same updater, so that they form one block. The first update throws if there are
+ * several blocks.
  */
 public final class ClippedSgd implements IUpdater {
   private double learningRate;

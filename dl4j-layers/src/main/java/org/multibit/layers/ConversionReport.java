@@ -7,7 +7,8 @@ import org.deeplearning4j.nn.conf.layers.recurrent.Bidirectional;
 import org.deeplearning4j.nn.conf.layers.wrapper.BaseWrapperLayer;
 
 /**
- * What became of each layer of a network that {@link NetworkQuantizer} converted. Its text form has one line per layer.
+ * What became of each layer of a network that {@link NetworkQuantizer} converted. Its text form has
+ * one line per layer.
  *
  * @param layers every layer, in the order in which the network computes them
  */

@@ -20,7 +20,8 @@ import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.indexing.NDArrayIndex;
 
 /**
- * The product x W + b of a layer with DL4J's W [nIn, nOut] and b [1, nOut]. Each operand may be quantized; dropout applies to the input after that. Memory is reused from call to call.
+ * The product x W + b of a layer with DL4J's W [nIn, nOut] and b [1, nOut]. Each operand may be
+ * quantized; dropout applies to the input after that. Memory is reused from call to call.
  */
 final class DenseProduct {
   private final Scratch weights = new Scratch();
@@ -37,7 +38,8 @@ final class DenseProduct {
    * @param x quantized input after dropout, [rows, nIn]
    * @param w memory of quantized W, as rows [nOut, nIn]; {@link #values} fills it
    * @param b [nOut], zeros without a bias
-   * @param codes the codes of x before dropout, with coefficients as after it; null unless both operands are quantized, like {@code packed}, the codes of w
+   * @param codes the codes of x before dropout, with coefficients as after it; null unless both
+   *     operands are quantized, like {@code packed}, the codes of w
    * @param product the product with w, if w is not packed
    * @param dropout the dropout mask of x
    */
@@ -130,7 +132,8 @@ final class DenseProduct {
     }
 
     /**
-     * Computes the gradients, straight-through at both quantizers. Returns that of the input, [rows, nIn].
+     * Computes the gradients, straight-through at both quantizers. Returns that of the input,
+     * [rows, nIn].
      *
      * @param delta dL/d(x W + b), [rows, nOut]
      * @param dW receives dL/dW, [nIn, nOut]

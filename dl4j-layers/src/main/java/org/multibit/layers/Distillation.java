@@ -15,9 +15,17 @@ import org.nd4j.linalg.factory.Nd4j;
 
 /**
  * Distillation (Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network",
- * section 2): in training, a student learns from the labels and from a teacher's predictions for the same text. With a weight w and a temperature T its loss is {@code (1-w) cross-entropy + w T^2 KL(softmax(teacher/T) || softmax(student/T))}. Outside of training (evaluation, scores of inference) the loss is the cross-entropy alone. Several teachers act as one whose logits are the mean of theirs (section 1: the geometric mean of their predictions).
+ * section 2): in training, a student learns from the labels and from a teacher's predictions for
+ * the same text. With a weight w and a temperature T its loss is {@code (1-w) cross-entropy + w T^2
+ * KL(softmax(teacher/T) || softmax(student/T))}. Outside of training (evaluation, scores of
+ * inference) the loss is the cross-entropy alone. Several teachers act as one whose logits are the
+ * mean of theirs (section 1: the geometric mean of their predictions).
  *
- * <p>It is the pre-processor of the training data. It runs each teacher over a segment up to its softmax, without dropout and with the state carried from segment to segment. It appends the hidden states to the labels, which grow from [B, 1, T] to [B, 1 + H, T]. From these the student's output layer computes the teacher's logits some rows at a time, so soft targets [B, V, T] never exist.
+ * <p>It is the pre-processor of the training data. It runs each teacher over a segment up to its
+ * softmax, without dropout and with the state carried from segment to segment. It appends the
+ * hidden states to the labels, which grow from [B, 1, T] to [B, 1 + H, T]. From these the student's
+ * output layer computes the teacher's logits some rows at a time, so soft targets [B, V, T] never
+ * exist.
  *
  * <pre>{@code
  * Distillation distillation = new Distillation(teacher, 0.5, 2);
@@ -42,7 +50,9 @@ public final class Distillation implements DataSetPreProcessor {
   }
 
   /**
-   * @param teachers networks with the same vocabulary and data type, which must not change while the student learns. The last layer of each is a full-precision {@link QuantizedSoftmaxOutput}; its recurrent layers are {@link QuantizedRecurrent}.
+   * @param teachers networks with the same vocabulary and data type, which must not change while
+   *     the student learns. The last layer of each is a full-precision {@link
+   *     QuantizedSoftmaxOutput}; its recurrent layers are {@link QuantizedRecurrent}.
    * @param weight the weight w of the teachers, from 0 to 1
    * @param temperature T, above 0
    * @throws IllegalArgumentException if one of these conditions does not hold
@@ -116,7 +126,8 @@ public final class Distillation implements DataSetPreProcessor {
   /**
    * Makes the student's output layer also learn from the teacher, in every later {@code fit}.
    *
-   * @throws IllegalArgumentException if the student's last layer is not a {@link QuantizedSoftmaxOutput} with the teacher's classes and data type
+   * @throws IllegalArgumentException if the student's last layer is not a {@link
+   *     QuantizedSoftmaxOutput} with the teacher's classes and data type
    */
   public void applyTo(MultiLayerNetwork student) {
     if (!(student.getOutputLayer() instanceof QuantizedSoftmaxOutputLayer output)) {
@@ -156,7 +167,8 @@ public final class Distillation implements DataSetPreProcessor {
   }
 
   /**
-   * The states from which the teachers' next segment starts: for each of their recurrent layers, the state that {@link QuantizedRecurrentLayer#getCarriedState} describes.
+   * The states from which the teachers' next segment starts: for each of their recurrent layers,
+   * the state that {@link QuantizedRecurrentLayer#getCarriedState} describes.
    */
   public List<INDArray[]> getTeacherState() {
     return recurrentLayers().stream().map(QuantizedRecurrentLayer::timeStepState).toList();

@@ -15,9 +15,11 @@ import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.factory.Nd4j;
 
 /**
- * Inverted dropout after quantization: elements become 0 or are divided by the probability to retain them.
+ * Inverted dropout after quantization: elements become 0 or are divided by the probability to
+ * retain them.
  *
- * <p>Whether an element is retained is a pure function of (seed, iteration, layer, position), so a resumed run drops the same elements as an uninterrupted one.
+ * <p>Whether an element is retained is a pure function of (seed, iteration, layer, position), so a
+ * resumed run drops the same elements as an uninterrupted one.
  */
 final class DropoutMask {
   private LongBuffer memory = LongBuffer.allocate(0);

@@ -10,9 +10,13 @@ import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 
 /**
- * Passes the codes of a quantized embedding's rows to the next layer. Its product with quantized weights is then a product of bits, with the same sums as in the packed runtime. DL4J only passes arrays from layer to layer. So the codes that an embedding looked up last wait here, one set per thread. A layer takes them only if its input has the values of these codes.
+ * Passes the codes of a quantized embedding's rows to the next layer. Its product with quantized
+ * weights is then a product of bits, with the same sums as in the packed runtime. DL4J only passes
+ * arrays from layer to layer. So the codes that an embedding looked up last wait here, one set per
+ * thread. A layer takes them only if its input has the values of these codes.
  *
- * <p>The embedding and the next layer each have one of these. Its memory is reused from call to call.
+ * <p>The embedding and the next layer each have one of these. Its memory is reused from call to
+ * call.
  */
 final class EmbeddedCodes {
   private static final ThreadLocal<WeakReference<MultibitMatrix>> LAST =
@@ -38,7 +42,8 @@ final class EmbeddedCodes {
   }
 
   /**
-   * The codes of some rows of an embedding's output, in memory of this object; null if the rows are not from an embedding with codes.
+   * The codes of some rows of an embedding's output, in memory of this object; null if the rows are
+   * not from an embedding with codes.
    *
    * @param rows [n, nIn], contiguous in 'c' order
    * @param first index of the first row in the whole output

@@ -15,7 +15,8 @@ import org.nd4j.linalg.ops.transforms.Transforms;
 import org.nd4j.shade.jackson.annotation.JsonProperty;
 
 /**
- * Clips latent weights to [-bound, bound], so that the straight-through gradient cannot push them to values where the quantized weights no longer follow (Xu et al., section 3).
+ * Clips latent weights to [-bound, bound], so that the straight-through gradient cannot push them
+ * to values where the quantized weights no longer follow (Xu et al., section 3).
  */
 public final class LatentWeightClip extends BaseConstraint {
   private double bound;
@@ -24,7 +25,8 @@ public final class LatentWeightClip extends BaseConstraint {
   LatentWeightClip() {}
 
   /**
-   * @param bound above 0; use 1 for a model trained from scratch, max(1, max|w|) for an imported model
+   * @param bound above 0; use 1 for a model trained from scratch, max(1, max|w|) for an imported
+   *     model
    */
   public LatentWeightClip(@JsonProperty("bound") double bound) {
     if (!(bound > 0)) {

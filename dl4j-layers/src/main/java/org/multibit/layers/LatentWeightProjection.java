@@ -19,9 +19,15 @@ import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.shade.jackson.annotation.JsonProperty;
 
 /**
- * Replaces latent weights by their quantized values after each step (projected gradient descent), which freezes the codes. Only the part of a step that codes can express remains: a step of less than half the gap between two levels only moves coefficients. Use it for a trained model, whose coefficients the quantizer has fitted to the latent weights and not to the loss.
+ * Replaces latent weights by their quantized values after each step (projected gradient descent),
+ * which freezes the codes. Only the part of a step that codes can express remains: a step of less
+ * than half the gap between two levels only moves coefficients. Use it for a trained model, whose
+ * coefficients the quantizer has fitted to the latent weights and not to the loss.
  *
- * <p>{@link #applyTo} adds it to a trained network. A layer that quantizes its weights can have it from the start with {@code constrainWeights(new LatentWeightProjection(quantization))}. It projects the rows that the layer quantizes: for an embedding the rows of [nIn, nOut], one per word; for other layers the columns of [nIn, nOut], one per unit.
+ * <p>{@link #applyTo} adds it to a trained network. A layer that quantizes its weights can have it
+ * from the start with {@code constrainWeights(new LatentWeightProjection(quantization))}. It
+ * projects the rows that the layer quantizes: for an embedding the rows of [nIn, nOut], one per
+ * word; for other layers the columns of [nIn, nOut], one per unit.
  */
 public final class LatentWeightProjection extends BaseConstraint {
   @QuantizationJson private Quantization quantization;
@@ -33,7 +39,8 @@ public final class LatentWeightProjection extends BaseConstraint {
   LatentWeightProjection() {}
 
   /**
-   * @throws IllegalArgumentException if the quantizer is not a projection ({@link Quantizer#projects})
+   * @throws IllegalArgumentException if the quantizer is not a projection ({@link
+   *     Quantizer#projects})
    */
   public LatentWeightProjection(@JsonProperty("quantization") Quantization quantization) {
     if (!quantization.quantizer().projects(quantization.bits())) {
@@ -49,9 +56,12 @@ public final class LatentWeightProjection extends BaseConstraint {
   }
 
   /**
-   * Adds the projection to all layers that quantize their weights and projects the weights at once. Layers inside Bidirectional and layers that already have a projection stay as they are. The projection becomes part of the network's configuration and is saved with it.
+   * Adds the projection to all layers that quantize their weights and projects the weights at once.
+   * Layers inside Bidirectional and layers that already have a projection stay as they are. The
+   * projection becomes part of the network's configuration and is saved with it.
    *
-   * @throws IllegalArgumentException if a layer's quantizer is not a projection; then the network is not changed
+   * @throws IllegalArgumentException if a layer's quantizer is not a projection; then the network
+   *     is not changed
    */
   public static void applyTo(MultiLayerNetwork network) {
     Map<Layer, LatentWeightProjection> projections = new LinkedHashMap<>();

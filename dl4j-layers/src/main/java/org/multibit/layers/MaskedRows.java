@@ -9,7 +9,8 @@ import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.linalg.indexing.conditions.Conditions;
 
 /**
- * The rows of a layer that a mask covers: those where all elements of the mask are 0. No result depends on their contents. They are set to 0, not multiplied by it, since NaN times 0 is NaN.
+ * The rows of a layer that a mask covers: those where all elements of the mask are 0. No result
+ * depends on their contents. They are set to 0, not multiplied by it, since NaN times 0 is NaN.
  */
 final class MaskedRows {
   private MaskedRows() {}
@@ -33,7 +34,8 @@ final class MaskedRows {
   }
 
   /**
-   * Sets the rows that a mask covers to zeros if they contain NaN or infinity. A layer to which DL4J does not pass the mask treats covered rows as data, so finite rows stay.
+   * Sets the rows that a mask covers to zeros if they contain NaN or infinity. A layer to which
+   * DL4J does not pass the mask treats covered rows as data, so finite rows stay.
    *
    * @param rows [N, C], contiguous in 'c' order, changed
    * @param mask [N, k]; null = no row is covered

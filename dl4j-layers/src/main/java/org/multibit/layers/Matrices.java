@@ -14,13 +14,16 @@ import org.nd4j.linalg.api.ops.impl.scatter.ScatterUpdate;
 import org.nd4j.linalg.factory.Nd4j;
 
 /**
- * Operations of layers on ND4J matrices [N, C]. {@link Kernels} compute them in FLOAT where they are faster, otherwise ND4J does.
+ * Operations of layers on ND4J matrices [N, C]. {@link Kernels} compute them in FLOAT where they
+ * are faster, otherwise ND4J does.
  */
 final class Matrices {
   private Matrices() {}
 
   /**
-   * {@code c = alpha op(a) op(b) + beta c} for a 'c'-ordered c. {@link Kernels} compute it where they are faster; otherwise BLAS does, through ND4J's gemm, which only takes the transpose of such a c. No array is copied.
+   * {@code c = alpha op(a) op(b) + beta c} for a 'c'-ordered c. {@link Kernels} compute it where
+   * they are faster; otherwise BLAS does, through ND4J's gemm, which only takes the transpose of
+   * such a c. No array is copied.
    */
   static void multiply(
       INDArray a,
@@ -100,7 +103,8 @@ final class Matrices {
   }
 
   /**
-   * Adds each row to a row of {@code into}, in the order of the rows, so the bits are the same every time.
+   * Adds each row to a row of {@code into}, in the order of the rows, so the bits are the same
+   * every time.
    *
    * @param rows [index.length, C], 'c' order
    * @param index of a row of {@code into} for each of {@code rows}

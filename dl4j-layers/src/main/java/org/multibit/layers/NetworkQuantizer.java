@@ -60,7 +60,9 @@ import org.slf4j.LoggerFactory;
  * wrap. A {@link MultibitWeightNoise} goes where the layer itself quantizes from then on, and a
  * {@link LatentWeightProjection} onto other codes.
  *
- * <p>Layers that it does not know, or that compute something that our layers cannot, stay as they are. A warning says which layers and why; {@link #convertAndReport} reports every layer. The state of updaters is lost.
+ * <p>Layers that it does not know, or that compute something that our layers cannot, stay as they
+ * are. A warning says which layers and why; {@link #convertAndReport} reports every layer. The
+ * state of updaters is lost.
  *
  * <p>Sequences must be NCW [batch, size, time], DL4J's default.
  */
@@ -83,8 +85,10 @@ public final class NetworkQuantizer {
 
   /**
    * @param network not changed
-   * @param spec bits as {@link LayerBits#parse} takes them; the quantizer is alternating minimization
-   * @throws IllegalArgumentException if the spec is invalid, if the network is not initialized, or if no layer can be converted; then the message says why for each layer
+   * @param spec bits as {@link LayerBits#parse} takes them; the quantizer is alternating
+   *     minimization
+   * @throws IllegalArgumentException if the spec is invalid, if the network is not initialized, or
+   *     if no layer can be converted; then the message says why for each layer
    */
   public static MultiLayerNetwork convert(MultiLayerNetwork network, String spec) {
     return convertAndReport(network, spec).network();
@@ -182,7 +186,10 @@ public final class NetworkQuantizer {
     }
   }
 
-  /** Throws if the result does not have what was asked for; warns of layers that stayed as they were. */
+  /**
+   * Throws if the result does not have what was asked for; warns of layers that stayed as they
+   * were.
+   */
   private void check() {
     if (bits.isFullPrecision() ? !anyOurs : !anyQuantized) {
       String layers =
@@ -222,7 +229,8 @@ public final class NetworkQuantizer {
   }
 
   /**
-   * The layer that replaces a layer in the converted network, possibly itself. Adds it to the report.
+   * The layer that replaces a layer in the converted network, possibly itself. Adds it to the
+   * report.
    *
    * @param conf a copy, which is changed
    * @param params the layer's
@@ -331,7 +339,10 @@ public final class NetworkQuantizer {
     anyQuantized |= weights != null;
   }
 
-  /** Clips the latent weights of a layer that quantizes them, and removes a projection onto other codes. */
+  /**
+   * Clips the latent weights of a layer that quantizes them, and removes a projection onto other
+   * codes.
+   */
   private static void constrain(
       BaseLayer layer, Quantization weights, Collection<INDArray> params) {
     List<LayerConstraint> constraints = new ArrayList<>();

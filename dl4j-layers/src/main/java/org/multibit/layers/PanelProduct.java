@@ -7,7 +7,9 @@ import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 
 /**
- * Full-precision products with weights that are stored transposed or that the time steps of a sequence share. {@link Kernels} compute them with prepacked weights where they are faster; otherwise BLAS does.
+ * Full-precision products with weights that are stored transposed or that the time steps of a
+ * sequence share. {@link Kernels} compute them with prepacked weights where they are faster;
+ * otherwise BLAS does.
  */
 final class PanelProduct {
   private final Scratch memory = new Scratch();

@@ -19,7 +19,10 @@ import org.nd4j.shade.jackson.databind.ObjectMapper;
 import org.nd4j.shade.jackson.databind.SerializerProvider;
 
 /**
- * Writes and reads quantizations with a copy of the current mapper. The copy adds the annotations that {@code core} cannot have, since it does not depend on Jackson. DL4J's mappers are shared by the whole program, so they are not changed. The copy keeps their settings and their check of class names.
+ * Writes and reads quantizations with a copy of the current mapper. The copy adds the annotations
+ * that {@code core} cannot have, since it does not depend on Jackson. DL4J's mappers are shared by
+ * the whole program, so they are not changed. The copy keeps their settings and their check of
+ * class names.
  */
 final class QuantizationMapper {
   private QuantizationMapper() {}

@@ -20,7 +20,9 @@ public final class QuantizedArrays {
    *
    * @param rows shape [rows, cols] or [cols], any order and data type; computed in float
    * @return [rows, cols] in the weights' layout
-   * @throws IllegalArgumentException if the quantizer does not allow this number of bits, the array is empty or of another rank, or an element is NaN or infinite (the message has its row and column)
+   * @throws IllegalArgumentException if the quantizer does not allow this number of bits, the array
+   *     is empty or of another rank, or an element is NaN or infinite (the message has its row and
+   *     column)
    */
   public static MultibitMatrix pack(Quantizer quantizer, INDArray rows, int bits) {
     FloatBuffer floats = FloatRows.of(rows);

@@ -24,11 +24,19 @@ import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 
 /**
- * A recurrent layer that multiplies quantized weights by quantized activations and learns with the straight-through estimator. For a cell with G gates its weights are W [nIn, G nOut] and RW [nOut, G nOut].
+ * A recurrent layer that multiplies quantized weights by quantized activations and learns with the
+ * straight-through estimator. For a cell with G gates its weights are W [nIn, G nOut] and RW [nOut,
+ * G nOut].
  *
- * <p>Input and hidden state are full precision. The layer quantizes them and then applies its dropout to the input, since zeros are not codes. Sequences are [B, C, T] (NCW). Gates use sigmoid; candidate and output use tanh.
+ * <p>Input and hidden state are full precision. The layer quantizes them and then applies its
+ * dropout to the input, since zeros are not codes. Sequences are [B, C, T] (NCW). Gates use
+ * sigmoid; candidate and output use tanh.
  *
- * <p>Masks of time steps work as in DL4J's LSTM. A layer that is not wrapped leaves them to the loss. Inside LastTimeStep or MaskZeroLayer, the output and the states of each step are multiplied by the mask. The mask may have any values: padding at the end or at the start, gaps, fractions. Gradients are those of this forward pass, whereas the LSTM of DL4J 1.0.0-M2.1 ignores the mask in its backward pass. Steps with a mask of 0 may contain NaN or infinity.
+ * <p>Masks of time steps work as in DL4J's LSTM. A layer that is not wrapped leaves them to the
+ * loss. Inside LastTimeStep or MaskZeroLayer, the output and the states of each step are multiplied
+ * by the mask. The mask may have any values: padding at the end or at the start, gaps, fractions.
+ * Gradients are those of this forward pass, whereas the LSTM of DL4J 1.0.0-M2.1 ignores the mask in
+ * its backward pass. Steps with a mask of 0 may contain NaN or infinity.
  */
 public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements QuantizesWeights {
   @QuantizationJson private Quantization weightQuantization;
@@ -135,7 +143,10 @@ public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements Q
     recurrentActivationQuantization = activations;
   }
 
-  /** How the input is quantized before its product with W; null = full precision, or the input is codes. */
+  /**
+   * How the input is quantized before its product with W; null = full precision, or the input is
+   * codes.
+   */
   public Quantization getInputActivationQuantization() {
     return inputActivationQuantization;
   }
@@ -248,7 +259,8 @@ public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements Q
     }
 
     /**
-     * How to quantize the input. Set null if the layer below already returns codes (a quantized embedding).
+     * How to quantize the input. Set null if the layer below already returns codes (a quantized
+     * embedding).
      */
     public T inputActivations(Quantization quantization) {
       inputActivationQuantization = quantization;
@@ -269,7 +281,9 @@ public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements Q
 
     /**
      * Whether training by standard backpropagation carries the state from one {@code fit} to the
-     * next. One network must get the segments in order. ParallelWrapper and Spark distribute them to copies of the network, each with its own state, so a network that they train must not be stateful.
+     * next. One network must get the segments in order. ParallelWrapper and Spark distribute them
+     * to copies of the network, each with its own state, so a network that they train must not be
+     * stateful.
      */
     public T stateful(boolean carry) {
       stateful = carry;

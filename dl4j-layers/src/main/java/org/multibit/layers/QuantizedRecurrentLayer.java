@@ -23,13 +23,18 @@ import org.nd4j.linalg.indexing.NDArrayIndex;
 /**
  * Computes {@link QuantizedRecurrent} for any cell.
  *
- * <p>Inside, sequences are time-major rows [T*B, .]. The input product, both weight gradients and the input's gradient are each one matrix product over all time steps. A forward pass in training records what the backward pass needs (the tape) in memory that is reused from iteration to iteration.
+ * <p>Inside, sequences are time-major rows [T*B, .]. The input product, both weight gradients and
+ * the input's gradient are each one matrix product over all time steps. A forward pass in training
+ * records what the backward pass needs (the tape) in memory that is reused from iteration to
+ * iteration.
  */
 public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedRecurrent> {
   /** The keys under which DL4J's LSTM keeps its states. The hidden state comes first. */
   private static final String[] STATES = {"prevAct", "prevMem"};
 
-  /** The number of rows of a sequence that inference computes at a time, which bounds its memory. */
+  /**
+   * The number of rows of a sequence that inference computes at a time, which bounds its memory.
+   */
   private static final long INFERENCE_ROWS = 4096;
 
   private final Scratch inputWeights = new Scratch();
@@ -83,14 +88,16 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
   }
 
   /**
-   * The state from which the next {@code fit} of a stateful layer starts: the hidden state [B, H] and, for an LSTM, the cell state [B, H]; null = zeros.
+   * The state from which the next {@code fit} of a stateful layer starts: the hidden state [B, H]
+   * and, for an LSTM, the cell state [B, H]; null = zeros.
    */
   public INDArray[] getCarriedState() {
     return carried;
   }
 
   /**
-   * Sets the state from which the next {@code fit} of a stateful layer starts. Inference does not use it ({@code rnnTimeStep} has its own state).
+   * Sets the state from which the next {@code fit} of a stateful layer starts. Inference does not
+   * use it ({@code rnnTimeStep} has its own state).
    *
    * @param states as {@link #getCarriedState} returns them; copied
    */
@@ -263,7 +270,8 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
   }
 
   /**
-   * Quantizes the input, applies dropout into {@link #x}, and stores its product with W plus the bias as the cell's sums.
+   * Quantizes the input, applies dropout into {@link #x}, and stores its product with W plus the
+   * bias as the cell's sums.
    *
    * @param input [T, B, nIn]
    * @param from its first step, in the whole sequence
@@ -322,7 +330,8 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
   }
 
   /**
-   * Runs the cell over steps from..to-1 of the sequence, which are all of the cell's steps. Leaves the tape.
+   * Runs the cell over steps from..to-1 of the sequence, which are all of the cell's steps. Leaves
+   * the tape.
    */
   private void recur(Weights rw, StepMask mask, int from, int to, long batch, boolean training) {
     Quantization quantization = layerConf().getRecurrentActivationQuantization();
@@ -572,7 +581,8 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
   }
 
   /**
-   * Passes masks on, as DL4J's LSTM does: masked steps are left to the loss. Their inputs are data, unless they are not finite.
+   * Passes masks on, as DL4J's LSTM does: masked steps are left to the loss. Their inputs are data,
+   * unless they are not finite.
    */
   @Override
   public Pair<INDArray, MaskState> feedForwardMaskArray(

@@ -23,7 +23,8 @@ import org.nd4j.linalg.indexing.NDArrayIndex;
 import org.nd4j.linalg.ops.transforms.Transforms;
 
 /**
- * Computes {@link QuantizedSoftmaxOutput}. In FLOAT, losses and gradients are one call of {@link Kernels}, or several calls with a teacher. In DOUBLE (gradient checks) they are ND4J operations.
+ * Computes {@link QuantizedSoftmaxOutput}. In FLOAT, losses and gradients are one call of {@link
+ * Kernels}, or several calls with a teacher. In DOUBLE (gradient checks) they are ND4J operations.
  */
 public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<QuantizedSoftmaxOutput> {
   private static final String W = DefaultParamInitializer.WEIGHT_KEY;
@@ -33,7 +34,8 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
   private static final long ROWS = 1024;
 
   /**
-   * The number of rows of a teacher's logits that are computed at a time: large enough that threads seldom read its weights, and small enough to leave memory to the student.
+   * The number of rows of a teacher's logits that are computed at a time: large enough that threads
+   * seldom read its weights, and small enough to leave memory to the student.
    */
   private static final int TEACHER_ROWS = 256;
 
@@ -375,7 +377,8 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
   }
 
   /**
-   * The losses of the last backward pass if it had this input; otherwise they are computed, some rows at a time.
+   * The losses of the last backward pass if it had this input; otherwise they are computed, some
+   * rows at a time.
    */
   private double[] losses(boolean training, LayerWorkspaceMgr workspaceMgr) {
     assertInputSet(false);

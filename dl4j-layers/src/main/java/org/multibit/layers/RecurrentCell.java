@@ -10,7 +10,9 @@ import org.multibit.core.Quantizer;
 import org.nd4j.linalg.api.buffer.DataType;
 
 /**
- * The time steps of a recurrent cell with G gates of H units, and what a forward pass keeps for its gradient. In FLOAT a sequence is one call of {@link Kernels}; if BLAS multiplies, each step is one. In DOUBLE (gradient checks) steps are ND4J operations in a subclass.
+ * The time steps of a recurrent cell with G gates of H units, and what a forward pass keeps for its
+ * gradient. In FLOAT a sequence is one call of {@link Kernels}; if BLAS multiplies, each step is
+ * one. In DOUBLE (gradient checks) steps are ND4J operations in a subclass.
  */
 abstract class RecurrentCell {
   /** The sums of the input product, later the gates, [T*B, G H]. */
@@ -57,7 +59,9 @@ abstract class RecurrentCell {
     return 2 * sums + states + 1; // with the gradients of the sums and of the hidden state
   }
 
-  /** The states that are carried from step to step, each [(T+1)*B, H]. The hidden state comes first. */
+  /**
+   * The states that are carried from step to step, each [(T+1)*B, H]. The hidden state comes first.
+   */
   List<Steps> states() {
     return cell.hasState() ? List.of(hidden, cellState) : List.of(hidden);
   }
@@ -132,7 +136,8 @@ abstract class RecurrentCell {
   }
 
   /**
-   * Computes the gradients of steps from..to-1, the last one first. {@link #hiddenGradients} and {@link #carriedGradient} already contain the gradient from the step after to-1.
+   * Computes the gradients of steps from..to-1, the last one first. {@link #hiddenGradients} and
+   * {@link #carriedGradient} already contain the gradient from the step after to-1.
    *
    * @param product with the recurrent weights, transposed
    */

@@ -14,7 +14,8 @@ import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.indexing.NDArrayIndex;
 
 /**
- * The parameters of {@link QuantizedRecurrent}: input weights, recurrent weights and biases, with the keys and in the order of DL4J's LSTM.
+ * The parameters of {@link QuantizedRecurrent}: input weights, recurrent weights and biases, with
+ * the keys and in the order of DL4J's LSTM.
  */
 final class RecurrentParams implements ParamInitializer {
   static final String INPUT_WEIGHTS = "W";

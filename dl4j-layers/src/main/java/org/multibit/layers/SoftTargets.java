@@ -4,7 +4,8 @@ import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 
 /**
- * The soft targets of {@link Distillation}: logits that are computed from the teachers' hidden states.
+ * The soft targets of {@link Distillation}: logits that are computed from the teachers' hidden
+ * states.
  */
 final class SoftTargets {
   private final INDArray weights;

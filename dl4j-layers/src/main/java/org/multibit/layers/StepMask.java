@@ -8,9 +8,14 @@ import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.linalg.indexing.NDArrayIndex;
 
 /**
- * A recurrent layer's own mask, which comes from its wrapper (LastTimeStep, Bidirectional, MaskZeroLayer). As in DL4J's LSTM it multiplies the output and the states of each step.
+ * A recurrent layer's own mask, which comes from its wrapper (LastTimeStep, Bidirectional,
+ * MaskZeroLayer). As in DL4J's LSTM it multiplies the output and the states of each step.
  *
- * <p>Kernels for whole sequences take no mask. They run over pieces of the sequence, and between two pieces the states are multiplied by the mask. A piece ends only where this matters: before a step with a mask other than 0 in a row whose previous step had a mask other than 1. So padding at the end costs nothing, and padding at the start costs one piece for each length. Steps inside a piece are multiplied in the output.
+ * <p>Kernels for whole sequences take no mask. They run over pieces of the sequence, and between
+ * two pieces the states are multiplied by the mask. A piece ends only where this matters: before a
+ * step with a mask other than 0 in a row whose previous step had a mask other than 1. So padding at
+ * the end costs nothing, and padding at the start costs one piece for each length. Steps inside a
+ * piece are multiplied in the output.
  */
 final class StepMask {
   private final INDArray column;
@@ -73,7 +78,8 @@ final class StepMask {
   }
 
   /**
-   * Multiplies the outputs of steps from..to-1, or their gradients, by the part of the mask that {@link #between} does not apply.
+   * Multiplies the outputs of steps from..to-1, or their gradients, by the part of the mask that
+   * {@link #between} does not apply.
    *
    * @param rows [(to - from) * B, H], changed
    */

@@ -8,7 +8,10 @@ import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.linalg.indexing.NDArrayIndex;
 
 /**
- * The rows [T*B, parts * C] of a sequence, time-major, in memory that a layer reuses from iteration to iteration, outside all workspaces. Views of its time steps and of its parts (blocks of C columns) are made once for each shape, because making them at each step would cost more than computing the step.
+ * The rows [T*B, parts * C] of a sequence, time-major, in memory that a layer reuses from iteration
+ * to iteration, outside all workspaces. Views of its time steps and of its parts (blocks of C
+ * columns) are made once for each shape, because making them at each step would cost more than
+ * computing the step.
  */
 final class Steps {
   private INDArray all;

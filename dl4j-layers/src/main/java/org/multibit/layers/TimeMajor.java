@@ -2,9 +2,7 @@ package org.multibit.layers;
 
 import org.nd4j.linalg.api.ndarray.INDArray;
 
-/**
- * Sequences as time-major rows: converts between DL4J's [B, C, T] (NCW) and [T*B, C].
- */
+/** Sequences as time-major rows: converts between DL4J's [B, C, T] (NCW) and [T*B, C]. */
 final class TimeMajor {
   private TimeMajor() {}
 

@@ -15,7 +15,10 @@ public final class Versions {
 
   private Versions() {}
 
-  /** Logs one line if the class path has another version than the BOM's. It says what that costs and what to do. */
+  /**
+   * Logs one line if the class path has another version than the BOM's. It says what that costs and
+   * what to do.
+   */
   public static void check() {
     String javacpp = version("org.bytedeco", "javacpp");
     String openblas = version("org.bytedeco", "openblas");

@@ -7,9 +7,12 @@ import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.factory.Nd4j;
 
 /**
- * A moving average of all parameters of a network in training (Polyak and Juditsky, 1992). It is the mean of the parameters at the beginning of each step, so it does not contain the last step's result. After more steps than its window it is an exponential average.
+ * A moving average of all parameters of a network in training (Polyak and Juditsky, 1992). It is
+ * the mean of the parameters at the beginning of each step, so it does not contain the last step's
+ * result. After more steps than its window it is an exponential average.
  *
- * <p>It is a listener: {@code network.addListeners(average)}. To use the average, {@link #exchange} it with the network's parameters; exchange them again before you continue training.
+ * <p>It is a listener: {@code network.addListeners(average)}. To use the average, {@link #exchange}
+ * it with the network's parameters; exchange them again before you continue training.
  */
 public final class WeightAverage extends BaseTrainingListener {
   /** Samples per window. Parameters of neighbouring steps are similar, so this number suffices. */
@@ -68,7 +71,10 @@ public final class WeightAverage extends BaseTrainingListener {
     average.assign(params);
   }
 
-  /** The number of steps so far. Together with {@link #getAverage} it is the whole state of this object. */
+  /**
+   * The number of steps so far. Together with {@link #getAverage} it is the whole state of this
+   * object.
+   */
   public long getSteps() {
     return steps;
   }

@@ -68,7 +68,8 @@ public record Evaluation(double perplexity, long tokens, double seconds, String 
   }
 
   /**
-   * Evaluates a model as if it were in a packed file: with the native runtime, unless there is none or the model does not fit into one buffer.
+   * Evaluates a model as if it were in a packed file: with the native runtime, unless there is none
+   * or the model does not fit into one buffer.
    *
    * @param name the model's name in messages
    * @throws IOException if the model has other words than the corpus

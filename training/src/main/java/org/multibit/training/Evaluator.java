@@ -11,9 +11,14 @@ import org.nd4j.linalg.dataset.DataSet;
 import org.nd4j.linalg.dataset.api.iterator.DataSetIterator;
 import org.nd4j.linalg.factory.Nd4j;
 
-/** Perplexity of a network over a stream of segments, with the state carried from segment to segment. */
+/**
+ * Perplexity of a network over a stream of segments, with the state carried from segment to
+ * segment.
+ */
 public final class Evaluator {
-  /** Reuses the memory of the probabilities, V per token, for each segment: new memory takes longer. */
+  /**
+   * Reuses the memory of the probabilities, V per token, for each segment: new memory takes longer.
+   */
   private static final WorkspaceConfiguration MEMORY =
       WorkspaceConfiguration.builder()
           .policyAllocation(AllocationPolicy.STRICT)

@@ -20,7 +20,9 @@ import org.nd4j.shade.jackson.databind.module.SimpleModule;
 import org.nd4j.shade.jackson.databind.node.ObjectNode;
 
 /**
- * JSON with the Jackson that ND4J ships. Texts may come from strangers. They are bounded before they are parsed, since a number of a million digits, or a million nested arrays, costs far more than its length.
+ * JSON with the Jackson that ND4J ships. Texts may come from strangers. They are bounded before
+ * they are parsed, since a number of a million digits, or a million nested arrays, costs far more
+ * than its length.
  */
 public final class Json {
   private static final int MAX_DEPTH = 200;
@@ -61,7 +63,10 @@ public final class Json {
     }
   }
 
-  /** Escapes control characters that JSON allows unescaped and terminals obey: DEL and the controls from 0x80 on. */
+  /**
+   * Escapes control characters that JSON allows unescaped and terminals obey: DEL and the controls
+   * from 0x80 on.
+   */
   private static final class ControlCharacters extends CharacterEscapes {
     private static final long serialVersionUID = 1;
 
@@ -106,7 +111,8 @@ public final class Json {
   /**
    * The tree of a JSON text.
    *
-   * @throws JsonProcessingException if it is not JSON, is nested too deeply, or has a number that is too long
+   * @throws JsonProcessingException if it is not JSON, is nested too deeply, or has a number that
+   *     is too long
    */
   public static JsonNode parse(String text) throws IOException {
     check(text);

@@ -66,7 +66,8 @@ public final class LanguageModel {
   }
 
   /**
-   * A network that computes the model of a packed file, with its weights as full-precision values. It runs the file where there is no native library.
+   * A network that computes the model of a packed file, with its weights as full-precision values.
+   * It runs the file where there is no native library.
    */
   public static MultiLayerNetwork of(LanguageModelFile file) {
     Settings settings = settings(file);

@@ -14,14 +14,16 @@ import org.nd4j.shade.jackson.core.JsonProcessingException;
 import org.nd4j.shade.jackson.databind.JsonNode;
 
 /**
- * The record of a run: one JSON line per epoch. The whole file is rewritten each time, so a line is never incomplete.
+ * The record of a run: one JSON line per epoch. The whole file is rewritten each time, so a line is
+ * never incomplete.
  */
 public final class Ledger {
   private final Path file;
   private final List<JsonNode> lines = new ArrayList<>();
 
   /**
-   * @param tokens tokens trained on at the checkpoint from which the run continues; lines with more tokens belong to lost work and are removed
+   * @param tokens tokens trained on at the checkpoint from which the run continues; lines with more
+   *     tokens belong to lost work and are removed
    */
   Ledger(Path file, long tokens) throws IOException {
     this.file = file;
@@ -35,7 +37,8 @@ public final class Ledger {
   /**
    * The lines of a ledger, in order; none if there is no file.
    *
-   * @throws IOException if the file is not UTF-8 or a line is not a ledger's; the message has the file's name
+   * @throws IOException if the file is not UTF-8 or a line is not a ledger's; the message has the
+   *     file's name
    */
   public static List<JsonNode> read(Path file) throws IOException {
     List<JsonNode> lines = new ArrayList<>();
@@ -64,7 +67,10 @@ public final class Ledger {
         && line.path("settings").isObject();
   }
 
-  /** The line of the model that a run keeps, the best on the validation text; empty if there is none. */
+  /**
+   * The line of the model that a run keeps, the best on the validation text; empty if there is
+   * none.
+   */
   public static Optional<JsonNode> best(List<JsonNode> lines) {
     return lines.stream()
         .min(Comparator.comparingDouble(line -> line.path("validPerplexityBatched").asDouble()));

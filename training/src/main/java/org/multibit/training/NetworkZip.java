@@ -43,7 +43,10 @@ import org.nd4j.shade.jackson.databind.exc.InvalidTypeIdException;
 import org.nd4j.shade.jackson.databind.jsontype.PolymorphicTypeValidator;
 
 /**
- * A network in a zip as DL4J's {@code ModelSerializer} writes it. DL4J's own reader deserializes any Java object in the file and reads entries of any size into memory. This reader only reads the entries that a network has, each within bounds. The only classes that a file can choose are layers, activations and similar classes of DL4J, ND4J and multibit.
+ * A network in a zip as DL4J's {@code ModelSerializer} writes it. DL4J's own reader deserializes
+ * any Java object in the file and reads entries of any size into memory. This reader only reads the
+ * entries that a network has, each within bounds. The only classes that a file can choose are
+ * layers, activations and similar classes of DL4J, ND4J and multibit.
  */
 public final class NetworkZip implements Closeable {
   private static final Set<String> NETWORK =
@@ -75,7 +78,8 @@ public final class NetworkZip implements Closeable {
    * Opens a zip and checks its contents.
    *
    * @param more entries that it may have in addition to a network's
-   * @throws IOException if it is not a zip, has other entries, or has no network; the message lacks the file's name
+   * @throws IOException if it is not a zip, has other entries, or has no network; the message lacks
+   *     the file's name
    */
   public NetworkZip(Path file, Set<String> more) throws IOException {
     zip = new ZipFile(file.toFile());
@@ -238,7 +242,10 @@ public final class NetworkZip implements Closeable {
     return e.getTypeId() != null && !isOwn(e.getTypeId()) && e.getMessage().contains("denie");
   }
 
-  /** Checks class names itself, since DL4J reads some parts of a configuration with a mapper that cannot check them. */
+  /**
+   * Checks class names itself, since DL4J reads some parts of a configuration with a mapper that
+   * cannot check them.
+   */
   private static void requireOwnClasses(JsonNode node) throws IOException {
     JsonNode name = node.isArray() && node.size() == 2 ? node.get(0) : node.get("@class");
     if (name != null
@@ -314,7 +321,10 @@ public final class NetworkZip implements Closeable {
     return new DataInputStream(new BufferedInputStream(zip.getInputStream(entry), 1 << 16));
   }
 
-  /** Reads the format of {@code Nd4j.write}: the description of a shape, then values, each with a header. */
+  /**
+   * Reads the format of {@code Nd4j.write}: the description of a shape, then values, each with a
+   * header.
+   */
   private INDArray values(String name) throws IOException {
     try (DataInputStream in = open(name, entries.get(name).getSize())) {
       Header shape = new Header(in);

@@ -37,7 +37,8 @@ import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.linalg.indexing.NDArrayIndex;
 
 /**
- * Packs and unpacks a trained network. Each weight matrix is quantized as its layer quantizes it, in the layout of docs/format.md.
+ * Packs and unpacks a trained network. Each weight matrix is quantized as its layer quantizes it,
+ * in the layout of docs/format.md.
  */
 public final class PackedExport {
   /** The embedding's layer in a language model. */
@@ -68,9 +69,11 @@ public final class PackedExport {
   }
 
   /**
-   * Packs a language model. If softmax and embedding have the same weights and quantization, these are stored once.
+   * Packs a language model. If softmax and embedding have the same weights and quantization, these
+   * are stored once.
    *
-   * @throws IllegalArgumentException if the vocabulary does not fit the network, or if a packed language model cannot have one of its layers; the message names the layer
+   * @throws IllegalArgumentException if the vocabulary does not fit the network, or if a packed
+   *     language model cannot have one of its layers; the message names the layer
    */
   public LanguageModelFile pack(Vocabulary vocabulary, Map<String, Object> provenance) {
     requireLayers(3, LANGUAGE_MODEL);
@@ -128,10 +131,12 @@ public final class PackedExport {
   }
 
   /**
-   * Packs a classifier of sequences: QuantizedLSTMs or QuantizedGRUs of one size, the last one in LastTimeStep, then a QuantizedOutput with softmax.
+   * Packs a classifier of sequences: QuantizedLSTMs or QuantizedGRUs of one size, the last one in
+   * LastTimeStep, then a QuantizedOutput with softmax.
    *
    * @param provenance as for {@link #pack}
-   * @throws IllegalArgumentException if the network has another layer or setting; the message names the layer
+   * @throws IllegalArgumentException if the network has another layer or setting; the message names
+   *     the layer
    */
   public SequenceClassifierFile packClassifier(Map<String, Object> provenance) {
     requireLayers(2, CLASSIFIER);
@@ -343,7 +348,10 @@ public final class PackedExport {
         .orElse(null);
   }
 
-  /** As {@link #quantizer}, and checks that all are the same, since a file names one method for all activations. */
+  /**
+   * As {@link #quantizer}, and checks that all are the same, since a file names one method for all
+   * activations.
+   */
   private static Quantizer onlyQuantizer(String model, List<Quantization> activations) {
     Quantizer method = quantizer(activations);
     for (Quantization quantization : activations) {

@@ -10,11 +10,14 @@ import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.shade.jackson.annotation.JsonProperty;
 
 /**
- * Perplexity of a language model over a stream: exp of the mean negative natural log of the probability of each target, summed in float64. It is a DL4J evaluation that takes segments one by one, in constant memory.
+ * Perplexity of a language model over a stream: exp of the mean negative natural log of the
+ * probability of each target, summed in float64. It is a DL4J evaluation that takes segments one by
+ * one, in constant memory.
  */
 public final class Perplexity extends BaseEvaluation<Perplexity> {
   /**
-   * Below this a float softmax underflows to 0. The ln of the smallest float bounds the loss, which would otherwise be infinite.
+   * Below this a float softmax underflows to 0. The ln of the smallest float bounds the loss, which
+   * would otherwise be infinite.
    */
   private static final double SMALLEST = Float.MIN_VALUE;
 

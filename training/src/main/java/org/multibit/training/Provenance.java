@@ -25,7 +25,9 @@ public final class Provenance {
     return provenance;
   }
 
-  /** The same keys, plus from the ledger how far and by which commit the run's model was trained. */
+  /**
+   * The same keys, plus from the ledger how far and by which commit the run's model was trained.
+   */
   static Map<String, Object> of(Settings settings, List<JsonNode> ledger) {
     Map<String, Object> provenance = of(settings);
     Ledger.best(ledger)

@@ -17,8 +17,10 @@ import org.multibit.core.format.Layer;
 import org.multibit.core.format.Matrix;
 
 /**
- * Writes a full-precision language model as a PyTorch state dict in half precision to a .safetensors file, with the names of PyTorch's {@code word_language_model} example: {@code encoder.weight},
- * {@code rnn.weight_ih_l0} and so on, {@code decoder.weight}, {@code decoder.bias}. The file's metadata records what it was trained on.
+ * Writes a full-precision language model as a PyTorch state dict in half precision to a
+ * .safetensors file, with the names of PyTorch's {@code word_language_model} example: {@code
+ * encoder.weight}, {@code rnn.weight_ih_l0} and so on, {@code decoder.weight}, {@code
+ * decoder.bias}. The file's metadata records what it was trained on.
  */
 public final class PyTorchExport {
   private static final int CHUNK = 1 << 16;

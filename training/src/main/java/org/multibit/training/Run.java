@@ -30,11 +30,14 @@ import org.nd4j.linalg.indexing.NDArrayIndex;
 import org.nd4j.shade.jackson.databind.JsonNode;
 
 /**
- * The folder of a training run: {@code settings.json}, {@code vocabulary.txt}, {@code checkpoint.zip} (from which training continues), {@code model.zip} (the best model on the validation text so far, an ordinary DL4J zip) and {@code ledger.jsonl}.
+ * The folder of a training run: {@code settings.json}, {@code vocabulary.txt}, {@code
+ * checkpoint.zip} (from which training continues), {@code model.zip} (the best model on the
+ * validation text so far, an ordinary DL4J zip) and {@code ledger.jsonl}.
  */
 public final class Run implements SavedModel {
   /**
-   * Settings that may change when a run continues: how long it takes, and the places of its text and its models, which are identified by their SHA-256.
+   * Settings that may change when a run continues: how long it takes, and the places of its text
+   * and its models, which are identified by their SHA-256.
    */
   public static final Set<String> MAY_CHANGE =
       Set.of("epochs", "maxTokens", "data", "parent", "teachers");
@@ -79,7 +82,8 @@ public final class Run implements SavedModel {
   }
 
   /**
-   * Removes the folder of a run without a checkpoint, unless it contains something else. Only the holder of its lock may call this.
+   * Removes the folder of a run without a checkpoint, unless it contains something else. Only the
+   * holder of its lock may call this.
    */
   public void removeIfUntrained() throws IOException {
     if (hasCheckpoint() || Files.exists(modelFile())) {
@@ -124,7 +128,8 @@ public final class Run implements SavedModel {
    * Opens a run to continue it.
    *
    * @param settings the new settings; only those in {@link #MAY_CHANGE} may differ
-   * @throws IOException if the run was started with other settings; the message names the first one that differs
+   * @throws IOException if the run was started with other settings; the message names the first one
+   *     that differs
    */
   public static Run resume(Path folder, Settings settings) throws IOException {
     Run run = open(folder);
@@ -133,7 +138,8 @@ public final class Run implements SavedModel {
   }
 
   /**
-   * Prevents other code, in this and in other processes, from training the same run until the lock is closed.
+   * Prevents other code, in this and in other processes, from training the same run until the lock
+   * is closed.
    *
    * @throws IOException if the run is being trained now
    */
@@ -342,7 +348,8 @@ public final class Run implements SavedModel {
   }
 
   /**
-   * @throws IOException if a model's words differ from the corpus's; the message has the first difference
+   * @throws IOException if a model's words differ from the corpus's; the message has the first
+   *     difference
    */
   public static void requireSameWords(List<String> words, TextCorpus corpus, Path model)
       throws IOException {

@@ -33,7 +33,8 @@ public interface SavedModel {
   }
 
   /**
-   * Reads a text with a model's words, in any order. Words that the model does not know become {@code <unk>}, with a warning.
+   * Reads a text with a model's words, in any order. Words that the model does not know become
+   * {@code <unk>}, with a warning.
    *
    * @throws IOException if the text cannot be read, or the model knows less than half of it
    */

@@ -12,7 +12,8 @@ public final class SavedModels {
 
   /**
    * @param path a run's folder, or a file of another library
-   * @param vocabulary the file with the words of another library's model, one per line in the order of the embedding's rows; null for a run, which has its own
+   * @param vocabulary the file with the words of another library's model, one per line in the order
+   *     of the embedding's rows; null for a run, which has its own
    * @throws UsageException if the vocabulary is missing, or if it is given for a run
    * @throws IOException if the model does not exist or is invalid; the message says why
    */

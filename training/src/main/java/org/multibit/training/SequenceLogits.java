@@ -12,7 +12,11 @@ public final class SequenceLogits {
   private SequenceLogits() {}
 
   /**
-   * The logits of whole sequences, each from zero state. The softmax of a row is the network's output, and its largest element marks the class. Every step counts, so padding would be read as data. For padded sequences, give {@link #of(PackedSequenceClassifier, INDArray, int[])} their lengths, or {@link #of(PackedSequenceClassifier, INDArray, INDArray)} the network's features mask.
+   * The logits of whole sequences, each from zero state. The softmax of a row is the network's
+   * output, and its largest element marks the class. Every step counts, so padding would be read as
+   * data. For padded sequences, give {@link #of(PackedSequenceClassifier, INDArray, int[])} their
+   * lengths, or {@link #of(PackedSequenceClassifier, INDArray, INDArray)} the network's features
+   * mask.
    *
    * @param sequences [batch, inputSize, time] (NCW), as the network's features
    * @return [batch, classes]
@@ -28,7 +32,8 @@ public final class SequenceLogits {
   }
 
   /**
-   * As {@link #of(PackedSequenceClassifier, INDArray)}, for sequences that are padded at the end. The padding is never read and may contain any values, even NaN.
+   * As {@link #of(PackedSequenceClassifier, INDArray)}, for sequences that are padded at the end.
+   * The padding is never read and may contain any values, even NaN.
    *
    * @param lengths the number of steps of each sequence that count, 1 to time
    * @throws IllegalArgumentException also if there are not as many lengths as sequences, or one is
@@ -80,8 +85,10 @@ public final class SequenceLogits {
   /**
    * As {@link #of(PackedSequenceClassifier, INDArray, int[])}, with the lengths as DL4J gives them.
    *
-   * @param mask [batch, time], a DataSet's features mask: for each sequence ones, then zeros for the padding at its end; null if every step counts
-   * @throws IllegalArgumentException also if the mask has another shape or other values, or masks steps that are not at the end
+   * @param mask [batch, time], a DataSet's features mask: for each sequence ones, then zeros for
+   *     the padding at its end; null if every step counts
+   * @throws IllegalArgumentException also if the mask has another shape or other values, or masks
+   *     steps that are not at the end
    */
   public static INDArray of(
       PackedSequenceClassifier classifier, INDArray sequences, INDArray mask) {

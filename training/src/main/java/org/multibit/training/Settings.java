@@ -20,14 +20,18 @@ import org.nd4j.shade.jackson.databind.JsonNode;
 import org.nd4j.shade.jackson.databind.node.ObjectNode;
 
 /**
- * The settings of a run, {@code settings.json} in its folder. The defaults are the paper's for Penn Treebank. Messages name settings as the command line does.
+ * The settings of a run, {@code settings.json} in its folder. The defaults are the paper's for Penn
+ * Treebank. Messages name settings as the command line does.
  */
 @JsonAutoDetect(
     fieldVisibility = JsonAutoDetect.Visibility.PUBLIC_ONLY,
     getterVisibility = JsonAutoDetect.Visibility.NONE,
     isGetterVisibility = JsonAutoDetect.Visibility.NONE)
 public class Settings {
-  /** The initial learning rate of a GRU. With the paper's rate of 20 it stays far behind an LSTM (docs/results/notes.md). */
+  /**
+   * The initial learning rate of a GRU. With the paper's rate of 20 it stays far behind an LSTM
+   * (docs/results/notes.md).
+   */
   public static final double GRU_LEARNING_RATE = 10;
 
   /** Training stops below this learning rate. */
@@ -61,7 +65,8 @@ public class Settings {
   public double learningRate = 20;
 
   /**
-   * How the rate falls. With plateau it is divided by {@link #learningRateDecay} when validation is not better. With linear it falls by the same amount after each epoch, to 0.
+   * How the rate falls. With plateau it is divided by {@link #learningRateDecay} when validation is
+   * not better. With linear it falls by the same amount after each epoch, to 0.
    */
   public String learningRateSchedule = PLATEAU;
 
@@ -72,13 +77,12 @@ public class Settings {
   public double clip = 0.25;
 
   /**
-   * The latent weights of quantized layers are clipped to +- this. 0: to 1, or to the largest magnitude of the weights from which fine-tuning starts.
+   * The latent weights of quantized layers are clipped to +- this. 0: to 1, or to the largest
+   * magnitude of the weights from which fine-tuning starts.
    */
   public double weightBound;
 
-  /**
-   * Steps in the moving average of the weights, which is validated and kept; 0: no average.
-   */
+  /** Steps in the moving average of the weights, which is validated and kept; 0: no average. */
   public int average;
 
   /** The probability to drop a unit. */
@@ -121,7 +125,8 @@ public class Settings {
   public String parentSha256;
 
   /**
-   * The weight of the teachers in the loss of a fine-tuned run ({@code Distillation}); 0: no teacher.
+   * The weight of the teachers in the loss of a fine-tuned run ({@code Distillation}); 0: no
+   * teacher.
    */
   public double distill;
 
@@ -144,7 +149,8 @@ public class Settings {
   }
 
   /**
-   * Whether nothing is left to train: all epochs are finished, or the learning rate has become too small.
+   * Whether nothing is left to train: all epochs are finished, or the learning rate has become too
+   * small.
    *
    * @param finished number of finished epochs
    * @param rate learning rate of the next epoch
@@ -185,7 +191,8 @@ public class Settings {
   }
 
   /**
-   * The first setting that differs in another run, for example {@code learningRate = 20.0, not 10.0}; empty if none.
+   * The first setting that differs in another run, for example {@code learningRate = 20.0, not
+   * 10.0}; empty if none.
    *
    * @param ignored names of settings that may differ
    */
@@ -254,7 +261,9 @@ public class Settings {
     requireRange("--distill-temperature", distillTemperature, 0.01, 100);
   }
 
-  /** Whether each layer's weights are quantized as in another model, so that they start as codes. */
+  /**
+   * Whether each layer's weights are quantized as in another model, so that they start as codes.
+   */
   public boolean hasCodesOf(Settings model) {
     LayerBits ours = layerBits();
     LayerBits theirs = model.layerBits();

@@ -21,7 +21,9 @@ import org.nd4j.linalg.dataset.DataSet;
 import org.nd4j.linalg.factory.Nd4j;
 
 /**
- * Trains by the paper's recipe (section 5): SGD with a clipped gradient over contiguous segments. After each epoch the validation text decides whether the learning rate is divided, or the rate falls by a schedule. Training continues from the run's checkpoint, to the bit.
+ * Trains by the paper's recipe (section 5): SGD with a clipped gradient over contiguous segments.
+ * After each epoch the validation text decides whether the learning rate is divided, or the rate
+ * falls by a schedule. Training continues from the run's checkpoint, to the bit.
  */
 public final class Trainer {
   /** Streams of the batched validation, whose perplexity shows progress and is not a result. */
@@ -64,10 +66,12 @@ public final class Trainer {
   private long savedAt = System.nanoTime();
 
   /**
-   * Trains a run that is locked ({@link Run#lock}), so that no other process trains it. The run takes these settings.
+   * Trains a run that is locked ({@link Run#lock}), so that no other process trains it. The run
+   * takes these settings.
    *
    * @param start makes the initial network if the run has no checkpoint
-   * @param teachers full-precision networks with the same words, for {@link Settings#distill}; empty if that is 0
+   * @param teachers full-precision networks with the same words, for {@link Settings#distill};
+   *     empty if that is 0
    * @param checkpointEvery interval of checkpoints, in addition to the one after each epoch
    */
   public Trainer(
@@ -123,14 +127,16 @@ public final class Trainer {
   }
 
   /**
-   * Trains until the epochs or tokens are used up or the learning rate is too small. Returns the final network.
+   * Trains until the epochs or tokens are used up or the learning rate is too small. Returns the
+   * final network.
    */
   public MultiLayerNetwork train() throws IOException {
     return train(() -> false);
   }
 
   /**
-   * As {@link #train()}, but stops when {@code pause}, which it asks before each segment, returns true. A pause only writes a checkpoint; the result of the run does not change.
+   * As {@link #train()}, but stops when {@code pause}, which it asks before each segment, returns
+   * true. A pause only writes a checkpoint; the result of the run does not change.
    */
   public MultiLayerNetwork train(BooleanSupplier pause) throws IOException {
     BooleanSupplier enough = () -> state.tokens >= settings.maxTokens || pause.getAsBoolean();
@@ -212,7 +218,9 @@ public final class Trainer {
   }
 
   /**
-   * Sets what depends on the number of the current epoch: the rate of the linear schedule, and whether codes are frozen. If a run continues with more epochs, its rate rises again and codes can change again.
+   * Sets what depends on the number of the current epoch: the rate of the linear schedule, and
+   * whether codes are frozen. If a run continues with more epochs, its rate rises again and codes
+   * can change again.
    */
   private void followSchedule() {
     if (settings.isLinear()) {
@@ -233,7 +241,8 @@ public final class Trainer {
   }
 
   /**
-   * Handles the end of the tokens within an epoch. The checkpoint is in the middle of the epoch, so the run can continue with more tokens. The learning rate does not change.
+   * Handles the end of the tokens within an epoch. The checkpoint is in the middle of the epoch, so
+   * the run can continue with more tokens. The learning rate does not change.
    */
   private void pauseEpoch() throws IOException {
     saveCheckpointWithinEpoch();
@@ -301,7 +310,8 @@ public final class Trainer {
   }
 
   /**
-   * The segments [B, 1, T] on which a run with these settings validates; a short text has fewer streams.
+   * The segments [B, 1, T] on which a run with these settings validates; a short text has fewer
+   * streams.
    */
   public static TokenIterator validation(TextCorpus corpus, Settings settings) {
     int streams = corpus.valid().length / Math.max(2, settings.unroll);

@@ -15,7 +15,8 @@ import org.nd4j.shade.jackson.annotation.JsonIgnore;
 import org.nd4j.shade.jackson.core.JsonProcessingException;
 
 /**
- * The state of a run. Together with the network it has all that is needed to continue to the bit. In a checkpoint it is JSON, plus the floats of its arrays one after the other, little-endian.
+ * The state of a run. Together with the network it has all that is needed to continue to the bit.
+ * In a checkpoint it is JSON, plus the floats of its arrays one after the other, little-endian.
  */
 @JsonAutoDetect(
     fieldVisibility = JsonAutoDetect.Visibility.NON_PRIVATE,
@@ -57,7 +58,8 @@ final class TrainingState {
   double savedValidation = Double.POSITIVE_INFINITY;
 
   /**
-   * h and, for LSTMs, c of each recurrent layer after the last segment, [B, H] row-major; null at the start of an epoch.
+   * h and, for LSTMs, c of each recurrent layer after the last segment, [B, H] row-major; null at
+   * the start of an epoch.
    */
   @JsonIgnore float[][][] model;
 

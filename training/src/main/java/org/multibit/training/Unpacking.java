@@ -1,6 +1,8 @@
 package org.multibit.training;
 
-/** Bounds the size to which a compressed part of a file may unpack: weights hardly shrink at all. */
+/**
+ * Bounds the size to which a compressed part of a file may unpack: weights hardly shrink at all.
+ */
 public final class Unpacking {
   /** Up to this size any compression is plausible. */
   private static final long SMALL = 1 << 26;

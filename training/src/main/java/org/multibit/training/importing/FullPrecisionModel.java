@@ -12,7 +12,8 @@ import org.multibit.layers.FloatRows;
 import org.nd4j.linalg.api.ndarray.INDArray;
 
 /**
- * The weights of a language model of another library, in PyTorch's layout: one row for each unit, with gates in the order input, forget, candidate, output (LSTM) or reset, update, new (GRU).
+ * The weights of a language model of another library, in PyTorch's layout: one row for each unit,
+ * with gates in the order input, forget, candidate, output (LSTM) or reset, update, new (GRU).
  *
  * @param embedding [V, E]
  * @param layers from the input on

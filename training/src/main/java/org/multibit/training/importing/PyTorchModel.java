@@ -17,7 +17,8 @@ import org.multibit.training.importing.FullPrecisionModel.Layer;
 
 /**
  * Finds a language model in a PyTorch state dict: one {@code nn.LSTM} or {@code nn.GRU}, one {@code
- * nn.Embedding}, and one {@code nn.Linear} or weights tied to the embedding's. The names of the modules do not matter.
+ * nn.Embedding}, and one {@code nn.Linear} or weights tied to the embedding's. The names of the
+ * modules do not matter.
  */
 final class PyTorchModel {
   private static final Pattern RECURRENT =
@@ -196,7 +197,8 @@ final class PyTorchModel {
   }
 
   /**
-   * The linear layer's bias: that of the matrix's module or, if the matrix is the embedding's, the only bias whose module has no weight; null if there is none.
+   * The linear layer's bias: that of the matrix's module or, if the matrix is the embedding's, the
+   * only bias whose module has no weight; null if there is none.
    */
   private String biasName(String softmaxName) {
     if (softmaxName != null) {
