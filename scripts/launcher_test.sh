@@ -162,6 +162,7 @@ locales() {
     fails_if_said 'libgomp\|multibit:'
   done
   fails 2 'argument 2 is not UTF-8' "$root/multibit" info $'\xff.gguf'
+  fails 1 'There is no file' "$root/multibit" info $'\xef\xbf\xbd.gguf'
 }
 
 # Also one that takes the permission from the user, who unpacks libraries and reads a run again.

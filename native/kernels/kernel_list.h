@@ -129,5 +129,7 @@ KERNEL(void, Scale, float factor, int64_t n, float* x)
 // x = min(max(x, -bound), bound); NaN stays NaN.
 KERNEL(void, Clip, float bound, int64_t n, float* x)
 KERNEL(double, SumOfSquares, const float* x, int64_t n)
+// out = x in bfloat16, the upper half of a float: rounded to nearest, ties to even; NaN becomes a quiet NaN.
+KERNEL(void, RoundToBfloat16, const float* x, int64_t n, uint16_t* out)
 
 #undef KERNEL

@@ -558,6 +558,20 @@ double SumOfSquares(const float* x, int64_t n) {
   return sum;
 }
 
+void RoundToBfloat16(const float* x, int64_t n, uint16_t* out) {
+  for (int64_t j = 0; j < n; ++j) {
+    uint32_t bits;
+    std::memcpy(&bits, x + j, sizeof(bits));
+    if (std::isnan(x[j])) {
+      out[j] = static_cast<uint16_t>(bits >> 16 | 0x40);
+      continue;
+    }
+    const uint32_t half = 0x8000, below = bits & 0xFFFF;
+    const bool odd = bits >> 16 & 1;
+    out[j] = static_cast<uint16_t>((bits >> 16) + (below > half || (below == half && odd)));
+  }
+}
+
 void LstmForward(const CellStates& s, int64_t first_row, int64_t last_row) {
   for (int64_t r = first_row; r < last_row; ++r) {
     for (int64_t j = 0; j < s.units; ++j) {

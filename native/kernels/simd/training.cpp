@@ -94,5 +94,16 @@ double SumOfSquares(const float* x, int64_t n) {
   return total;
 }
 
+void RoundToBfloat16(const float* x, int64_t n, uint16_t* out) {
+  // Integers alone, without a branch: the compiler makes vectors of it.
+  for (int64_t j = 0; j < n; ++j) {
+    uint32_t bits;
+    std::memcpy(&bits, x + j, sizeof(bits));
+    const uint32_t rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+    const bool nan = (bits & 0x7FFFFFFF) > 0x7F800000;
+    out[j] = static_cast<uint16_t>(nan ? bits >> 16 | 0x40 : rounded);
+  }
+}
+
 }  // namespace MULTIBIT_TIER_SPACE
 }  // namespace multibit

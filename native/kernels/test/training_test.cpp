@@ -6,6 +6,28 @@
 namespace multibit {
 namespace {
 
+// Every upper half of a float, below, at and above the middle to the next one: as the scalar tier rounds it.
+TEST(Bfloat16, RoundsToNearestEven) {
+  std::vector<float> x;
+  for (uint32_t upper = 0; upper < 1 << 16; ++upper) {
+    for (const uint32_t below : {0u, 1u, 0x7FFFu, 0x8000u, 0x8001u, 0xFFFFu}) {
+      const uint32_t bits = upper << 16 | below;
+      x.emplace_back();
+      std::memcpy(&x.back(), &bits, sizeof(bits));
+    }
+  }
+  const auto n = static_cast<int64_t>(x.size());
+  std::vector<uint16_t> expected(n), actual(n);
+  Scalar().RoundToBfloat16(x.data(), n, expected.data());
+  Tier().RoundToBfloat16(x.data(), n, actual.data());
+  ASSERT_EQ(expected, actual);
+  const float ties[] = {1 + 0x1p-8f, 1 + 0x3p-8f, -0x1p-133f};  // to even: down, up; a denormal as it is
+  Tier().RoundToBfloat16(ties, 3, actual.data());
+  EXPECT_EQ(0x3F80, actual[0]);
+  EXPECT_EQ(0x3F82, actual[1]);
+  EXPECT_EQ(0x8001, actual[2]);
+}
+
 TEST(Dropout, MasksAreThoseOfTheScalarTier) {
   for (int64_t cols : kSizes) {
     const int64_t rows = 5, words = (cols + 63) / 64;

@@ -186,7 +186,7 @@ final class OnnxLanguageModel {
   /** The floats of a matrix, rows x cols. */
   private static FloatBuffer values(Matrix matrix) {
     if (matrix.packed() == null) {
-      return matrix.dense();
+      return matrix.floats();
     }
     FloatBuffer floats = LanguageModelFile.directFloats(matrix.rows() * matrix.cols());
     Kernels.get().dequantize(matrix.packed(), floats);

@@ -1,5 +1,9 @@
 package org.multibit.cli;
 
+import static java.nio.charset.StandardCharsets.ISO_8859_1;
+import static java.nio.charset.StandardCharsets.UTF_8;
+
+import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
@@ -84,7 +88,7 @@ public final class Main {
   /** Java puts a replacement character for bytes that are no text: no file has that name. */
   private static boolean isText(String... args) {
     for (int i = 0; i < args.length; i++) {
-      if (args[i].indexOf('\uFFFD') >= 0) {
+      if (args[i].indexOf('\uFFFD') >= 0 && !isGiven(args[i])) {
         System.err.println(
             "multibit: argument "
                 + (i + 1)
@@ -93,6 +97,17 @@ public final class Main {
       }
     }
     return true;
+  }
+
+  /** Whether the command line has that argument to the byte, where the system tells. */
+  private static boolean isGiven(String argument) {
+    try {
+      byte[] line = Files.readAllBytes(Path.of("/proc/self/cmdline"));
+      String given = new String(argument.getBytes(UTF_8), ISO_8859_1);
+      return List.of(new String(line, ISO_8859_1).split("\0")).contains(given);
+    } catch (IOException e) {
+      return false;
+    }
   }
 
   /** Runs one command and returns the exit code. */
@@ -171,6 +186,14 @@ public final class Main {
       line.getErr().println("multibit: " + outOfMemory(e));
     } catch (LinkageError e) {
       line.getErr().println("multibit: a library does not load: " + NativeLibrary.reason(e));
+    } catch (InternalError e) {
+      // What Java makes of SIGBUS.
+      if (!String.valueOf(e.getMessage()).contains("unsafe memory access")) {
+        throw e;
+      }
+      line.getErr()
+          .println(
+              "multibit: a file was cut while it was read: write a new file and rename it, and run the command again");
     }
     return CommandLine.ExitCode.SOFTWARE;
   }
@@ -198,7 +221,7 @@ public final class Main {
     }
     boolean foreseen =
         e.getMessage() != null
-            && (e instanceof java.io.IOException
+            && (e instanceof IOException
                 || e instanceof IllegalArgumentException
                 || e instanceof IllegalStateException
                 || e instanceof ArithmeticException);

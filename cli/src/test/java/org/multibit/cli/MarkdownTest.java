@@ -46,7 +46,7 @@ class MarkdownTest {
   /** What a document's own words for values stand for. */
   private static final Map<String, String> WORDS = Map.of("N", "2", "RATE", "0.1");
 
-  /** Commands of the launcher or of benchmarks, which the launcher's own tests run. */
+  /** Commands of the launcher or of benchmarks, which their own tests run; looked up in sources. */
   private static final Set<String> ELSEWHERE = Set.of("bench", "test");
 
   /** Prints each command of a block, its line first, in place of running it. */
@@ -157,10 +157,11 @@ class MarkdownTest {
     return commands;
   }
 
-  private static void run(Command command, Path work) {
+  private static void run(Command command, Path work) throws IOException {
     String name = command.arguments().get(0);
     List<String> arguments = new ArrayList<>(standIns(command.arguments(), work));
     if (ELSEWHERE.contains(name)) {
+      requireElsewhere(command.arguments());
       return;
     }
     if (name.equals("quickstart")) { // Minutes, and nothing makes it shorter.
@@ -222,6 +223,74 @@ class MarkdownTest {
     }
   }
 
+  /** Fails if the sources of the launcher or of benchmarks have no such command or option. */
+  private static void requireElsewhere(List<String> arguments) throws IOException {
+    boolean bench = arguments.get(0).equals("bench");
+    String source =
+        bench
+            ? sources("benchmarks/src/main", ".java") + sources("cli/src/main", "Options.java")
+            : Files.readString(ROOT.resolve("scripts/run_tests.sh"));
+    for (int i = 1; i < arguments.size(); i++) {
+      String argument = arguments.get(i);
+      if (argument.startsWith("--")) {
+        assertTrue(source.contains(bench ? '"' + argument + '"' : argument), argument);
+      } else if (i == 1) {
+        assertTrue(source.contains("name = \"" + argument + '"'), argument);
+      }
+    }
+  }
+
+  private static String sources(String of, String ending) throws IOException {
+    StringBuilder text = new StringBuilder();
+    try (Stream<Path> files = Files.walk(ROOT.resolve(of))) {
+      for (Path file : files.filter(f -> f.toString().endsWith(ending)).toList()) {
+        if (!file.toString().contains("/target/")) {
+          text.append(Files.readString(file));
+        }
+      }
+    }
+    return text.toString();
+  }
+
+  /**
+   * Maven's and CMake's commands are not run, but name folders, profiles, properties and options
+   * that there are.
+   */
+  @TestFactory
+  Stream<DynamicTest> buildCommandsNameWhatThereIs() throws IOException {
+    String maven = sources("examples", "pom.xml") + Files.readString(ROOT.resolve("pom.xml"));
+    String cmake = sources("native", "CMakeLists.txt") + " CMAKE_TOOLCHAIN_FILE";
+    List<DynamicTest> tests = new ArrayList<>();
+    for (Path document : MarkdownBlock.documents(ROOT)) {
+      for (MarkdownBlock block : MarkdownBlock.of(document)) {
+        for (String line : block.code().lines().toList()) {
+          List<String> words = List.of(line.replaceFirst("#.*", "").strip().split("\\s+"));
+          String where = ROOT.relativize(document) + ":" + block.line() + " " + line.strip();
+          if (words.get(0).equals("mvn")) {
+            tests.add(DynamicTest.dynamicTest(where, () -> requireNames(maven, words)));
+          } else if (words.get(0).equals("cmake")) {
+            tests.add(DynamicTest.dynamicTest(where, () -> requireNames(cmake, words)));
+          }
+        }
+      }
+    }
+    assertTrue(tests.size() > 5, tests.size() + " commands found");
+    return tests.stream();
+  }
+
+  private static void requireNames(String source, List<String> words) {
+    for (String word : words) {
+      if (word.startsWith("-P")) {
+        assertTrue(source.contains("<id>" + word.substring(2) + "</id>"), word);
+      } else if (word.startsWith("-D") && !word.equals("-DskipTests")) {
+        assertTrue(source.contains(word.substring(2).replaceFirst("=.*", "")), word);
+      }
+    }
+    int folder = words.indexOf("-S");
+    assertTrue(
+        folder < 0 || Files.exists(ROOT.resolve(words.get(folder + 1)).resolve("CMakeLists.txt")));
+  }
+
   @TestFactory
   Stream<DynamicTest> commandsInSentencesParse() throws IOException {
     List<DynamicTest> tests = new ArrayList<>();
@@ -230,7 +299,9 @@ class MarkdownTest {
         List<String> words = List.of(block.code().split(" "));
         Command command = new Command(document, block.line(), words.subList(1, words.size()));
         String name = words.get(1);
-        if (!ELSEWHERE.contains(name) && !name.equals("COMMAND") && !block.code().contains("...")) {
+        if (ELSEWHERE.contains(name)) {
+          tests.add(command.test(() -> requireElsewhere(command.arguments())));
+        } else if (!name.equals("COMMAND") && !block.code().contains("...")) {
           tests.add(command.test(() -> parse(standIns(command.arguments(), folder))));
         }
       }

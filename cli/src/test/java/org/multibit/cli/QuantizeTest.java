@@ -77,7 +77,7 @@ class QuantizeTest {
     int cols = matrix.cols();
     float[] rows = new float[(matrix.rows() + EVERY - 1) / EVERY * cols];
     for (int r = 0; r * EVERY < matrix.rows(); r++) {
-      matrix.dense().get(matrix.dense().position() + r * EVERY * cols, rows, r * cols, cols);
+      matrix.floats().get(matrix.floats().position() + r * EVERY * cols, rows, r * cols, cols);
     }
     return Nd4j.createFromArray(rows).reshape(rows.length / cols, cols);
   }

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.nio.LongBuffer;
+import java.nio.ShortBuffer;
 import java.util.Arrays;
 import java.util.stream.IntStream;
 import org.bytedeco.javacpp.Loader;
@@ -490,6 +491,21 @@ public class JavaKernels {
   protected void clip(FloatBuffer x, float bound) {
     for (int i = x.position(); i < x.limit(); i++) {
       x.put(i, Math.min(Math.max(x.get(i), -bound), bound));
+    }
+  }
+
+  protected void roundToBfloat16(FloatBuffer x, ShortBuffer out) {
+    for (int i = 0; i < x.remaining(); i++) {
+      float value = x.get(x.position() + i);
+      int bits = Float.floatToRawIntBits(value);
+      int below = bits & 0xFFFF;
+      int upper = bits >>> 16;
+      if (Float.isNaN(value)) {
+        upper |= 0x40;
+      } else if (below > 0x8000 || (below == 0x8000 && (upper & 1) == 1)) {
+        upper++;
+      }
+      out.put(out.position() + i, (short) upper);
     }
   }
 

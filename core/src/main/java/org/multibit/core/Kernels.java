@@ -6,6 +6,7 @@ import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.nio.LongBuffer;
 import java.nio.ReadOnlyBufferException;
+import java.nio.ShortBuffer;
 
 /**
  * The inner loops of multi-bit quantization. This class checks the arguments and calls an
@@ -448,6 +449,18 @@ public final class Kernels {
     implementation.clip(x, bound);
   }
 
+  /**
+   * {@code out = x} in bfloat16, the upper half of a float: rounded to nearest, ties to even; NaN
+   * becomes a quiet NaN.
+   *
+   * @param out {@code x.remaining()} elements
+   */
+  public void roundToBfloat16(FloatBuffer x, ShortBuffer out) {
+    size("The elements", x, x.remaining(), 1);
+    written("The output", out, x.remaining(), 1);
+    implementation.roundToBfloat16(x, out);
+  }
+
   // Recurrent cells
 
   /**
@@ -648,6 +661,9 @@ public final class Kernels {
   private static ByteOrder order(Buffer buffer) {
     if (buffer instanceof FloatBuffer floats) {
       return floats.order();
+    }
+    if (buffer instanceof ShortBuffer shorts) {
+      return shorts.order();
     }
     return buffer instanceof IntBuffer ints ? ints.order() : ((LongBuffer) buffer).order();
   }

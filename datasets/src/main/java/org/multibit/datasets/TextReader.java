@@ -20,6 +20,9 @@ final class TextReader implements Closeable {
 
   private static final String BYTE_ORDER_MARK = "\uFEFF";
 
+  /** As a packed model's words may have (docs/format.md). */
+  private static final int MAX_WORD = 1 << 20;
+
   private final InputStream in;
   private final String file;
   private final CharsetDecoder decoder = StandardCharsets.UTF_8.newDecoder();
@@ -69,6 +72,11 @@ final class TextReader implements Closeable {
           throw new IOException(
               "%s: a zero byte at byte %s of the file, which is no UTF-8 text"
                   .formatted(place(), bufferOffset + position));
+        }
+        if (length == MAX_WORD) {
+          throw new IOException(
+              "%s: a word of more than %s bytes at byte %s of the file: split the text into words by white space"
+                  .formatted(place(), MAX_WORD, start));
         }
         if (length == word.length) {
           word = Arrays.copyOf(word, 2 * length);

@@ -100,6 +100,18 @@ class TextReaderTest {
   }
 
   @Test
+  void wordsAreBounded() throws IOException {
+    String longest = "x".repeat(1 << 20);
+    assertEquals(
+        List.of(List.of("a", longest)), read(("a " + longest).getBytes(StandardCharsets.UTF_8)));
+    byte[] longer = ("a\nb " + longest + "x").getBytes(StandardCharsets.UTF_8);
+    IOException e = assertThrows(IOException.class, () -> read(longer));
+    assertEquals(
+        "some.txt, line 2: a word of more than 1048576 bytes at byte 4 of the file: split the text into words by white space",
+        e.getMessage());
+  }
+
+  @Test
   void skipsAByteOrderMark() throws IOException {
     assertEquals(
         List.of(List.of("a"), List.of("b")), read("\uFEFFa\nb\n".getBytes(StandardCharsets.UTF_8)));

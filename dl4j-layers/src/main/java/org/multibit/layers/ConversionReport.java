@@ -25,7 +25,7 @@ public record ConversionReport(List<Layer> layers) {
     REQUANTIZED("requantized"),
     /** One of our layers quantizes as it is wanted already. */
     UNCHANGED("unchanged"),
-    /** It stays one of DL4J's, with weights that {@link MultibitWeightNoise} quantizes. */
+    /** It stays one of DL4J's, with weights that {@link WeightQuantization} quantizes. */
     WEIGHT_NOISE("weight noise"),
     /** It stays one of DL4J's, at full precision. */
     FULL_PRECISION("full precision"),

@@ -57,7 +57,7 @@ import org.slf4j.LoggerFactory;
  * QuantizedSoftmaxOutput} with the same parameters, dropout, updaters, regularization and
  * constraints. Our own layers keep all they have and get other bits. Wrappers (LastTimeStep,
  * Bidirectional, MaskZeroLayer, TimeDistributed, FrozenLayer and others) stay around what they
- * wrap. A {@link MultibitWeightNoise} goes where the layer itself quantizes from then on, and a
+ * wrap. A {@link WeightQuantization} goes where the layer itself quantizes from then on, and a
  * {@link LatentWeightProjection} onto other codes.
  *
  * <p>Layers that it does not know, or that compute something that our layers cannot, stay as they
@@ -306,12 +306,12 @@ public final class NetworkQuantizer {
     }
     if (takesWeightNoise(conf)) {
       IWeightNoise noise = ((BaseLayer) conf).getWeightNoise();
-      if (noise instanceof MultibitWeightNoise) {
+      if (noise instanceof WeightQuantization) {
         return new Result(
             null, Outcome.WEIGHT_NOISE, noise + " quantizes its weights; " + obstacle);
       }
       if (noise == null) {
-        obstacle += "; weightNoise(new MultibitWeightNoise(...)) would quantize its weights";
+        obstacle += "; weightNoise(new WeightQuantization(...)) would quantize its weights";
       }
     }
     return stays(obstacle);
@@ -331,7 +331,7 @@ public final class NetworkQuantizer {
     }
     Quantization weights = own.weightsBy(quantizer);
     ((QuantizesWeights) layer).quantize(weights, own.activationsBy(quantizer), codes);
-    if (layer.getWeightNoise() instanceof MultibitWeightNoise) {
+    if (layer.getWeightNoise() instanceof WeightQuantization) {
       layer.setWeightNoise(null);
     }
     constrain(layer, weights, params);
@@ -471,7 +471,7 @@ public final class NetworkQuantizer {
     return first(
         when(
             layer.getWeightNoise() != null
-                && !(layer.getWeightNoise() instanceof MultibitWeightNoise),
+                && !(layer.getWeightNoise() instanceof WeightQuantization),
             "its weight noise is " + layer.getWeightNoise()),
         when(
             layer.getIDropout() != null && !(layer.getIDropout() instanceof Dropout),

@@ -95,13 +95,14 @@ public class QuantizedDense extends FeedForwardLayer implements QuantizesProduct
         weightQuantization,
         activationQuantization);
     BlasReport.once();
-    QuantizedDenseLayer layer = new QuantizedDenseLayer(conf, networkDataType);
-    layer.setListeners(trainingListeners);
-    layer.setIndex(layerIndex);
-    layer.setParamsViewArray(layerParamsView);
-    layer.setParamTable(initializer().init(conf, layerParamsView, initializeParams));
-    layer.setConf(conf);
-    return layer;
+    return Instantiation.complete(
+        new QuantizedDenseLayer(conf, networkDataType),
+        initializer(),
+        conf,
+        trainingListeners,
+        layerIndex,
+        layerParamsView,
+        initializeParams);
   }
 
   @Override

@@ -14,13 +14,13 @@ public final class QuantizedDenseLayer extends BaseLayer<QuantizedDense> {
   private static final String W = DefaultParamInitializer.WEIGHT_KEY;
   private static final String B = DefaultParamInitializer.BIAS_KEY;
 
-  private final DenseProduct product = new DenseProduct();
+  private final QuantizedLinear product = new QuantizedLinear();
 
   public QuantizedDenseLayer(NeuralNetConfiguration conf, DataType dataType) {
     super(conf, dataType);
   }
 
-  private DenseProduct.Operands operands(boolean training, LayerWorkspaceMgr workspaceMgr) {
+  private QuantizedLinear.Operands operands(boolean training, LayerWorkspaceMgr workspaceMgr) {
     assertInputSet(training);
     Checks.rows(layerId(), input, layerConf().getNIn());
     return product.operands(
@@ -46,7 +46,7 @@ public final class QuantizedDenseLayer extends BaseLayer<QuantizedDense> {
   @Override
   public Pair<Gradient, INDArray> backpropGradient(
       INDArray epsilon, LayerWorkspaceMgr workspaceMgr) {
-    DenseProduct.Operands operands = operands(true, workspaceMgr);
+    QuantizedLinear.Operands operands = operands(true, workspaceMgr);
     INDArray sums = operands.product(workspaceMgr);
     INDArray delta = layerConf().getActivationFn().backprop(sums, epsilon).getFirst();
     if (maskArray != null) {

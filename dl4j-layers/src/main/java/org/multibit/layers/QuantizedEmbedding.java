@@ -87,13 +87,14 @@ public class QuantizedEmbedding extends FeedForwardLayer implements QuantizesWei
     LayerValidation.assertNInNOutSet(NAME, getLayerName(), layerIndex, getNIn(), getNOut());
     checkDropout();
     Checks.precision(NAME + " (layer " + layerIndex + ")", networkDataType, weightQuantization);
-    QuantizedEmbeddingLayer layer = new QuantizedEmbeddingLayer(conf, networkDataType);
-    layer.setListeners(trainingListeners);
-    layer.setIndex(layerIndex);
-    layer.setParamsViewArray(layerParamsView);
-    layer.setParamTable(initializer().init(conf, layerParamsView, initializeParams));
-    layer.setConf(conf);
-    return layer;
+    return Instantiation.complete(
+        new QuantizedEmbeddingLayer(conf, networkDataType),
+        initializer(),
+        conf,
+        trainingListeners,
+        layerIndex,
+        layerParamsView,
+        initializeParams);
   }
 
   @Override

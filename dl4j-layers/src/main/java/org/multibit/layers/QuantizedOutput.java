@@ -84,13 +84,14 @@ public class QuantizedOutput extends BaseOutputLayer implements QuantizesProduct
         weightQuantization,
         activationQuantization);
     BlasReport.once();
-    QuantizedOutputLayer layer = new QuantizedOutputLayer(conf, networkDataType);
-    layer.setListeners(trainingListeners);
-    layer.setIndex(layerIndex);
-    layer.setParamsViewArray(layerParamsView);
-    layer.setParamTable(initializer().init(conf, layerParamsView, initializeParams));
-    layer.setConf(conf);
-    return layer;
+    return Instantiation.complete(
+        new QuantizedOutputLayer(conf, networkDataType),
+        initializer(),
+        conf,
+        trainingListeners,
+        layerIndex,
+        layerParamsView,
+        initializeParams);
   }
 
   @Override

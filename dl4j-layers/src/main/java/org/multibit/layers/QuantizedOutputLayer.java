@@ -17,13 +17,13 @@ public final class QuantizedOutputLayer extends BaseOutputLayer<QuantizedOutput>
   private static final String W = DefaultParamInitializer.WEIGHT_KEY;
   private static final String B = DefaultParamInitializer.BIAS_KEY;
 
-  private final DenseProduct product = new DenseProduct();
+  private final QuantizedLinear product = new QuantizedLinear();
 
   public QuantizedOutputLayer(NeuralNetConfiguration conf, DataType dataType) {
     super(conf, dataType);
   }
 
-  private DenseProduct.Operands operands(boolean training, LayerWorkspaceMgr workspaceMgr) {
+  private QuantizedLinear.Operands operands(boolean training, LayerWorkspaceMgr workspaceMgr) {
     assertInputSet(training);
     checkNoSequences("input [batch, %s]".formatted(layerConf().getNIn()), input);
     Checks.rows(layerId(), input, layerConf().getNIn());
@@ -50,7 +50,7 @@ public final class QuantizedOutputLayer extends BaseOutputLayer<QuantizedOutput>
   @Override
   public Pair<Gradient, INDArray> backpropGradient(
       INDArray epsilon, LayerWorkspaceMgr workspaceMgr) {
-    DenseProduct.Operands operands = operands(true, workspaceMgr);
+    QuantizedLinear.Operands operands = operands(true, workspaceMgr);
     INDArray sums = operands.product(workspaceMgr);
     INDArray delta =
         layerConf()

@@ -190,14 +190,14 @@ public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements Q
         inputActivationQuantization,
         recurrentActivationQuantization);
     BlasReport.once();
-    QuantizedRecurrentLayer layer = new QuantizedRecurrentLayer(conf, networkDataType);
-    layer.setListeners(trainingListeners);
-    layer.setIndex(layerIndex);
-    layer.setParamsViewArray(layerParamsView);
-    Map<String, INDArray> params = initializer().init(conf, layerParamsView, initializeParams);
-    layer.setParamTable(params);
-    layer.setConf(conf);
-    return layer;
+    return Instantiation.complete(
+        new QuantizedRecurrentLayer(conf, networkDataType),
+        initializer(),
+        conf,
+        trainingListeners,
+        layerIndex,
+        layerParamsView,
+        initializeParams);
   }
 
   @Override

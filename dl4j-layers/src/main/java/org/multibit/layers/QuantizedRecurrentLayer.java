@@ -49,8 +49,8 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
   private final Steps x = new Steps(); // quantized input after dropout [T*B, nIn]
   private final DropoutMask dropout = new DropoutMask(); // of x
   private final RecurrentCell cell;
-  private final PanelProduct inputProduct = new PanelProduct();
-  private final PanelProduct product = new PanelProduct();
+  private final PrepackedProduct inputProduct = new PrepackedProduct();
+  private final PrepackedProduct product = new PrepackedProduct();
   private final Steps hiddenCodes = new Steps(); // quantized h_0 .. h_{T-1} [T*B, H]
 
   private Pass tape;

@@ -128,13 +128,14 @@ public class QuantizedSoftmaxOutput extends BaseOutputLayer implements Quantizes
         weightQuantization,
         activationQuantization);
     BlasReport.once();
-    QuantizedSoftmaxOutputLayer layer = new QuantizedSoftmaxOutputLayer(conf, networkDataType);
-    layer.setListeners(trainingListeners);
-    layer.setIndex(layerIndex);
-    layer.setParamsViewArray(layerParamsView);
-    layer.setParamTable(initializer().init(conf, layerParamsView, initializeParams));
-    layer.setConf(conf);
-    return layer;
+    return Instantiation.complete(
+        new QuantizedSoftmaxOutputLayer(conf, networkDataType),
+        initializer(),
+        conf,
+        trainingListeners,
+        layerIndex,
+        layerParamsView,
+        initializeParams);
   }
 
   @Override

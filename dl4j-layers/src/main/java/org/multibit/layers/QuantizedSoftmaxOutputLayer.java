@@ -44,7 +44,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
   private final Scratch sums = new Scratch();
   private final Scratch teacherRows = new Scratch();
   private final Scratch teacherLogits = new Scratch();
-  private final DenseProduct product = new DenseProduct();
+  private final QuantizedLinear product = new QuantizedLinear();
 
   private SoftTargets softTargets; // null = labels alone
   private INDArray featuresMask;
@@ -68,7 +68,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
   }
 
   /** Rows are time-major, [T*B, .]. */
-  private DenseProduct.Operands operands(boolean training, LayerWorkspaceMgr workspaceMgr) {
+  private QuantizedLinear.Operands operands(boolean training, LayerWorkspaceMgr workspaceMgr) {
     if (input.rank() != 3 || input.size(1) != layerConf().getNIn()) {
       throw new IllegalArgumentException(
           "%s takes input [batch, %s, time], got %s"
@@ -90,7 +90,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
   @Override
   public INDArray activate(boolean training, LayerWorkspaceMgr workspaceMgr) {
     assertInputSet(false);
-    DenseProduct.Operands operands = operands(training, workspaceMgr);
+    QuantizedLinear.Operands operands = operands(training, workspaceMgr);
     long[] shape = {operands.x().size(0), layerConf().getNOut()};
     INDArray out = workspaceMgr.createUninitialized(ArrayType.ACTIVATIONS, dataType, shape, 'c');
     operands.product(0, shape[0], out);
@@ -110,7 +110,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
   public Pair<Gradient, INDArray> backpropGradient(
       INDArray epsilon, LayerWorkspaceMgr workspaceMgr) {
     assertInputSet(true);
-    DenseProduct.Operands operands = operands(true, workspaceMgr);
+    QuantizedLinear.Operands operands = operands(true, workspaceMgr);
     int[] classes = classes(true);
     INDArray teacher = teacher(true);
     INDArray mask = mask();
@@ -143,7 +143,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
    * @param db null = none
    */
   private void backpropWhole(
-      DenseProduct.Operands operands,
+      QuantizedLinear.Operands operands,
       int[] classes,
       INDArray mask,
       float scale,
@@ -177,7 +177,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
 
   /** The same by single operations, {@link #ROWS} rows at a time. */
   private void backpropRows(
-      DenseProduct.Operands operands,
+      QuantizedLinear.Operands operands,
       INDArray teacher,
       int[] classes,
       INDArray mask,
@@ -228,7 +228,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
    * @param perToken receives the losses from {@code from} on, where the rows' classes start too
    */
   private void crossEntropy(
-      DenseProduct.Operands operands,
+      QuantizedLinear.Operands operands,
       INDArray teacher,
       INDArray logits,
       int[] classes,
@@ -290,7 +290,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
 
   /** The same in FLOAT, some rows at a time. */
   private void distill(
-      DenseProduct.Operands operands,
+      QuantizedLinear.Operands operands,
       INDArray teacher,
       INDArray logits,
       int from,
@@ -391,7 +391,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
         && known.iteration == getIterationCount()) {
       return known.perToken;
     }
-    DenseProduct.Operands operands = operands(training, workspaceMgr);
+    QuantizedLinear.Operands operands = operands(training, workspaceMgr);
     int[] classes = classes(training);
     INDArray teacher = teacher(training);
     double[] perToken = new double[classes.length];

@@ -114,7 +114,7 @@ abstract class RecurrentCell {
    *
    * @param product with the recurrent weights
    */
-  void forward(PanelProduct product, int from, int to) {
+  void forward(PrepackedProduct product, int from, int to) {
     if (product.panels() != null) {
       Kernels.get().forwardSequence(floats(from, to), product.panels());
       return;
@@ -141,7 +141,7 @@ abstract class RecurrentCell {
    *
    * @param product with the recurrent weights, transposed
    */
-  void backward(PanelProduct product, int from, int to) {
+  void backward(PrepackedProduct product, int from, int to) {
     if (product.panels() != null) {
       Kernels.get().backwardSequence(floats(0, to), gradientFloats(0, to), product.panels(), from);
       return;

@@ -12,7 +12,7 @@ final class SoftTargets {
   private final INDArray bias;
   private final double weight;
   private final double temperature;
-  private final PanelProduct product = new PanelProduct();
+  private final PrepackedProduct product = new PrepackedProduct();
 
   /**
    * @param weights [V, H], with H the sum over all teachers

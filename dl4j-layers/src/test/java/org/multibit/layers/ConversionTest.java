@@ -118,7 +118,7 @@ class ConversionTest {
                 new ConvolutionLayer.Builder(3, 3).nOut(4).build(),
                 new ConvolutionLayer.Builder(3, 3)
                     .nOut(4)
-                    .weightNoise(new MultibitWeightNoise(THREE))
+                    .weightNoise(new WeightQuantization(THREE))
                     .build(),
                 new BatchNormalization(),
                 new DropoutLayer(0.5),
@@ -130,8 +130,8 @@ class ConversionTest {
             "dense=2/2");
     assertEquals(
         List.of(
-            "layer0 (ConvolutionLayer): full precision, it is no EmbeddingSequenceLayer, LSTM, DenseLayer, OutputLayer or RnnOutputLayer; weightNoise(new MultibitWeightNoise(...)) would quantize its weights",
-            "layer1 (ConvolutionLayer): weight noise, MultibitWeightNoise("
+            "layer0 (ConvolutionLayer): full precision, it is no EmbeddingSequenceLayer, LSTM, DenseLayer, OutputLayer or RnnOutputLayer; weightNoise(new WeightQuantization(...)) would quantize its weights",
+            "layer1 (ConvolutionLayer): weight noise, WeightQuantization("
                 + THREE
                 + ") quantizes its weights; it is no EmbeddingSequenceLayer, LSTM, DenseLayer, OutputLayer or RnnOutputLayer",
             "layer2 (BatchNormalization): no weights",
@@ -156,7 +156,7 @@ class ConversionTest {
   /** DL4J asks no weight noise for the weights of these, so that it cannot be what quantizes. */
   @Test
   void weightNoiseThatIsNeverAskedIsNoQuantization() {
-    MultibitWeightNoise noise = new MultibitWeightNoise(TWO);
+    WeightQuantization noise = new WeightQuantization(TWO);
     ConversionReport report =
         NetworkQuantizer.convertAndReport(
                 network(
@@ -174,7 +174,7 @@ class ConversionTest {
                 new LossLayer.Builder(LossFunction.MSE).build()),
             "2/2");
     assertTrue(embedding.contains("layer0 (EmbeddingLayer): full precision"), embedding);
-    assertFalse(embedding.contains("MultibitWeightNoise"), embedding);
+    assertFalse(embedding.contains("WeightQuantization"), embedding);
   }
 
   @Test
@@ -182,7 +182,7 @@ class ConversionTest {
     MultiLayerNetwork stock =
         network(
             new LastTimeStep(
-                new LSTM.Builder().nOut(5).weightNoise(new MultibitWeightNoise(THREE)).build()),
+                new LSTM.Builder().nOut(5).weightNoise(new WeightQuantization(THREE)).build()),
             output());
     MultiLayerNetwork ours = NetworkQuantizer.convert(stock, "2/2");
     BaseLayer lstm = (BaseLayer) ((LastTimeStep) conf(ours, 0)).getUnderlying();

@@ -171,7 +171,7 @@ class SavedConfigurationTest {
             new DenseLayer.Builder()
                 .nIn(6)
                 .nOut(6)
-                .weightNoise(new MultibitWeightNoise(new Quantization(new RefinedGreedy(), 8)))
+                .weightNoise(new WeightQuantization(new Quantization(new RefinedGreedy(), 8)))
                 .build(),
             "dense")
         .addLayer(

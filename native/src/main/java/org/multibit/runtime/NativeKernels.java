@@ -6,6 +6,7 @@ import java.lang.ref.Reference;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.nio.LongBuffer;
+import java.nio.ShortBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
@@ -18,6 +19,7 @@ import org.bytedeco.javacpp.IntPointer;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.LongPointer;
 import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.javacpp.ShortPointer;
 import org.multibit.core.Alternating;
 import org.multibit.core.Balanced;
 import org.multibit.core.Cell;
@@ -612,6 +614,17 @@ public class NativeKernels extends JavaKernels {
         x.remaining(),
         1,
         (first, last) -> Clip(kernels, bound, last - first, to.getPointer(first)));
+  }
+
+  @Override
+  protected void roundToBfloat16(FloatBuffer x, ShortBuffer out) {
+    FloatPointer from = pointer(x);
+    ShortPointer to = new ShortPointer(out.slice());
+    inRows(
+        x.remaining(),
+        1,
+        (first, last) ->
+            RoundToBfloat16(kernels, from.getPointer(first), last - first, to.getPointer(first)));
   }
 
   @Override

@@ -10,6 +10,7 @@ import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.nio.LongBuffer;
 import java.nio.ReadOnlyBufferException;
+import java.nio.ShortBuffer;
 import java.util.List;
 import java.util.Objects;
 import java.util.Random;
@@ -601,7 +602,15 @@ class NativeKernelsTest {
         List.of(
             new CellStates(
                 cell, batch, units, s.gates(), s.recurrent(), floats(3), s.cellState(), floats(9)),
-            new CellStates(cell, batch, units, s.gates(), null, s.hidden(), null, null),
+            new CellStates(
+                cell,
+                batch,
+                units,
+                s.gates(),
+                cell.separateSums() ? null : s.gates(),
+                s.hidden(),
+                s.cellState(),
+                s.cellTanh()),
             new CellStates(
                 cell, 0, units, s.gates(), s.recurrent(), s.hidden(), s.cellState(), null))) {
       assertThrows(IllegalArgumentException.class, () -> kernels.forwardStep(bad, 0), what);
@@ -728,6 +737,39 @@ class NativeKernelsTest {
       kernels.prepackWeights(weights, sums, units, false, back);
       packed = MultibitMatrix.weights(sums, units, 2);
       kernels.quantize(new Alternating(), weights, packed);
+    }
+  }
+
+  /** Each upper half of a float that there is, below, at and above the middle to the next. */
+  @ParameterizedTest
+  @MethodSource("tiers")
+  void roundsToBfloat16AsJava(String tier) {
+    int[] below = {0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF};
+    FloatBuffer x = floats(below.length << 16);
+    for (int i = 0; i < x.capacity(); i++) {
+      x.put(i, Float.intBitsToFloat(i / below.length << 16 | below[i % below.length]));
+    }
+    ShortBuffer[] rounded = new ShortBuffer[2];
+    for (int k = 0; k < 2; k++) {
+      rounded[k] =
+          ByteBuffer.allocateDirect(2 * x.capacity())
+              .order(ByteOrder.nativeOrder())
+              .asShortBuffer();
+    }
+    JAVA.roundToBfloat16(x, rounded[0]);
+    new Kernels(new NativeKernels(tier)).roundToBfloat16(x, rounded[1]);
+    assertEquals(rounded[0], rounded[1], tier);
+    for (int i = 0; i < x.capacity(); i++) {
+      float back = Float.intBitsToFloat(rounded[0].get(i) << 16);
+      float value = x.get(i);
+      if (Float.isNaN(value)) {
+        assertTrue(Float.isNaN(back));
+      } else if (Math.abs(value) <= Float.intBitsToFloat(0x7F7F0000)) {
+        float down = Float.intBitsToFloat(Float.floatToRawIntBits(value) & 0xFFFF0000);
+        float up = Float.intBitsToFloat((Float.floatToRawIntBits(value) & 0xFFFF0000) + 0x10000);
+        double least = Math.min(Math.abs((double) value - down), Math.abs((double) up - value));
+        assertEquals(least, Math.abs((double) value - back), 0, "" + value);
+      }
     }
   }
 

@@ -126,7 +126,7 @@ class PackedSequenceClassifierTest {
 
     private double[] product(Matrix matrix, double[] x, FloatBuffer bias) {
       float[] q = quantized(x, matrix.activationBits(), file.activations());
-      FloatBuffer w = matrix.dense();
+      FloatBuffer w = matrix.floats();
       if (matrix.packed() != null) {
         w = LanguageModelFile.directFloats(matrix.rows() * matrix.cols());
         JAVA.dequantize(matrix.packed(), w);

@@ -123,10 +123,14 @@ public final class Json {
     return MAPPER.valueToTree(settings);
   }
 
-  /** Parses a value from a JSON text. Throws like {@link #parse(String)}. */
+  /** Parses a value, never null, from a JSON text. Throws like {@link #parse(String)}. */
   static <T> T parse(String text, Class<T> type) throws IOException {
     check(text);
-    return MAPPER.readValue(text, type);
+    T value = MAPPER.readValue(text, type);
+    if (value == null) {
+      throw new JsonParseException(null, "it is null");
+    }
+    return value;
   }
 
   /** A parser for texts that may be too large for a tree. The caller must set bounds. */

@@ -18,6 +18,8 @@ import org.nd4j.shade.jackson.databind.JsonNode;
  * never incomplete.
  */
 public final class Ledger {
+  private static final int MAX_BYTES = 1 << 26;
+
   private final Path file;
   private final List<JsonNode> lines = new ArrayList<>();
 
@@ -37,13 +39,13 @@ public final class Ledger {
   /**
    * The lines of a ledger, in order; none if there is no file.
    *
-   * @throws IOException if the file is not UTF-8 or a line is not a ledger's; the message has the
-   *     file's name
+   * @throws IOException if the file is not UTF-8, has more than 64 MiB, or a line is not a ledger's;
+   *     the message has the file's name
    */
   public static List<JsonNode> read(Path file) throws IOException {
     List<JsonNode> lines = new ArrayList<>();
     if (Files.exists(file)) {
-      for (String text : Utf8.read(file).lines().toList()) {
+      for (String text : Utf8.read(file, MAX_BYTES).lines().toList()) {
         JsonNode line;
         try {
           line = Json.parse(text);

@@ -13,12 +13,15 @@ import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.nio.FloatBuffer;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.regex.MatchResult;
+import java.util.regex.Pattern;
 import java.util.zip.ZipEntry;
 import java.util.zip.ZipFile;
 import java.util.zip.ZipOutputStream;
@@ -68,6 +71,9 @@ public final class NetworkZip implements Closeable {
           "org.multibit.core.",
           "org.multibit.layers.");
 
+  /** What a text may name as a class, also as a parameter of a type or an element of an array. */
+  private static final Pattern CLASS_NAME = Pattern.compile("[\\w$]+(?:\\.[\\w$]+)+");
+
   /** A rank of at most 32, as ND4J describes shapes. */
   private static final int MAX_SHAPE = 2 * 32 + 4;
 
@@ -84,8 +90,15 @@ public final class NetworkZip implements Closeable {
   public NetworkZip(Path file, Set<String> more) throws IOException {
     zip = new ZipFile(file.toFile());
     try {
+      long left = Files.size(file);
       for (ZipEntry entry : Collections.list(zip.entries())) {
         String name = entry.getName();
+        // Java takes sizes as the zip's directory has them.
+        long packed = entry.getCompressedSize();
+        if (packed < 0 || packed > left) {
+          throw new IOException("it is damaged: its entries claim to be larger than the file");
+        }
+        left -= packed;
         if (!NETWORK.contains(name) && !more.contains(name)) {
           throw new IOException(foreign(name));
         }
@@ -247,16 +260,28 @@ public final class NetworkZip implements Closeable {
    * cannot check them.
    */
   private static void requireOwnClasses(JsonNode node) throws IOException {
-    JsonNode name = node.isArray() && node.size() == 2 ? node.get(0) : node.get("@class");
-    if (name != null
-        && name.isTextual()
-        && (node.isObject() || !node.get(1).isTextual())
-        && !isOwn(name.asText())) {
-      throw foreignClass(name.asText());
+    // Jackson loads the class that an array begins with before it sees what follows.
+    JsonNode name = node.isArray() ? node.get(0) : node.get("@class");
+    if (name != null && name.isTextual()) {
+      boolean isTyped = node.isObject() || node.size() == 2 && !node.get(1).isTextual();
+      if (isTyped && !isOwn(name.asText()) || namesForeignClass(name.asText())) {
+        throw foreignClass(name.asText());
+      }
     }
     for (JsonNode child : node) {
       requireOwnClasses(child);
     }
+  }
+
+  /** Whether a class of that name is there, without loading it: names of layers may have dots. */
+  private static boolean namesForeignClass(String text) {
+    ClassLoader classes = NetworkZip.class.getClassLoader();
+    return CLASS_NAME
+        .matcher(text)
+        .results()
+        .map(MatchResult::group)
+        .anyMatch(
+            name -> !isOwn(name) && classes.getResource(name.replace('.', '/') + ".class") != null);
   }
 
   private static IOException foreignClass(String name) {

@@ -24,12 +24,12 @@ import org.multibit.core.format.SequenceClassifierFile;
 import org.multibit.datasets.Vocabulary;
 import org.multibit.layers.ConversionReport;
 import org.multibit.layers.FloatRows;
-import org.multibit.layers.MultibitWeightNoise;
 import org.multibit.layers.QuantizedArrays;
 import org.multibit.layers.QuantizedEmbedding;
 import org.multibit.layers.QuantizedOutput;
 import org.multibit.layers.QuantizedRecurrent;
 import org.multibit.layers.QuantizedSoftmaxOutput;
+import org.multibit.layers.WeightQuantization;
 import org.nd4j.linalg.activations.impl.ActivationSoftmax;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
@@ -235,9 +235,9 @@ public final class PackedExport {
         layer,
         "it has an input preprocessor");
     require(
-        !(conf.getWeightNoise() instanceof MultibitWeightNoise),
+        !(conf.getWeightNoise() instanceof WeightQuantization),
         layer,
-        "its weights are quantized by MultibitWeightNoise; give the layer itself the quantization, by weights(...)");
+        "its weights are quantized by WeightQuantization; give the layer itself the quantization, by weights(...)");
   }
 
   private QuantizedRecurrent recurrent(int layer) {
@@ -315,7 +315,7 @@ public final class PackedExport {
   private static INDArray values(Matrix matrix) {
     return matrix.packed() != null
         ? QuantizedArrays.unpack(matrix.packed())
-        : array(matrix.dense(), matrix.rows(), matrix.cols());
+        : array(matrix.floats(), matrix.rows(), matrix.cols());
   }
 
   private static INDArray array(FloatBuffer floats, int rows, int cols) {

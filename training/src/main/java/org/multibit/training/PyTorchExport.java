@@ -74,7 +74,7 @@ public final class PyTorchExport {
 
   private void put(String name, Matrix matrix) {
     tensors.put(
-        name, new Tensor(matrix.dense().duplicate(), new long[] {matrix.rows(), matrix.cols()}));
+        name, new Tensor(matrix.floats().duplicate(), new long[] {matrix.rows(), matrix.cols()}));
   }
 
   private void put(String name, FloatBuffer vector) {

@@ -53,10 +53,16 @@ public final class Run implements SavedModel {
   /** The number of floats to hash at once, since a large model does not fit into one buffer. */
   private static final int HASHED_AT_ONCE = 1 << 16;
 
+  private static final int MAX_SETTINGS = 1 << 20;
+
   private final Path folder;
 
-  private Run(Path folder) {
+  /** Whether {@link #create} made the folder, which was not there. */
+  private final boolean isFolderNew;
+
+  private Run(Path folder, boolean isFolderNew) {
     this.folder = folder;
+    this.isFolderNew = isFolderNew;
   }
 
   /**
@@ -73,8 +79,9 @@ public final class Run implements SavedModel {
                   .formatted(folder)
               : "%s exists already and is no run: choose another --out".formatted(folder));
     }
+    boolean isFolderNew = !Files.exists(folder);
     AtomicFile.createFolder(folder);
-    Run run = new Run(folder);
+    Run run = new Run(folder, isFolderNew);
     vocabulary.save(run.vocabularyFile());
     // The settings come last: a folder with settings is a run.
     run.saveSettings(settings);
@@ -82,8 +89,8 @@ public final class Run implements SavedModel {
   }
 
   /**
-   * Removes the folder of a run without a checkpoint, unless it contains something else. Only the
-   * holder of its lock may call this.
+   * Removes the files of a run without a checkpoint, and its folder if the run made it and it has
+   * no other files. Only the holder of its lock may call this.
    */
   public void removeIfUntrained() throws IOException {
     if (hasCheckpoint() || Files.exists(modelFile())) {
@@ -92,6 +99,9 @@ public final class Run implements SavedModel {
     for (Path file :
         List.of(settingsFile(), vocabularyFile(), ledgerFile(), folder.resolve(LOCK))) {
       Files.deleteIfExists(file);
+    }
+    if (!isFolderNew) {
+      return;
     }
     try (Stream<Path> others = Files.list(folder)) {
       if (others.findAny().isPresent()) {
@@ -103,7 +113,7 @@ public final class Run implements SavedModel {
 
   /** Whether the folder has a run that can continue. */
   public static boolean exists(Path folder) {
-    return Files.isRegularFile(new Run(folder).settingsFile());
+    return Files.isRegularFile(new Run(folder, false).settingsFile());
   }
 
   /**
@@ -121,7 +131,7 @@ public final class Run implements SavedModel {
     if (!exists(folder)) {
       throw new IOException("%s is not a run: it has no settings.json".formatted(folder));
     }
-    return new Run(folder);
+    return new Run(folder, false);
   }
 
   /**
@@ -148,26 +158,38 @@ public final class Run implements SavedModel {
     if (!LOCKED.add(trained)) {
       throw isBeingTrained();
     }
+    FileChannel channel = null;
     boolean locked = false;
     try {
-      FileChannel channel =
+      channel =
           FileChannel.open(
               folder.resolve(LOCK), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
-      locked = channel.tryLock() != null;
-      if (!locked) {
-        channel.close();
+      if (channel.tryLock() == null) {
         throw isBeingTrained();
       }
       AtomicFile.removeStale(folder);
-      return () -> {
-        channel.close();
-        LOCKED.remove(trained);
-      };
+      locked = true;
+      return unlock(channel, trained);
     } finally {
       if (!locked) {
-        LOCKED.remove(trained);
+        unlock(channel, trained).close();
       }
     }
+  }
+
+  /**
+   * @param channel that has the lock; null if it could not be opened
+   */
+  private static Closeable unlock(FileChannel channel, Path trained) {
+    return () -> {
+      try {
+        if (channel != null) {
+          channel.close();
+        }
+      } finally {
+        LOCKED.remove(trained);
+      }
+    };
   }
 
   private IOException isBeingTrained() {
@@ -212,7 +234,7 @@ public final class Run implements SavedModel {
 
   @Override
   public Settings settings() throws IOException {
-    String text = Utf8.read(settingsFile());
+    String text = Utf8.read(settingsFile(), MAX_SETTINGS);
     try {
       Settings settings = Json.parse(text, Settings.class);
       settings.check();

@@ -1,6 +1,7 @@
 package org.multibit.training;
 
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.CharBuffer;
 import java.nio.charset.CharsetDecoder;
@@ -17,10 +18,18 @@ public final class Utf8 {
   /**
    * The text of a file.
    *
-   * @throws IOException if it cannot be read or is not UTF-8; the message has file, line and byte
+   * @param most the largest number of bytes that it may have
+   * @throws IOException if it cannot be read, has more bytes, or is not UTF-8; the message has file,
+   *     line and byte
    */
-  public static String read(Path file) throws IOException {
-    byte[] content = Files.readAllBytes(file);
+  public static String read(Path file, int most) throws IOException {
+    byte[] content;
+    try (InputStream in = Files.newInputStream(file)) {
+      content = in.readNBytes(most + 1);
+    }
+    if (content.length > most) {
+      throw new IOException("%s is damaged: it has more than %s bytes".formatted(file, most));
+    }
     ByteBuffer bytes = ByteBuffer.wrap(content);
     CharBuffer text = CharBuffer.allocate(content.length);
     CharsetDecoder decoder = StandardCharsets.UTF_8.newDecoder();

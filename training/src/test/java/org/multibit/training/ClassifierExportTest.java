@@ -37,7 +37,6 @@ import org.multibit.core.Quantization;
 import org.multibit.core.format.LanguageModelFile;
 import org.multibit.core.format.SequenceClassifierFile;
 import org.multibit.datasets.Vocabulary;
-import org.multibit.layers.MultibitWeightNoise;
 import org.multibit.layers.NetworkQuantizer;
 import org.multibit.layers.QuantizedDense;
 import org.multibit.layers.QuantizedEmbedding;
@@ -45,6 +44,7 @@ import org.multibit.layers.QuantizedGRU;
 import org.multibit.layers.QuantizedLSTM;
 import org.multibit.layers.QuantizedOutput;
 import org.multibit.layers.QuantizedSoftmaxOutput;
+import org.multibit.layers.WeightQuantization;
 import org.multibit.runtime.PackedSequenceClassifier;
 import org.nd4j.linalg.activations.Activation;
 import org.nd4j.linalg.api.buffer.DataType;
@@ -240,7 +240,7 @@ class ClassifierExportTest {
           new QuantizedSoftmaxOutput.Builder().nOut(N).build()),
       network(
           new QuantizedEmbedding.Builder().nOut(H).build(),
-          new QuantizedLSTM.Builder().nOut(H).weightNoise(new MultibitWeightNoise(Q2)).build(),
+          new QuantizedLSTM.Builder().nOut(H).weightNoise(new WeightQuantization(Q2)).build(),
           new QuantizedSoftmaxOutput.Builder().nOut(N).build()),
       network(
           new QuantizedEmbedding.Builder().nOut(H).build(),
@@ -354,10 +354,10 @@ class ClassifierExportTest {
   void whatWouldBeLostIsNamed() {
     Layer[] layers = {
       new LastTimeStep(
-          new QuantizedLSTM.Builder().nOut(H).weightNoise(new MultibitWeightNoise(Q2)).build()),
+          new QuantizedLSTM.Builder().nOut(H).weightNoise(new WeightQuantization(Q2)).build()),
       new QuantizedOutput.Builder().nOut(CLASSES).build()
     };
-    refuse("its weights are quantized by MultibitWeightNoise", layers);
+    refuse("its weights are quantized by WeightQuantization", layers);
     layers[0] = new LastTimeStep(new QuantizedLSTM.Builder().nOut(H).build());
     MultiLayerNetwork network = network(layers);
     network

@@ -1,51 +1,23 @@
 package org.multibit.cli.reproduce;
 
 import java.awt.BasicStroke;
-import java.awt.Color;
-import java.awt.Font;
-import java.awt.Graphics2D;
-import java.awt.image.BufferedImage;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Locale;
-import javax.imageio.ImageIO;
-import org.knowm.xchart.BitmapEncoder;
 import org.knowm.xchart.XYChart;
-import org.knowm.xchart.XYChartBuilder;
 import org.knowm.xchart.XYSeries;
 import org.knowm.xchart.style.Styler;
 import org.knowm.xchart.style.markers.SeriesMarkers;
-import org.multibit.core.format.AtomicFile;
 import org.nd4j.shade.jackson.databind.JsonNode;
 
 /** Validation perplexity by epoch, a line for each run, drawn into a PNG. */
 final class LearningCurves {
-  private static final int WIDTH = 1200;
-  private static final int HEIGHT = 800;
-
   private final XYChart chart;
-  private final String provenance;
 
-  /**
-   * @param provenance when and by what it was drawn, in small letters at the bottom
-   */
-  LearningCurves(String title, String provenance) {
-    this.provenance = provenance;
-    chart =
-        new XYChartBuilder()
-            .width(WIDTH)
-            .height(HEIGHT)
-            .title(title)
-            .xAxisTitle("epoch")
-            .yAxisTitle("validation perplexity (batched)")
-            .theme(Styler.ChartTheme.XChart)
-            .build();
-    chart.getStyler().setChartPadding(18); // Leaves a line at the bottom.
+  LearningCurves(String title) {
+    chart = ChartFile.chart(1200, 800, title, "epoch", "validation perplexity (batched)");
     chart.getStyler().setLegendPosition(Styler.LegendPosition.InsideNE);
-    chart.getStyler().setLocale(Locale.ROOT);
     chart.getStyler().setDefaultSeriesRenderStyle(XYSeries.XYSeriesRenderStyle.Line);
   }
 
@@ -66,23 +38,22 @@ final class LearningCurves {
         .setLineStyle(new BasicStroke(2));
   }
 
-  /** Writes the file whole or not at all; nothing if there is no line. */
-  void write(Path file) throws IOException {
-    if (chart.getSeriesMap().isEmpty()) {
-      return;
-    }
+  /**
+   * Writes the file whole or not at all; nothing if there is no line.
+   *
+   * @param provenance when and by what it was drawn, in small letters at the bottom
+   */
+  void write(Path file, String provenance) throws IOException {
     // The first epochs, of perplexities up to some hundreds, would press all else together.
-    double best =
-        chart.getSeriesMap().values().stream().mapToDouble(XYSeries::getYMin).min().getAsDouble();
-    chart.getStyler().setYAxisMin(Math.floor(0.97 * best)).setYAxisMax(Math.ceil(1.5 * best));
-    BufferedImage image = BitmapEncoder.getBufferedImage(chart);
-    Graphics2D letters = image.createGraphics();
-    letters.setColor(Color.DARK_GRAY);
-    letters.setFont(new Font(Font.SANS_SERIF, Font.PLAIN, 9));
-    letters.drawString(provenance, 4, HEIGHT - 4);
-    letters.dispose();
-    ByteArrayOutputStream png = new ByteArrayOutputStream();
-    ImageIO.write(image, "png", png);
-    AtomicFile.write(file, png.toByteArray());
+    chart.getSeriesMap().values().stream()
+        .mapToDouble(XYSeries::getYMin)
+        .min()
+        .ifPresent(
+            best ->
+                chart
+                    .getStyler()
+                    .setYAxisMin(Math.floor(0.97 * best))
+                    .setYAxisMax(Math.ceil(1.5 * best)));
+    ChartFile.write(chart, provenance, file);
   }
 }

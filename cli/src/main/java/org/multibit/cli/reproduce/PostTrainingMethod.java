@@ -93,8 +93,8 @@ record PostTrainingMethod(
     Map<Matrix, Matrix> quantized = new IdentityHashMap<>();
     for (Map.Entry<String, Matrix> entry : model.matrices().entrySet()) {
       Matrix matrix = entry.getValue();
-      float[] weights = new float[matrix.dense().remaining()];
-      matrix.dense().duplicate().get(weights);
+      float[] weights = new float[matrix.floats().remaining()];
+      matrix.floats().duplicate().get(weights);
       FloatBuffer values = values(weights, matrix, bits);
       SquaredError error = SquaredError.of(FloatBuffer.wrap(weights), values);
       overall = overall.plus(error);

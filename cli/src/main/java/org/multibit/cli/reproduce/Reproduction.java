@@ -11,6 +11,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
+import java.util.OptionalLong;
 import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.function.BooleanSupplier;
@@ -91,13 +92,22 @@ final class Reproduction {
    *
    * @param perplexity of the packed model over the whole test text; empty before the first epoch
    * @param ofLayers what DL4J's layers gave for the same model, if that is known
+   * @param bytes of the kept model's file; empty before the run is finished
    * @param ledger a line for each epoch
    */
   record Result(
-      State state, OptionalDouble perplexity, OptionalDouble ofLayers, List<JsonNode> ledger) {
+      State state,
+      OptionalDouble perplexity,
+      OptionalDouble ofLayers,
+      OptionalLong bytes,
+      List<JsonNode> ledger) {
 
-    static final Result NONE =
-        new Result(State.NOT_RUN, OptionalDouble.empty(), OptionalDouble.empty(), List.of());
+    static final Result NONE = withoutModel(State.NOT_RUN);
+
+    private static Result withoutModel(State state) {
+      return new Result(
+          state, OptionalDouble.empty(), OptionalDouble.empty(), OptionalLong.empty(), List.of());
+    }
 
     private Optional<JsonNode> last() {
       return ledger.isEmpty() ? Optional.empty() : Optional.of(ledger.get(ledger.size() - 1));
@@ -406,9 +416,10 @@ final class Reproduction {
   Result result(PlannedRun plan) throws IOException {
     if (isFinished(plan)) {
       List<JsonNode> ledger = Ledger.read(ledgerFile(plan));
+      OptionalLong bytes = OptionalLong.of(Files.size(modelFile(plan)));
       if (plan.isFullPrecision()) {
         OptionalDouble perplexity = OptionalDouble.of(perplexity(kept(plan)));
-        return new Result(State.FINISHED, perplexity, OptionalDouble.empty(), ledger);
+        return new Result(State.FINISHED, perplexity, OptionalDouble.empty(), bytes, ledger);
       }
       double perplexity =
           Evaluation.of(modelFile(plan), corpus, Split.TEST, new EvaluationProgress()).perplexity();
@@ -417,6 +428,7 @@ final class Reproduction {
           State.FINISHED,
           OptionalDouble.of(perplexity),
           ofLayers instanceof Double d ? OptionalDouble.of(d) : OptionalDouble.empty(),
+          bytes,
           ledger);
     }
     Optional<Run> run = unfinished(plan);
@@ -425,10 +437,11 @@ final class Reproduction {
           State.UNFINISHED,
           OptionalDouble.of(perplexity(run.get())),
           OptionalDouble.empty(),
+          OptionalLong.empty(),
           run.get().ledger());
     }
     return Run.exists(runs.resolve(plan.name()))
-        ? new Result(State.UNFINISHED, OptionalDouble.empty(), OptionalDouble.empty(), List.of())
+        ? Result.withoutModel(State.UNFINISHED)
         : Result.NONE;
   }
 

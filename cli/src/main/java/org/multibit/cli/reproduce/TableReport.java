@@ -20,6 +20,8 @@ import org.multibit.training.Utf8;
 public final class TableReport {
   private static final String NOTHING = "-";
 
+  private static final int MAX_BYTES = 1 << 20;
+
   /** Numbers from here on are shown by their first digits and a power of ten, not in full. */
   private static final double LARGE = 1e7;
 
@@ -125,7 +127,8 @@ public final class TableReport {
    */
   public boolean write(Path folder, String name) throws IOException {
     Path table = folder.resolve(name + ".md");
-    long before = Files.exists(table) ? finishedRows(Utf8.read(table).lines().toList()) : 0;
+    long before =
+        Files.exists(table) ? finishedRows(Utf8.read(table, MAX_BYTES).lines().toList()) : 0;
     long now = finishedRows(markdown());
     if (now < before) {
       System.err.printf(

@@ -31,6 +31,13 @@ final class TrainedTable {
           + " had neither the further epochs nor the noise nor the lower dropout. Each row is one run with"
           + " seed 1.";
 
+  private static final String SIZE_NOTE =
+      "Perplexity by the size of the kept file: %s-size-perplexity.png, of full precision (in"
+          + " 16 bits) and of the alternating runs that start from it.";
+
+  /** The paper's own. */
+  private static final String PLOTTED_METHOD = "alternating";
+
   private final PaperTables.Trained paper;
   private final Reproduction reproduction;
   private final Path folder;
@@ -39,7 +46,8 @@ final class TrainedTable {
   private final Set<PlannedRun> diverged = new HashSet<>();
 
   /**
-   * @param folder where NAME.md, NAME.csv and NAME.png are written, anew after each run
+   * @param folder where NAME.md, NAME.csv, NAME.png (learning curves) and NAME-size-perplexity.png
+   *     are written, anew after each run
    */
   TrainedTable(PaperTables.Trained paper, Reproduction reproduction, Path folder, String name) {
     this.paper = paper;
@@ -100,6 +108,9 @@ final class TrainedTable {
     if (results.values().stream().anyMatch(result -> result.epochs().isPresent())) {
       notes.add("Learning curves: %s.png.".formatted(name));
     }
+    if (results.values().stream().anyMatch(result -> result.bytes().isPresent())) {
+      notes.add(SIZE_NOTE.formatted(name));
+    }
     paper.note().ifPresent(notes::add);
     TableReport report =
         new TableReport(paper.title(), notes, provenance)
@@ -117,7 +128,8 @@ final class TrainedTable {
             .column("learning rate at the end", "%.4g")
             .column("state", "%s")
             .column("commits", "%s");
-    LearningCurves curves = new LearningCurves(paper.title(), provenance);
+    LearningCurves curves = new LearningCurves(paper.title());
+    SizePlot sizes = new SizePlot(paper.title());
     for (PaperTables.Row row : paper.rows()) {
       PlannedRun run = row.run();
       Result result = results.get(run);
@@ -125,6 +137,14 @@ final class TrainedTable {
       OptionalDouble papers = row.perplexity();
       OptionalDouble fullPrecision =
           results.getOrDefault(run.inFullPrecision(), Result.NONE).perplexity();
+      if (run.isFullPrecision() || run.parent() != null && run.method().equals(PLOTTED_METHOD)) {
+        sizes.add(
+            run.cell().toUpperCase(Locale.ROOT),
+            run.bits(),
+            result.bytes(),
+            result.perplexity(),
+            papers);
+      }
       String method = run.isFullPrecision() ? "full precision" : run.method();
       report.add(
           run.cell().toUpperCase(Locale.ROOT),
@@ -143,7 +163,8 @@ final class TrainedTable {
           shortened(result.commits()));
     }
     if (report.write(folder, name)) {
-      curves.write(folder.resolve(name + ".png"));
+      curves.write(folder.resolve(name + ".png"), provenance);
+      sizes.write(folder.resolve(name + "-size-perplexity.png"), provenance);
     }
     return report;
   }

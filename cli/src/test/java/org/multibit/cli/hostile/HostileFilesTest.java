@@ -3,9 +3,7 @@ package org.multibit.cli.hostile;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.fail;
 
-import com.sun.management.ThreadMXBean;
 import java.io.IOException;
-import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -30,16 +28,9 @@ import org.junit.jupiter.api.io.TempDir;
 class HostileFilesTest {
   private static final int FILES = Boolean.getBoolean("multibit.full") ? 2500 : 300;
 
-  /** Of the processor, so that a busy machine fails nothing. */
-  private static final double MOST_SECONDS = 2;
-
   private static final int MOST_SECONDS_OF_THE_CLOCK = 60;
 
-  private static final long MOST_BYTES = 300_000_000;
-
   private static final int MOST_CHARS_OF_A_MESSAGE = 1000;
-
-  private static final ThreadMXBean THREADS = (ThreadMXBean) ManagementFactory.getThreadMXBean();
 
   @TempDir Path folder;
 
@@ -94,9 +85,7 @@ class HostileFilesTest {
   }
 
   private static boolean isRead(Format kind, Path file) {
-    long id = Thread.currentThread().getId();
-    long time = THREADS.getCurrentThreadCpuTime();
-    long allocated = THREADS.getThreadAllocatedBytes(id);
+    Cost cost = new Cost();
     boolean read;
     try {
       kind.read(file);
@@ -105,10 +94,7 @@ class HostileFilesTest {
       assertOneLine(e);
       read = false;
     }
-    double seconds = (THREADS.getCurrentThreadCpuTime() - time) * 1e-9;
-    long bytes = THREADS.getThreadAllocatedBytes(id) - allocated;
-    assertTrue(seconds <= MOST_SECONDS, "it takes %.1f s".formatted(seconds));
-    assertTrue(bytes <= MOST_BYTES, "it takes %,d bytes of heap".formatted(bytes));
+    cost.assertLittle();
     return read;
   }
 

@@ -306,7 +306,9 @@ class ReproduceTest {
     assertEquals(4, values.size());
     assertTrue(values.get(1).endsWith(",By a test."), values.get(1));
     assertTrue(Files.readString(results.resolve("table.md")).contains("| GRU | refined | 3/3 |"));
-    assertTrue(ImageIO.read(results.resolve("table.png").toFile()).getWidth() > 0);
+    for (String plot : List.of("table.png", "table-size-perplexity.png")) {
+      assertTrue(ImageIO.read(results.resolve(plot).toFile()).getWidth() > 0, plot);
+    }
 
     Path nowhere = folder.resolve("no models");
     new TrainedTable(

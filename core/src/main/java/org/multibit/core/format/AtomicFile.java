@@ -45,8 +45,9 @@ public final class AtomicFile {
   private static final SecureRandom RANDOM = new SecureRandom();
 
   /**
-   * The temporary files that this process is writing. Its own sweeps skip them, because opening and
-   * closing such a file would release the lock that the process has on it.
+   * The temporary files that this process is writing, by the real paths of their folders. Its own
+   * sweeps skip them, because opening and closing such a file would release the lock that the
+   * process has on it.
    */
   private static final Set<Path> WRITING = ConcurrentHashMap.newKeySet();
 
@@ -67,9 +68,9 @@ public final class AtomicFile {
    */
   public static void write(Path target, Content content) throws IOException {
     requireFolder(target);
-    Path absolute = target.toAbsolutePath();
-    Path directory = absolute.getParent();
     try {
+      Path directory = target.toAbsolutePath().getParent().toRealPath();
+      Path absolute = directory.resolve(target.getFileName());
       removeStale(directory);
       try (Temporary temporary = Temporary.beside(absolute)) {
         content.writeTo(temporary.stream());
@@ -176,7 +177,7 @@ public final class AtomicFile {
    */
   public static void removeStale(Path folder) throws IOException {
     try (DirectoryStream<Path> files =
-        Files.newDirectoryStream(folder.toAbsolutePath(), AtomicFile::isTemporary)) {
+        Files.newDirectoryStream(folder.toRealPath(), AtomicFile::isTemporary)) {
       for (Path file : files) {
         if (!WRITING.contains(file) && Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS)) {
           removeUnlessLocked(file);

@@ -13,6 +13,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.List;
 import java.util.Set;
+import java.util.zip.ZipException;
 import java.util.zip.ZipFile;
 import org.multibit.core.Printable;
 
@@ -190,11 +191,11 @@ public enum FileKind {
     return isText(start) ? TEXT : UNKNOWN;
   }
 
-  private static FileKind ofZip(Path path) {
+  private static FileKind ofZip(Path path) throws IOException {
     List<String> names;
     try (ZipFile zip = new ZipFile(path.toFile())) {
       names = zip.stream().map(entry -> entry.getName()).toList();
-    } catch (IOException | RuntimeException e) {
+    } catch (ZipException | RuntimeException e) {
       return DAMAGED_ZIP;
     }
     if (names.contains("configuration.json")) {

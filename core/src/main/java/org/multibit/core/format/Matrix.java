@@ -13,22 +13,22 @@ import org.multibit.core.Quantizer;
  * A weight matrix, multi-bit or full precision.
  *
  * @param packed the planes; null if full precision
- * @param dense rows x cols floats, row-major; null if multi-bit
+ * @param floats rows x cols floats, row-major; null if multi-bit
  * @param activationBits bits of the activations that it is multiplied with; 0 = full precision
  */
 public record Matrix(
-    int rows, int cols, MultibitMatrix packed, FloatBuffer dense, int activationBits) {
+    int rows, int cols, MultibitMatrix packed, FloatBuffer floats, int activationBits) {
   /**
    * @throws IllegalArgumentException if both or neither are given, or if the size or layout of the
    *     memory is wrong
    */
   public Matrix {
-    check((packed == null) != (dense == null), "a matrix is either multi-bit or full precision");
+    check((packed == null) != (floats == null), "a matrix is either multi-bit or full precision");
     check(
         packed == null || packed.lanes() == MultibitMatrix.WEIGHT_LANES,
         "a matrix must lie in the weights' layout");
     check(
-        dense == null || dense.remaining() == (long) rows * cols,
+        floats == null || floats.remaining() == (long) rows * cols,
         "the floats of a matrix are not %s x %s".formatted(rows, cols));
     check(
         activationBits >= 0 && activationBits <= Quantizer.MAX_BITS,
@@ -39,18 +39,18 @@ public record Matrix(
     return new Matrix(packed.rows(), packed.cols(), packed, null, activationBits);
   }
 
-  public static Matrix of(FloatBuffer dense, int rows, int cols, int activationBits) {
-    return new Matrix(rows, cols, null, dense, activationBits);
+  public static Matrix of(FloatBuffer floats, int rows, int cols, int activationBits) {
+    return new Matrix(rows, cols, null, floats, activationBits);
   }
 
   /** The same weights for another product. A softmax that is tied to the embedding uses this. */
   public Matrix withActivations(int bits) {
-    return new Matrix(rows, cols, packed, dense, bits);
+    return new Matrix(rows, cols, packed, floats, bits);
   }
 
   /** Whether both are the same weights in the same memory. */
   boolean isTiedTo(Matrix other) {
-    return packed == other.packed && dense == other.dense;
+    return packed == other.packed && floats == other.floats;
   }
 
   /** 0 = full precision. */
@@ -73,7 +73,7 @@ public record Matrix(
   void checkValues(String name, long rows, long cols) {
     checkShape(name, rows, cols);
     if (packed == null) {
-      checkFinite(name + ".weight", dense);
+      checkFinite(name + ".weight", floats);
     } else {
       checkFinite(name + ".coefficients", packed.coefficients());
       check(isPaddingZero(packed), "the padding of " + name + " is not zero");
@@ -113,7 +113,7 @@ public record Matrix(
 
   void putTensors(GgufWriter out, String name) {
     if (packed == null) {
-      out.put(name + ".weight", dense, cols, rows);
+      out.put(name + ".weight", floats, cols, rows);
     } else {
       int blocks = (rows + MultibitMatrix.WEIGHT_LANES - 1) / MultibitMatrix.WEIGHT_LANES;
       int lanes = MultibitMatrix.WEIGHT_LANES;

@@ -117,6 +117,31 @@ class AtomicFileTest {
     assertEquals(List.of(".other.tmp", "file", "second"), files());
   }
 
+  /**
+   * A sweep that knows the folder by another name does not open, and so unlock, what is written.
+   */
+  @Test
+  @EnabledOnOs(OS.LINUX)
+  void foldersAreKnownByAllTheirNames() throws IOException {
+    Path link = Files.createSymbolicLink(directory.resolve("link"), Path.of("."));
+    List<Path> names = List.of(directory, link, directory.resolve("link/link/."));
+    for (Path by : names) {
+      for (Path other : names) {
+        AtomicFile.write(
+            by.resolve("file"),
+            out -> {
+              AtomicFile.removeStale(other);
+              Path temporary =
+                  directory.resolve(
+                      files().stream().filter(n -> n.endsWith("-tmp")).findAny().get());
+              String inode = ":" + Files.getAttribute(temporary, "unix:ino") + " ";
+              assertTrue(
+                  Files.readString(Path.of("/proc/locks")).contains(inode), by + " " + other);
+            });
+      }
+    }
+  }
+
   /** A writer of another process, which is killed while it writes. */
   @Test
   void aWriterInAnotherProcessIsLeftAloneUntilItDies() throws Exception {

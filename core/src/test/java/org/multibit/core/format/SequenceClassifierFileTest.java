@@ -54,11 +54,11 @@ class SequenceClassifierFileTest extends RandomParts {
   @ParameterizedTest
   @CsvSource({
     // N, H, C, layers, weight bits, activation bits
-    "LSTM, 1, 1, 1, 1, 1, 1",
-    "LSTM, 28, 67, 10, 2, 2, 3",
-    "LSTM, 70, 8, 3, 1, 2, 0",
-    "GRU, 28, 66, 10, 2, 3, 2",
-    "GRU, 9, 16, 5, 1, 0, 0",
+    "lstm, 1, 1, 1, 1, 1, 1",
+    "lstm, 28, 67, 10, 2, 2, 3",
+    "lstm, 70, 8, 3, 1, 2, 0",
+    "gru, 28, 66, 10, 2, 3, 2",
+    "gru, 9, 16, 5, 1, 0, 0",
   })
   void roundTrip(Cell cell, int n, int h, int c, int layers, int bits, int activationBits)
       throws IOException {

@@ -3,11 +3,9 @@ package org.multibit.training.importing;
 import static org.multibit.training.importing.Refusal.unless;
 
 import io.jhdf.HdfFile;
-import io.jhdf.api.Attribute;
 import io.jhdf.api.Dataset;
 import io.jhdf.api.Group;
 import io.jhdf.api.Node;
-import io.jhdf.filter.PipelineFilterWithData;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -16,7 +14,8 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
+import java.util.Objects;
+import java.util.stream.Stream;
 import org.multibit.core.Cell;
 import org.multibit.training.Json;
 import org.multibit.training.Unpacking;
@@ -34,10 +33,12 @@ final class KerasModel {
 
   private static final int[] LSTM_FROM_KERAS = {0, 1, 2, 3};
 
-  /** Deflate, shuffle, fletcher32. */
-  private static final Set<Integer> FILTERS = Set.of(1, 2, 3);
-
   private static final long MAX_FILE = Integer.MAX_VALUE - 8;
+
+  private static final int MAX_CONFIG = 1 << 24;
+
+  /** In the group of a layer: Keras' have the arrays, in a group or two. */
+  private static final int MAX_NODES = 1000;
 
   private final long fileBytes;
   private final Group weights;
@@ -49,6 +50,9 @@ final class KerasModel {
   private Parameter softmax;
   private Parameter softmaxBias;
   private boolean normalized;
+
+  /** Of the arrays taken so far: several layers may claim one. */
+  private long bytes;
 
   private KerasModel(long fileBytes, Group weights, List<JsonNode> chain) {
     this.fileBytes = fileBytes;
@@ -64,26 +68,28 @@ final class KerasModel {
     long bytes = Files.size(path);
     unless(bytes <= MAX_FILE, "it has %d bytes: files of up to %d are read", bytes, MAX_FILE);
     // From memory, jHDF takes no more of it for what a file claims to hold than the file has.
-    try (HdfFile file = HdfFile.fromBytes(Files.readAllBytes(path))) {
-      Attribute config = file.getAttribute("model_config");
+    try (HdfFile file = BoundedStorage.open(Files.readAllBytes(path))) {
+      String config = HdfValues.text("model_config", file.getAttribute("model_config"), MAX_CONFIG);
       unless(
-          config != null && config.getData() instanceof String,
+          config != null,
           "it has no model_config: save the whole model (model.save), not its weights alone");
       unless(
           file.getChild("model_weights") instanceof Group,
           "it has no model_weights: save the whole model (model.save)");
       return new KerasModel(
-              bytes,
-              (Group) file.getChild("model_weights"),
-              chain(Json.parse((String) config.getData())))
+              bytes, (Group) file.getChild("model_weights"), chain(Json.parse(config)))
           .read();
     } catch (JsonProcessingException e) {
       throw new Refusal("its model_config is no JSON: " + e.getOriginalMessage(), e);
     } catch (IOException | Refusal e) {
       throw e;
     } catch (RuntimeException | StackOverflowError | OutOfMemoryError e) {
-      // What jHDF meets in a damaged file.
-      throw new Refusal("it is damaged: " + e, e);
+      // What jHDF meets in a damaged file, or a refusal of its storage in an exception of its own.
+      throw Stream.iterate((Throwable) e, Objects::nonNull, Throwable::getCause)
+          .filter(Refusal.class::isInstance)
+          .map(Refusal.class::cast)
+          .findFirst()
+          .orElseGet(() -> new Refusal("it is damaged: " + e, e));
     }
   }
 
@@ -303,6 +309,7 @@ final class KerasModel {
   private final class Weights {
     private final String layer;
     private final Map<String, Dataset> arrays = new LinkedHashMap<>();
+    private int nodes;
 
     Weights(String name, JsonNode layer) {
       this.layer = name;
@@ -314,6 +321,7 @@ final class KerasModel {
     private void collect(Group group, int depth) {
       unless(depth < 16, "the weights of %s are nested too deep", layer);
       for (Node node : group) {
+        unless(++nodes <= MAX_NODES, "%s has more than %s arrays and groups", layer, MAX_NODES);
         if (node instanceof Dataset array) {
           String key = array.getName().replaceFirst(":0$", "");
           unless(arrays.put(key, array) == null, "%s has two arrays %s", layer, key);
@@ -321,28 +329,6 @@ final class KerasModel {
           collect(inner, depth + 1);
         }
       }
-    }
-
-    /**
-     * jHDF's filters other than those that Keras writes are not for files from anywhere: its LZ4
-     * reads out of bounds.
-     */
-    private void requireReadable(String name, Dataset array, long count) {
-      for (PipelineFilterWithData filter : array.getFilters()) {
-        unless(
-            FILTERS.contains(filter.getId()),
-            "%s is packed by the filter %s (%s): only deflate, shuffle and fletcher32 are read",
-            name,
-            filter.getName(),
-            filter.getId());
-      }
-      long bytes = count * array.getDataType().getSize();
-      unless(
-          Unpacking.isPlausible(bytes, fileBytes),
-          "%s claims to have %s bytes, in a file of %s: it is damaged",
-          name,
-          bytes,
-          fileBytes);
     }
 
     Parameter take(String key, long... shape) {
@@ -357,21 +343,14 @@ final class KerasModel {
           "%s has %s elements: over 2 GiB as floats",
           name,
           count);
-      requireReadable(name, array, count);
-      Object data = array.getDataFlat();
-      float[] values = new float[(int) count];
-      if (data instanceof float[] floats) {
-        values = floats;
-      } else if (data instanceof double[] doubles) {
-        for (int i = 0; i < values.length; i++) {
-          values[i] = (float) doubles[i];
-        }
-      } else {
-        throw new Refusal(
-            "%s holds %s: weights are imported from floats"
-                .formatted(name, data == null ? "nothing" : data.getClass().getSimpleName()));
-      }
-      return Parameter.of(name, values, found);
+      bytes += count * array.getDataType().getSize();
+      unless(
+          Unpacking.isPlausible(bytes, fileBytes),
+          "the arrays up to %s claim to have %s bytes, in a file of %s: it is damaged",
+          name,
+          bytes,
+          fileBytes);
+      return Parameter.of(name, HdfValues.floats(name, array), found);
     }
   }
 }

@@ -22,10 +22,10 @@ import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.dataset.DataSet;
 
 /** DL4J's own layers compute with k-bit weights, and learn. */
-class MultibitWeightNoiseTest {
+class WeightQuantizationTest {
   private static MultiLayerNetwork network(int bits) {
     return Networks.network(
-        b -> b.weightNoise(new MultibitWeightNoise(Quantization.alternating(bits))),
+        b -> b.weightNoise(new WeightQuantization(Quantization.alternating(bits))),
         l -> l,
         Networks.stock(1));
   }
@@ -111,7 +111,7 @@ class MultibitWeightNoiseTest {
         Networks.network(
             b ->
                 b.dataType(DataType.DOUBLE)
-                    .weightNoise(new MultibitWeightNoise(Quantization.alternating(2))),
+                    .weightNoise(new WeightQuantization(Quantization.alternating(2))),
             l -> l,
             Networks.stock(1));
     assertThrows(

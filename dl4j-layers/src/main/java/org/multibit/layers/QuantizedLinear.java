@@ -23,11 +23,11 @@ import org.nd4j.linalg.indexing.NDArrayIndex;
  * The product x W + b of a layer with DL4J's W [nIn, nOut] and b [1, nOut]. Each operand may be
  * quantized; dropout applies to the input after that. Memory is reused from call to call.
  */
-final class DenseProduct {
+final class QuantizedLinear {
   private final Scratch weights = new Scratch();
   private final Scratch rows = new Scratch();
   private final Scratch noBias = new Scratch();
-  private final PanelProduct product = new PanelProduct();
+  private final PrepackedProduct product = new PrepackedProduct();
   private final DropoutMask dropout = new DropoutMask();
   private final RowQuantizer weightQuantizer = RowQuantizer.ofWeights("weights");
   private final RowQuantizer inputQuantizer = RowQuantizer.ofInput();
@@ -49,7 +49,7 @@ final class DenseProduct {
       INDArray b,
       MultibitMatrix codes,
       MultibitMatrix packed,
-      PanelProduct product,
+      PrepackedProduct product,
       DropoutMask dropout) {
 
     INDArray x(long from, long to) {

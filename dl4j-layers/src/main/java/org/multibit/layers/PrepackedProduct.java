@@ -11,7 +11,7 @@ import org.nd4j.linalg.api.ndarray.INDArray;
  * sequence share. {@link Kernels} compute them with prepacked weights where they are faster;
  * otherwise BLAS does.
  */
-final class PanelProduct {
+final class PrepackedProduct {
   private final Scratch memory = new Scratch();
   private INDArray weights;
   private boolean transposed;
