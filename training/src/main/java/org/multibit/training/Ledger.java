@@ -39,8 +39,8 @@ public final class Ledger {
   /**
    * The lines of a ledger, in order; none if there is no file.
    *
-   * @throws IOException if the file is not UTF-8, has more than 64 MiB, or a line is not a ledger's;
-   *     the message has the file's name
+   * @throws IOException if the file is not UTF-8, has more than 64 MiB, or a line is not a
+   *     ledger's; the message has the file's name
    */
   public static List<JsonNode> read(Path file) throws IOException {
     List<JsonNode> lines = new ArrayList<>();

@@ -19,8 +19,8 @@ public final class Utf8 {
    * The text of a file.
    *
    * @param most the largest number of bytes that it may have
-   * @throws IOException if it cannot be read, has more bytes, or is not UTF-8; the message has file,
-   *     line and byte
+   * @throws IOException if it cannot be read, has more bytes, or is not UTF-8; the message has
+   *     file, line and byte
    */
   public static String read(Path file, int most) throws IOException {
     byte[] content;
