@@ -14,8 +14,13 @@ import org.nd4j.shade.jackson.databind.JsonNode;
 /** Validation perplexity by epoch, a line for each run, drawn into a PNG. */
 final class LearningCurves {
   private final XYChart chart;
+  private final String provenance;
 
-  LearningCurves(String title) {
+  /**
+   * @param provenance when and by what it was drawn, in small letters at the bottom
+   */
+  LearningCurves(String title, String provenance) {
+    this.provenance = provenance;
     chart = ChartFile.chart(1200, 800, title, "epoch", "validation perplexity (batched)");
     chart.getStyler().setLegendPosition(Styler.LegendPosition.InsideNE);
     chart.getStyler().setDefaultSeriesRenderStyle(XYSeries.XYSeriesRenderStyle.Line);
@@ -38,12 +43,8 @@ final class LearningCurves {
         .setLineStyle(new BasicStroke(2));
   }
 
-  /**
-   * Writes the file whole or not at all; nothing if there is no line.
-   *
-   * @param provenance when and by what it was drawn, in small letters at the bottom
-   */
-  void write(Path file, String provenance) throws IOException {
+  /** Writes the file whole or not at all; nothing if there is no line. */
+  void write(Path file) throws IOException {
     // The first epochs, of perplexities up to some hundreds, would press all else together.
     chart.getSeriesMap().values().stream()
         .mapToDouble(XYSeries::getYMin)

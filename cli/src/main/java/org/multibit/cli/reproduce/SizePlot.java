@@ -34,11 +34,16 @@ final class SizePlot {
   private record Point(String bits, double megabytes, double perplexity) {}
 
   private final String title;
+  private final String provenance;
   private final Map<String, List<Point>> ours = new LinkedHashMap<>();
   private final Map<String, List<Point>> papers = new LinkedHashMap<>();
 
-  SizePlot(String title) {
+  /**
+   * @param provenance when and by what it was drawn, in small letters at the bottom
+   */
+  SizePlot(String title, String provenance) {
     this.title = title;
+    this.provenance = provenance;
   }
 
   /**
@@ -73,12 +78,8 @@ final class SizePlot {
     }
   }
 
-  /**
-   * Writes the file whole or not at all; nothing if there is no point.
-   *
-   * @param provenance when and by what it was drawn, in small letters at the bottom
-   */
-  void write(Path file, String provenance) throws IOException {
+  /** Writes the file whole or not at all; nothing if there is no point. */
+  void write(Path file) throws IOException {
     XYChart chart =
         ChartFile.chart(
             1200,

@@ -128,8 +128,8 @@ final class TrainedTable {
             .column("learning rate at the end", "%.4g")
             .column("state", "%s")
             .column("commits", "%s");
-    LearningCurves curves = new LearningCurves(paper.title());
-    SizePlot sizes = new SizePlot(paper.title());
+    LearningCurves curves = new LearningCurves(paper.title(), provenance);
+    SizePlot sizes = new SizePlot(paper.title(), provenance);
     for (PaperTables.Row row : paper.rows()) {
       PlannedRun run = row.run();
       Result result = results.get(run);
@@ -163,8 +163,8 @@ final class TrainedTable {
           shortened(result.commits()));
     }
     if (report.write(folder, name)) {
-      curves.write(folder.resolve(name + ".png"), provenance);
-      sizes.write(folder.resolve(name + "-size-perplexity.png"), provenance);
+      curves.write(folder.resolve(name + ".png"));
+      sizes.write(folder.resolve(name + "-size-perplexity.png"));
     }
     return report;
   }
