@@ -18,11 +18,11 @@ class LearningCurvesTest {
   /** Draws one curve. */
   static final class Program {
     public static void main(String[] file) throws IOException {
-      LearningCurves curves = new LearningCurves("title");
+      LearningCurves curves = new LearningCurves("title", "provenance");
       JsonNodeFactory nodes = JsonNodeFactory.instance;
       curves.add(
           "run", List.of(nodes.objectNode().put("epoch", 1).put("validPerplexityBatched", 90.0)));
-      curves.write(Path.of(file[0]), "provenance");
+      curves.write(Path.of(file[0]));
     }
   }
 
