@@ -6,8 +6,8 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Says once in the log which BLAS runs: an old one, or one that was told the wrong CPU, costs more
- * than all that these layers save.
+ * Logs once which BLAS is in use. An old BLAS, or one that is set to the wrong CPU, costs more time
+ * than these layers save.
  */
 final class BlasReport {
   private static final Logger LOG = LoggerFactory.getLogger("org.multibit.layers.BLAS");

@@ -10,11 +10,14 @@ import org.nd4j.linalg.activations.IActivation;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 
-/** What all quantizing layers ask of their configuration. */
+/** Checks of the configuration that all quantizing layers need. */
 final class Checks {
   private Checks() {}
 
-  /** Codes and coefficients are defined in float: a layer that quantizes computes in FLOAT. */
+  /**
+   * Throws if a layer that quantizes does not compute in FLOAT: codes and coefficients are defined
+   * in float.
+   */
   static void precision(String layer, DataType type, Quantization... quantizations) {
     for (Quantization quantization : quantizations) {
       if (quantization != null && type != DataType.FLOAT) {
@@ -26,7 +29,7 @@ final class Checks {
   }
 
   /**
-   * @param set the activation function that the user gave; null = none
+   * @param set the activation function that the user set; null = none
    */
   static void activation(
       String layer, IActivation set, Class<? extends IActivation> needed, String why) {

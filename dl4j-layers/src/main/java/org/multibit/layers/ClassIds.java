@@ -13,9 +13,9 @@ final class ClassIds {
    *
    * @param ids [B, 1, T]
    * @param classes ids are within 0..classes-1
-   * @param mask 0 where the id does not matter and is given back as 0, time-major [T*B, 1]; null =
+   * @param mask 0 where the id does not matter and is returned as 0, time-major [T*B, 1]; null =
    *     all matter
-   * @param what names an id in the error, for example "layer 0 got token"
+   * @param what describes an id in the error, for example "layer 0 got token"
    */
   static int[] timeMajor(INDArray ids, long classes, INDArray mask, String what) {
     int batch = Math.toIntExact(ids.size(0));

@@ -15,9 +15,9 @@ import org.nd4j.shade.jackson.annotation.JsonProperty;
  * SGD on a gradient whose norm, over the whole network, is clipped: update = learningRate * g *
  * min(1, maxNorm / ||g||). DL4J clips by layer or parameter only.
  *
- * <p>The gradient is the one that DL4J hands to updaters, divided by the batch. All parameters must
- * have this same updater, so that they form one block; several blocks are an error when the first
- * update is made.
+ * <p>The gradient is the one that DL4J passes to updaters, divided by the batch. All parameters
+ * must have this same updater, so that they form one block. The first update throws if there are
+ * several blocks.
  */
 public final class ClippedSgd implements IUpdater {
   private double learningRate;
@@ -25,7 +25,7 @@ public final class ClippedSgd implements IUpdater {
   private double maxNorm;
 
   /**
-   * @param maxNorm the largest norm that the whole gradient may have; above 0
+   * @param maxNorm the largest norm of the whole gradient; above 0
    */
   public ClippedSgd(double learningRate, double maxNorm) {
     this(learningRate, null, maxNorm);

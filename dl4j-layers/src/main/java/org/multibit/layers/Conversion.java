@@ -3,9 +3,9 @@ package org.multibit.layers;
 import org.deeplearning4j.nn.api.Model;
 
 /**
- * What {@link NetworkQuantizer} made of a network.
+ * The result of {@link NetworkQuantizer}.
  *
- * @param network the converted one
+ * @param network the converted network
  * @param report what became of each layer
  */
 public record Conversion<N extends Model>(N network, ConversionReport report) {}

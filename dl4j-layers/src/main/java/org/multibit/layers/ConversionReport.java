@@ -7,8 +7,8 @@ import org.deeplearning4j.nn.conf.layers.recurrent.Bidirectional;
 import org.deeplearning4j.nn.conf.layers.wrapper.BaseWrapperLayer;
 
 /**
- * What became of each layer of a network that {@link NetworkQuantizer} converted. Its text is a
- * line for each layer.
+ * What became of each layer of a network that {@link NetworkQuantizer} converted. Its text form has
+ * one line per layer.
  *
  * @param layers every layer, in the order in which the network computes them
  */
@@ -47,10 +47,10 @@ public record ConversionReport(List<Layer> layers) {
   /**
    * A layer, or a vertex of a graph.
    *
-   * @param name as the network has it
-   * @param kind of before, as {@link ConversionReport#kind} has it
+   * @param name its name in the network
+   * @param kind its kind before conversion, as {@link ConversionReport#kind} returns it
    * @param outcome what became of it
-   * @param detail what it is now, or why it is not quantized; empty where there is nothing to say
+   * @param detail what it is now, or why it is not quantized; may be empty
    */
   public record Layer(String name, String kind, Outcome outcome, String detail) {
     @Override
@@ -78,7 +78,7 @@ public record ConversionReport(List<Layer> layers) {
     return inner == null ? kind : kind + "(" + kind(inner) + ")";
   }
 
-  /** The layers that became this. */
+  /** The layers with this outcome. */
   public List<Layer> of(Outcome outcome) {
     return layers.stream().filter(layer -> layer.outcome() == outcome).toList();
   }

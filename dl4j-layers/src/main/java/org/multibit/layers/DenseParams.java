@@ -21,7 +21,7 @@ final class DenseParams extends DefaultParamInitializer {
     return hasBias ? BIASED : UNBIASED;
   }
 
-  /** DL4J's own asks its own DenseLayer alone. */
+  /** DL4J's implementation only knows its own DenseLayer. */
   @Override
   protected boolean hasBias(Layer layer) {
     return hasBias;

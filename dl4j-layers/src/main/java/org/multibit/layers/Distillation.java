@@ -15,17 +15,17 @@ import org.nd4j.linalg.factory.Nd4j;
 
 /**
  * Distillation (Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network",
- * section 2): in training, a student learns from the labels and from what a teacher says of the
- * same text. With a weight w and a temperature T its loss is {@code (1-w) cross-entropy + w T^2
- * KL(softmax(teacher/T) || softmax(student/T))}. Without training (evaluation, scores of inference)
- * it is the cross-entropy alone. Several teachers are one whose logits are the mean of theirs
- * (section 1: the geometric mean of what they say).
+ * section 2): in training, a student learns from the labels and from a teacher's predictions for
+ * the same text. With a weight w and a temperature T its loss is {@code (1-w) cross-entropy + w T^2
+ * KL(softmax(teacher/T) || softmax(student/T))}. Outside of training (evaluation, scores of
+ * inference) the loss is the cross-entropy alone. Several teachers act as one whose logits are the
+ * mean of theirs (section 1: the geometric mean of their predictions).
  *
- * <p>It is the pre-processor of the training data: it runs teachers over each segment, without
- * dropout and with its state carried from one segment to the next, up to its softmax, and puts the
- * hidden states below the labels, which grow from [B, 1, T] to [B, 1 + H, T]. From these the
- * student's output layer computes the teacher's logits some rows at a time: soft targets [B, V, T]
- * never exist.
+ * <p>It is the pre-processor of the training data. It runs each teacher over a segment up to its
+ * softmax, without dropout and with the state carried from segment to segment. It appends the
+ * hidden states to the labels, which grow from [B, 1, T] to [B, 1 + H, T]. From these the student's
+ * output layer computes the teacher's logits some rows at a time, so soft targets [B, V, T] never
+ * exist.
  *
  * <pre>{@code
  * Distillation distillation = new Distillation(teacher, 0.5, 2);
@@ -34,28 +34,28 @@ import org.nd4j.linalg.factory.Nd4j;
  * student.fit(segments);
  * }</pre>
  *
- * <p>It is no part of the student's configuration, and is not saved with it.
+ * <p>It is not part of the student's configuration and is not saved with it.
  */
 public final class Distillation implements DataSetPreProcessor {
   private static final long serialVersionUID = 1;
 
-  /** Of each teacher, all layers but its softmax. */
+  /** The layers of each teacher, except its softmax. */
   private final List<Layer[]> hiddenLayers = new ArrayList<>();
 
   private final SoftTargets targets;
 
-  /** As {@link #Distillation(List, double, double)}, from one teacher. */
+  /** Distillation from one teacher; see {@link #Distillation(List, double, double)}. */
   public Distillation(MultiLayerNetwork teacher, double weight, double temperature) {
     this(List.of(teacher), weight, temperature);
   }
 
   /**
-   * @param teachers of one vocabulary and data type, each of layers that end in a full-precision
-   *     {@link QuantizedSoftmaxOutput}; recurrent ones are {@link QuantizedRecurrent}. They must
-   *     not change meanwhile.
-   * @param weight of the teachers, w, from 0 to 1
+   * @param teachers networks with the same vocabulary and data type, which must not change while
+   *     the student learns. The last layer of each is a full-precision {@link
+   *     QuantizedSoftmaxOutput}; its recurrent layers are {@link QuantizedRecurrent}.
+   * @param weight the weight w of the teachers, from 0 to 1
    * @param temperature T, above 0
-   * @throws IllegalArgumentException if any of that does not hold
+   * @throws IllegalArgumentException if one of these conditions does not hold
    */
   public Distillation(List<MultiLayerNetwork> teachers, double weight, double temperature) {
     if (teachers.isEmpty()) {
@@ -94,7 +94,7 @@ public final class Distillation implements DataSetPreProcessor {
     targets = new SoftTargets(mean(1, matrices), mean(0, biases).sum(true, 0), weight, temperature);
   }
 
-  /** The teachers' shares of the mean, one after the other along a dimension. */
+  /** The teachers' shares of the mean, concatenated along a dimension. */
   private static INDArray mean(int dimension, List<INDArray> ofTeachers) {
     if (ofTeachers.size() == 1) {
       return ofTeachers.get(0);
@@ -124,10 +124,10 @@ public final class Distillation implements DataSetPreProcessor {
   }
 
   /**
-   * Makes the student's output layer learn from the teacher too, in every {@code fit} from now on.
+   * Makes the student's output layer also learn from the teacher, in every later {@code fit}.
    *
-   * @throws IllegalArgumentException if the student does not end in a {@link
-   *     QuantizedSoftmaxOutput} of the teacher's classes and data type
+   * @throws IllegalArgumentException if the student's last layer is not a {@link
+   *     QuantizedSoftmaxOutput} with the teacher's classes and data type
    */
   public void applyTo(MultiLayerNetwork student) {
     if (!(student.getOutputLayer() instanceof QuantizedSoftmaxOutputLayer output)) {
@@ -145,7 +145,7 @@ public final class Distillation implements DataSetPreProcessor {
     output.setSoftTargets(targets);
   }
 
-  /** Puts the teachers' hidden states of a segment below its labels. */
+  /** Appends the teachers' hidden states of a segment to its labels. */
   @Override
   public void preProcess(DataSet segment) {
     List<INDArray> rows = new ArrayList<>();
@@ -167,15 +167,15 @@ public final class Distillation implements DataSetPreProcessor {
   }
 
   /**
-   * What the teachers' next segment starts from: for each of their recurrent layers what {@link
-   * QuantizedRecurrentLayer#getCarriedState} describes.
+   * The states from which the teachers' next segment starts: for each of their recurrent layers,
+   * the state that {@link QuantizedRecurrentLayer#getCarriedState} describes.
    */
   public List<INDArray[]> getTeacherState() {
     return recurrentLayers().stream().map(QuantizedRecurrentLayer::timeStepState).toList();
   }
 
   /**
-   * @param states as {@link #getTeacherState} gives them
+   * @param states as {@link #getTeacherState} returns them
    */
   public void setTeacherState(List<INDArray[]> states) {
     List<QuantizedRecurrentLayer> layers = recurrentLayers();
@@ -184,7 +184,7 @@ public final class Distillation implements DataSetPreProcessor {
     }
   }
 
-  /** The teachers' next segment starts from zeros. */
+  /** Makes the teachers' next segment start from zeros. */
   public void clearTeacherState() {
     recurrentLayers().forEach(layer -> layer.setTimeStepState(null));
   }

@@ -15,11 +15,11 @@ import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.factory.Nd4j;
 
 /**
- * Inverted dropout that comes after quantization: elements become 0 or are divided by the
- * probability to retain them.
+ * Inverted dropout after quantization: elements become 0 or are divided by the probability to
+ * retain them.
  *
- * <p>Whether an element is retained is a pure function of (seed, iteration, layer, position), so
- * that a resumed run drops what the uninterrupted one would have.
+ * <p>Whether an element is retained is a pure function of (seed, iteration, layer, position), so a
+ * resumed run drops the same elements as an uninterrupted one.
  */
 final class DropoutMask {
   private LongBuffer memory = LongBuffer.allocate(0);
@@ -31,7 +31,7 @@ final class DropoutMask {
   /**
    * The probability to retain an element.
    *
-   * @param dropout what the layer was configured with; null = 1
+   * @param dropout the layer's dropout; null = 1
    * @throws DL4JInvalidConfigException for anything but DL4J's plain dropout of a fixed probability
    */
   static double retain(IDropout dropout) {
@@ -49,7 +49,7 @@ final class DropoutMask {
   }
 
   /**
-   * Makes the mask of an iteration, in the memory of the mask before.
+   * Makes the mask of an iteration, in the memory of the previous mask.
    *
    * @param dropout null = nothing is dropped, as in inference
    * @param rows T*B, time-major; an element's position is its index in [rows, cols]
@@ -74,7 +74,7 @@ final class DropoutMask {
     Kernels.get().dropoutMasks(key, retain, this.rows, this.cols, bits);
   }
 
-  /** The mask as {@link Kernels} takes it, of rows from..to-1; null if nothing is dropped. */
+  /** The mask of rows from..to-1, as {@link Kernels} takes it; null if nothing is dropped. */
   LongBuffer bits(long from, long to) {
     if (bits == null) {
       return null;
@@ -83,7 +83,7 @@ final class DropoutMask {
     return bits.slice((int) from * words, (int) (to - from) * words);
   }
 
-  /** What retained elements are multiplied by. */
+  /** The factor of retained elements. */
   float factor() {
     return factor;
   }

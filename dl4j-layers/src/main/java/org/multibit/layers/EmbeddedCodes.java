@@ -10,12 +10,13 @@ import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 
 /**
- * The codes of a quantized embedding's rows, on their way to the layer that takes them: its product
- * with quantized weights is then one of bits, with the very sums of the packed runtime. DL4J hands
- * arrays from layer to layer and nothing else, so the codes that an embedding looked up last wait
- * here, one set per thread; a layer takes them only if its input is what they stand for.
+ * Passes the codes of a quantized embedding's rows to the next layer. Its product with quantized
+ * weights is then a product of bits, with the same sums as in the packed runtime. DL4J only passes
+ * arrays from layer to layer. So the codes that an embedding looked up last wait here, one set per
+ * thread. A layer takes them only if its input has the values of these codes.
  *
- * <p>Each layer at either end has one of these; its memory is kept from call to call.
+ * <p>The embedding and the next layer each have one of these. Its memory is reused from call to
+ * call.
  */
 final class EmbeddedCodes {
   private static final ThreadLocal<WeakReference<MultibitMatrix>> LAST =
@@ -35,17 +36,17 @@ final class EmbeddedCodes {
     LAST.set(new WeakReference<>(codes));
   }
 
-  /** What the embedding's output is now has no codes. */
+  /** Marks the embedding's current output as one without codes. */
   static void leaveNone() {
     LAST.remove();
   }
 
   /**
-   * The codes of some rows of an embedding's output, in memory of one's own; null if that is not
-   * what they are.
+   * The codes of some rows of an embedding's output, in memory of this object; null if the rows are
+   * not from an embedding with codes.
    *
    * @param rows [n, nIn], contiguous in 'c' order
-   * @param first of the rows, in all of the output
+   * @param first index of the first row in the whole output
    */
   MultibitMatrix take(INDArray rows, long first) {
     MultibitMatrix last = LAST.get().get();

@@ -10,7 +10,10 @@ import org.deeplearning4j.nn.conf.layers.FeedForwardLayer;
 import org.deeplearning4j.nn.conf.layers.Layer;
 import org.nd4j.linalg.api.ndarray.INDArray;
 
-/** One matrix W [nIn, nOut] in 'c' order, so that each word's row is contiguous. */
+/**
+ * The parameter of an embedding: a matrix W [nIn, nOut] in 'c' order, so that each word's row is
+ * contiguous.
+ */
 final class EmbeddingParams implements ParamInitializer {
   static final EmbeddingParams INSTANCE = new EmbeddingParams();
 

@@ -10,17 +10,19 @@ import org.multibit.core.DirectFloats;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 
-/** ND4J arrays as direct row-major float memory, without a copy where they already are that. */
+/**
+ * ND4J arrays as direct row-major float memory, without a copy if they already have this layout.
+ */
 public final class FloatRows {
   private FloatRows() {}
 
   /**
-   * The elements in 'c' order: the array's own memory if it is contiguous, 'c' and FLOAT, else a
+   * The elements in 'c' order: the array's own memory if it is contiguous, 'c' and FLOAT, or else a
    * copy.
    *
-   * <p>The buffer does not keep the array's memory alive by itself: the caller keeps the array
-   * reachable as long as it uses the buffer ({@link Reference#reachabilityFence}; a variable that
-   * is not read any more does not count).
+   * <p>The buffer does not keep the array's memory alive. The caller must keep the array reachable
+   * as long as it uses the buffer, with {@link Reference#reachabilityFence}; a variable that is not
+   * read again does not suffice.
    *
    * @param array rank 1 or 2, not empty, less than 2 GiB of floats
    */

@@ -8,7 +8,9 @@ import org.nd4j.linalg.api.ops.impl.transforms.strict.Sigmoid;
 import org.nd4j.linalg.api.ops.impl.transforms.strict.Tanh;
 import org.nd4j.linalg.factory.Nd4j;
 
-/** A GRU's time steps. The reset gate comes between the two products, whose sums are kept apart. */
+/**
+ * A GRU's time steps. The reset gate comes between the two products, so they have separate sums.
+ */
 final class GRUCell extends RecurrentCell {
   GRUCell() {
     super(Cell.GRU);

@@ -15,18 +15,18 @@ import org.nd4j.linalg.ops.transforms.Transforms;
 import org.nd4j.shade.jackson.annotation.JsonProperty;
 
 /**
- * Keeps latent weights within [-bound, bound], so that the straight-through gradient cannot drive
- * them where the quantized weights no longer follow (Xu et al., section 3).
+ * Clips latent weights to [-bound, bound], so that the straight-through gradient cannot push them
+ * to values where the quantized weights no longer follow (Xu et al., section 3).
  */
 public final class LatentWeightClip extends BaseConstraint {
   private double bound;
 
-  /** For JSON alone. */
+  /** For JSON only. */
   LatentWeightClip() {}
 
   /**
-   * @param bound above 0: 1 for a model trained from scratch, max(1, max|w|) for one that is
-   *     brought in
+   * @param bound above 0; use 1 for a model trained from scratch, max(1, max|w|) for an imported
+   *     model
    */
   public LatentWeightClip(@JsonProperty("bound") double bound) {
     if (!(bound > 0)) {
@@ -55,7 +55,7 @@ public final class LatentWeightClip extends BaseConstraint {
     layer.setConstraints(constraints);
   }
 
-  /** Once for each parameter; DL4J's own implementation applies a constraint twice. */
+  /** Applies the constraint once for each parameter; DL4J's implementation applies it twice. */
   @Override
   public void applyConstraint(org.deeplearning4j.nn.api.Layer layer, int iteration, int epoch) {
     layer

@@ -19,15 +19,15 @@ import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.shade.jackson.annotation.JsonProperty;
 
 /**
- * After each step latent weights become what they are quantized to (projected gradient descent). Of
- * a step only the part remains that codes can express: a step of less than half the gap between two
- * levels moves coefficients alone. For a trained model, whose coefficients the quantizer has fitted
- * to latent weights and not to the loss.
+ * Replaces latent weights by their quantized values after each step (projected gradient descent),
+ * which freezes the codes. Only the part of a step that codes can express remains: a step of less
+ * than half the gap between two levels only moves coefficients. Use it for a trained model, whose
+ * coefficients the quantizer has fitted to the latent weights and not to the loss.
  *
- * <p>{@link #applyTo} gives it to a trained network; a layer that quantizes its weights can have it
- * from the start, by {@code constrainWeights(new LatentWeightProjection(quantization))}. Rows are
- * those that the layer quantizes: of an embedding [nIn, nOut] the words', of other layers the
- * units', columns of [nIn, nOut].
+ * <p>{@link #applyTo} adds it to a trained network. A layer that quantizes its weights can have it
+ * from the start with {@code constrainWeights(new LatentWeightProjection(quantization))}. It
+ * projects the rows that the layer quantizes: for an embedding the rows of [nIn, nOut], one per
+ * word; for other layers the columns of [nIn, nOut], one per unit.
  */
 public final class LatentWeightProjection extends BaseConstraint {
   @QuantizationJson private Quantization quantization;
@@ -35,11 +35,11 @@ public final class LatentWeightProjection extends BaseConstraint {
   /** By parameter. */
   private transient Map<String, RowQuantizer> quantizers;
 
-  /** For JSON alone. */
+  /** For JSON only. */
   LatentWeightProjection() {}
 
   /**
-   * @throws IllegalArgumentException if the quantizer does not give codes back as they are ({@link
+   * @throws IllegalArgumentException if the quantizer is not a projection ({@link
    *     Quantizer#projects})
    */
   public LatentWeightProjection(@JsonProperty("quantization") Quantization quantization) {
@@ -56,12 +56,12 @@ public final class LatentWeightProjection extends BaseConstraint {
   }
 
   /**
-   * From now on the weights of all layers that quantize theirs stay on their codes, and are put on
-   * them at once; but not of layers within Bidirectional, nor of those that have a projection
-   * already. It is a part of the network's configuration from now on, and saved with it.
+   * Adds the projection to all layers that quantize their weights and projects the weights at once.
+   * Layers inside Bidirectional and layers that already have a projection stay as they are. The
+   * projection becomes part of the network's configuration and is saved with it.
    *
-   * @throws IllegalArgumentException if a layer's quantizer does not give codes back as they are;
-   *     the network is as it was then
+   * @throws IllegalArgumentException if a layer's quantizer is not a projection; then the network
+   *     is not changed
    */
   public static void applyTo(MultiLayerNetwork network) {
     Map<Layer, LatentWeightProjection> projections = new LinkedHashMap<>();
@@ -85,7 +85,7 @@ public final class LatentWeightProjection extends BaseConstraint {
         });
   }
 
-  /** Takes all projections from a network: weights may leave their codes again. */
+  /** Removes all projections from a network, so that codes can change again. */
   public static void removeFrom(MultiLayerNetwork network) {
     for (Layer layer : network.getLayers()) {
       if (layer.conf().getLayer() instanceof BaseLayer conf) {
@@ -99,14 +99,14 @@ public final class LatentWeightProjection extends BaseConstraint {
     return conf.getConstraints() == null ? List.of() : conf.getConstraints();
   }
 
-  /** Constraints but projections. */
+  /** All constraints except projections. */
   private static List<LayerConstraint> others(BaseLayer conf) {
     List<LayerConstraint> others = new ArrayList<>(constraints(conf));
     others.removeIf(LatentWeightProjection.class::isInstance);
     return others;
   }
 
-  /** Once for each parameter; DL4J's own implementation applies a constraint twice. */
+  /** Applies the constraint once for each parameter; DL4J's implementation applies it twice. */
   @Override
   public void applyConstraint(Layer layer, int iteration, int epoch) {
     boolean words = layer instanceof QuantizedEmbeddingLayer;
@@ -122,7 +122,7 @@ public final class LatentWeightProjection extends BaseConstraint {
   }
 
   /**
-   * @param param [nIn, nOut], a unit's weights in each column
+   * @param param [nIn, nOut], each column the weights of a unit
    */
   @Override
   public void apply(INDArray param) {

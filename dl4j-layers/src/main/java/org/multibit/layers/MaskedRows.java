@@ -9,18 +9,17 @@ import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.linalg.indexing.conditions.Conditions;
 
 /**
- * The rows of a layer that a mask covers: those where all of the mask's elements are 0. Nothing
- * that counts depends on them, whatever they hold. They are assigned, not multiplied: NaN times 0
- * is NaN.
+ * The rows of a layer that a mask covers: those where all elements of the mask are 0. No result
+ * depends on their contents. They are set to 0, not multiplied by it, since NaN times 0 is NaN.
  */
 final class MaskedRows {
   private MaskedRows() {}
 
   /**
-   * Makes the rows that a mask covers zeros.
+   * Sets the rows that a mask covers to zeros.
    *
    * @param rows [N, C], contiguous in 'c' order, changed
-   * @param mask [N, k]; null = it covers none
+   * @param mask [N, k]; null = no row is covered
    */
   static void clear(INDArray rows, INDArray mask) {
     if (mask == null) {
@@ -35,11 +34,11 @@ final class MaskedRows {
   }
 
   /**
-   * Makes those rows zeros that a mask covers and that hold NaN or infinity. Where DL4J keeps the
-   * mask from a layer, what is covered is data to it: finite elements stay.
+   * Sets the rows that a mask covers to zeros if they contain NaN or infinity. A layer to which
+   * DL4J does not pass the mask treats covered rows as data, so finite rows stay.
    *
    * @param rows [N, C], contiguous in 'c' order, changed
-   * @param mask [N, k]; null = it covers none
+   * @param mask [N, k]; null = no row is covered
    */
   static void clearNotFinite(INDArray rows, INDArray mask) {
     if (mask == null) {
@@ -59,9 +58,9 @@ final class MaskedRows {
   }
 
   /**
-   * A mask that DL4J hands past a layer, as that layer's rows.
+   * A mask that DL4J passes around a layer, in the form of that layer's rows.
    *
-   * @param mask [B, T]; one of another shape is not of the input's steps
+   * @param mask [B, T]; a mask of another shape does not belong to the input's steps
    * @param input [B, C, T]
    * @return time-major [T*B, 1]; null = none
    */

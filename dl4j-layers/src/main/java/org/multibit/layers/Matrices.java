@@ -14,16 +14,16 @@ import org.nd4j.linalg.api.ops.impl.scatter.ScatterUpdate;
 import org.nd4j.linalg.factory.Nd4j;
 
 /**
- * What layers do with matrices [N, C] of ND4J: by {@link Kernels} in FLOAT where they are faster,
- * else by ND4J.
+ * Operations of layers on ND4J matrices [N, C]. {@link Kernels} compute them in FLOAT where they
+ * are faster, otherwise ND4J does.
  */
 final class Matrices {
   private Matrices() {}
 
   /**
-   * {@code c = alpha op(a) op(b) + beta c} for a 'c'-ordered c, by {@link Kernels} where they are
-   * faster, else by BLAS, through ND4J's gemm, which takes such a c only transposed. None of the
-   * arrays is copied.
+   * {@code c = alpha op(a) op(b) + beta c} for a 'c'-ordered c. {@link Kernels} compute it where
+   * they are faster; otherwise BLAS does, through ND4J's gemm, which only takes the transpose of
+   * such a c. No array is copied.
    */
   static void multiply(
       INDArray a,
@@ -103,8 +103,8 @@ final class Matrices {
   }
 
   /**
-   * Adds each row to a row of {@code into}; each of these is summed in the order of the rows: the
-   * same bits every time.
+   * Adds each row to a row of {@code into}, in the order of the rows, so the bits are the same
+   * every time.
    *
    * @param rows [index.length, C], 'c' order
    * @param index of a row of {@code into} for each of {@code rows}
@@ -125,7 +125,7 @@ final class Matrices {
   }
 
   /**
-   * Makes all elements 0: one pass of stores, where ND4J's assignment starts threads and reads too.
+   * Sets all elements to 0 in one pass of stores. ND4J's assignment also starts threads and reads.
    *
    * @param array contiguous
    */
@@ -134,7 +134,7 @@ final class Matrices {
     Reference.reachabilityFence(array);
   }
 
-  /** Whether {@link Kernels} are the ones to multiply matrices that lie like these. */
+  /** Whether {@link Kernels} should multiply matrices with this layout. */
   static boolean hasFastGemm(INDArray... matrices) {
     return Kernels.get().hasFastGemm()
         && Arrays.stream(matrices).allMatch(m -> areFloats(m) && FloatRows.isContiguous(m));

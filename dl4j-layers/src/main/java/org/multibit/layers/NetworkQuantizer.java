@@ -60,11 +60,11 @@ import org.slf4j.LoggerFactory;
  * wrap. A {@link WeightQuantization} goes where the layer itself quantizes from then on, and a
  * {@link LatentWeightProjection} onto other codes.
  *
- * <p>Layers that it does not know, or that compute what ours cannot, stay as they are, and a
- * warning says which and why; {@link #convertAndReport} says it of every layer. The state of
- * updaters is not kept.
+ * <p>Layers that it does not know, or that compute something that our layers cannot, stay as they
+ * are. A warning says which layers and why; {@link #convertAndReport} reports every layer. The
+ * state of updaters is lost.
  *
- * <p>Sequences must be NCW [batch, size, time], as DL4J's are unless set otherwise.
+ * <p>Sequences must be NCW [batch, size, time], DL4J's default.
  */
 public final class NetworkQuantizer {
   private static final Logger LOG = LoggerFactory.getLogger(NetworkQuantizer.class);
@@ -73,7 +73,7 @@ public final class NetworkQuantizer {
   private final Quantizer quantizer;
   private final List<ConversionReport.Layer> report = new ArrayList<>();
 
-  /** Whether a layer of the result is ours, and whether one quantizes its weights. */
+  /** Whether the result has a layer of ours, and whether one quantizes its weights. */
   private boolean anyOurs;
 
   private boolean anyQuantized;
@@ -84,10 +84,11 @@ public final class NetworkQuantizer {
   }
 
   /**
-   * @param network is left as it is
-   * @param spec bits as {@link LayerBits#parse} takes them, quantized by alternating minimization
-   * @throws IllegalArgumentException if the spec is none, if the network is not initialized, or if
-   *     nothing in it can be converted: then the message says of each layer why
+   * @param network not changed
+   * @param spec bits as {@link LayerBits#parse} takes them; the quantizer is alternating
+   *     minimization
+   * @throws IllegalArgumentException if the spec is invalid, if the network is not initialized, or
+   *     if no layer can be converted; then the message says why for each layer
    */
   public static MultiLayerNetwork convert(MultiLayerNetwork network, String spec) {
     return convertAndReport(network, spec).network();
@@ -99,7 +100,7 @@ public final class NetworkQuantizer {
     return convertAndReport(network, bits, quantizer).network();
   }
 
-  /** As {@link #convert(MultiLayerNetwork, String)}, with what became of each layer. */
+  /** As {@link #convert(MultiLayerNetwork, String)}, with a report of each layer. */
   public static Conversion<MultiLayerNetwork> convertAndReport(
       MultiLayerNetwork network, String spec) {
     return convertAndReport(network, LayerBits.parse(spec), new Alternating());
@@ -185,7 +186,10 @@ public final class NetworkQuantizer {
     }
   }
 
-  /** Throws unless the network has now, somewhere, what was asked for; warns of what stayed. */
+  /**
+   * Throws if the result does not have what was asked for; warns of layers that stayed as they
+   * were.
+   */
   private void check() {
     if (bits.isFullPrecision() ? !anyOurs : !anyQuantized) {
       String layers =
@@ -206,7 +210,7 @@ public final class NetworkQuantizer {
     }
   }
 
-  /** Whether a layer's output is codes, which its reader is not to quantize again. */
+  /** Whether a layer's output is codes, which the next layer must not quantize again. */
   private static boolean isCodes(Layer layer) {
     return layer instanceof FrozenLayer frozen
         ? isCodes(frozen.getLayer())
@@ -225,9 +229,10 @@ public final class NetworkQuantizer {
   }
 
   /**
-   * A layer's successor in the converted network, which may be itself; adds it to the report.
+   * The layer that replaces a layer in the converted network, possibly itself. Adds it to the
+   * report.
    *
-   * @param conf a copy of its own, which is changed
+   * @param conf a copy, which is changed
    * @param params the layer's
    * @param codes whether its input is codes
    */
@@ -242,7 +247,7 @@ public final class NetworkQuantizer {
     report.add(new ConversionReport.Layer(name, kind, result.outcome(), result.detail()));
   }
 
-  /** What is within wrappers is converted; what it becomes is said of the whole. */
+  /** Converts a layer or what it wraps. The outcome of the wrapped layer is that of the whole. */
   private Result convert(Layer conf, Collection<INDArray> params, boolean codes) {
     Result inner;
     Layer outer;
@@ -312,7 +317,7 @@ public final class NetworkQuantizer {
     return stays(obstacle);
   }
 
-  /** Sets what the spec says of a layer of ours. */
+  /** Sets the bits of a layer of ours by the spec. */
   private void quantize(BaseLayer layer, Collection<INDArray> params, boolean codes) {
     Bits own;
     if (layer instanceof QuantizedEmbedding) {
@@ -334,7 +339,10 @@ public final class NetworkQuantizer {
     anyQuantized |= weights != null;
   }
 
-  /** Latent weights are bounded where they are quantized, and not held at other codes. */
+  /**
+   * Clips the latent weights of a layer that quantizes them, and removes a projection onto other
+   * codes.
+   */
   private static void constrain(
       BaseLayer layer, Quantization weights, Collection<INDArray> params) {
     List<LayerConstraint> constraints = new ArrayList<>();
@@ -372,7 +380,7 @@ public final class NetworkQuantizer {
     return text + " bits by " + (weights == null ? activations : weights).quantizer();
   }
 
-  /** Our layer at full precision in place of one of DL4J's that has no {@link #obstacle}. */
+  /** Our layer, at full precision, for a DL4J layer that has no {@link #obstacle}. */
   private static BaseLayer ours(BaseLayer from) {
     BaseLayer to;
     if (from instanceof EmbeddingSequenceLayer) {
@@ -407,7 +415,7 @@ public final class NetworkQuantizer {
         || conf instanceof BaseOutputLayer;
   }
 
-  /** Why a layer cannot be ours; null if it can. */
+  /** Why a layer cannot become one of ours; null if it can. */
   private static String obstacle(Layer conf) {
     if (conf instanceof EmbeddingSequenceLayer e) {
       // DL4J ignores dropout and weight noise of these, so they are no obstacle.

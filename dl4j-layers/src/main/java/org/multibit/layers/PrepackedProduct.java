@@ -7,8 +7,9 @@ import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 
 /**
- * Full-precision products with weights that lie transposed or that the time steps of a sequence
- * share: by BLAS, or where they are faster by {@link Kernels}, which lay out the weights once.
+ * Full-precision products with weights that are stored transposed or that the time steps of a
+ * sequence share. {@link Kernels} compute them with prepacked weights where they are faster;
+ * otherwise BLAS does.
  */
 final class PrepackedProduct {
   private final Scratch memory = new Scratch();
@@ -35,7 +36,7 @@ final class PrepackedProduct {
     }
   }
 
-  /** The weights as {@link Kernels} takes them; null if BLAS is to multiply. */
+  /** The prepacked weights, as {@link Kernels} take them; null if BLAS multiplies. */
   FloatBuffer panels() {
     return panels == null ? null : FloatRows.of(panels);
   }

@@ -10,10 +10,10 @@ import org.nd4j.shade.jackson.databind.annotation.JsonDeserialize;
 import org.nd4j.shade.jackson.databind.annotation.JsonSerialize;
 
 /**
- * Makes a field of type {@link Quantization} a part of a DL4J configuration's JSON: {@code {"bits":
- * 2, "quantizer": {"@class": "org.multibit.core.Alternating", "cycles": 2, "scale": 1.0}}}. For a
- * layer of your own that holds one. A quantizer of your own is written as Jackson sees it, with its
- * class name.
+ * Includes a field of type {@link Quantization} in a DL4J configuration's JSON: {@code {"bits": 2,
+ * "quantizer": {"@class": "org.multibit.core.Alternating", "cycles": 2, "scale": 1.0}}}. Use it in
+ * your own layer if it has such a field. Your own quantizer is written with its class name and the
+ * properties that Jackson sees.
  */
 @Retention(RetentionPolicy.RUNTIME)
 @Target(ElementType.FIELD)

@@ -19,9 +19,10 @@ import org.nd4j.shade.jackson.databind.ObjectMapper;
 import org.nd4j.shade.jackson.databind.SerializerProvider;
 
 /**
- * Writes and reads quantizations by whichever mapper is at work, with the annotations that {@code
- * core}, which knows no Jackson, leaves out. DL4J's mappers are shared by all of a program and so
- * are not changed; the copy keeps their settings and their check of class names.
+ * Writes and reads quantizations with a copy of the current mapper. The copy adds the annotations
+ * that {@code core} cannot have, since it does not depend on Jackson. DL4J's mappers are shared by
+ * the whole program, so they are not changed. The copy keeps their settings and their check of
+ * class names.
  */
 final class QuantizationMapper {
   private QuantizationMapper() {}

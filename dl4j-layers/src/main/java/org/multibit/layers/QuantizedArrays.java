@@ -20,8 +20,9 @@ public final class QuantizedArrays {
    *
    * @param rows shape [rows, cols] or [cols], any order and data type; computed in float
    * @return [rows, cols] in the weights' layout
-   * @throws IllegalArgumentException if the quantizer does not allow so many bits, the array is
-   *     empty or of another rank, or an element is NaN or infinite (with its row and column)
+   * @throws IllegalArgumentException if the quantizer does not allow this number of bits, the array
+   *     is empty or of another rank, or an element is NaN or infinite (the message has its row and
+   *     column)
    */
   public static MultibitMatrix pack(Quantizer quantizer, INDArray rows, int bits) {
     FloatBuffer floats = FloatRows.of(rows);
@@ -45,9 +46,9 @@ public final class QuantizedArrays {
   }
 
   /**
-   * The quantized values as floats: what a layer multiplies with.
+   * Writes the quantized values as floats, as a layer multiplies with them.
    *
-   * @param rows as for {@link #pack(Quantizer, INDArray, int)}; left as it is
+   * @param rows as for {@link #pack(Quantizer, INDArray, int)}; not changed
    * @param into FLOAT, of the shape of {@code rows}, 'c' order and contiguous; may be {@code rows}
    *     itself
    * @throws IllegalArgumentException as {@link #pack(Quantizer, INDArray, int)}, and if {@code
@@ -72,7 +73,7 @@ public final class QuantizedArrays {
   }
 
   /**
-   * How far the values are from those of {@code w}, over all rows.
+   * The squared error of the values as an approximation of {@code w}, over all rows.
    *
    * @param w shape [rows, cols]; [cols] if there is one row
    * @throws IllegalArgumentException if {@code w} has another shape

@@ -16,13 +16,13 @@ import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 
 /**
- * A dense layer with quantized weights and activations, learning through the straight-through
- * estimator: activation(x W + b), input [B, nIn], output [B, nOut]. Parameters W [nIn, nOut] and b
- * [1, nOut] as in DL4J.
+ * A dense layer with quantized weights and activations that learns with the straight-through
+ * estimator. It computes activation(x W + b), with input [B, nIn] and output [B, nOut]. Its
+ * parameters are W [nIn, nOut] and b [1, nOut], as in DL4J.
  *
- * <p>The input is quantized here, each example by itself, and then dropped out. Without
- * quantizations it is DL4J's {@link org.deeplearning4j.nn.conf.layers.DenseLayer} without layer
- * normalization; as there, DL4J puts the steps of a sequence side by side as examples.
+ * <p>The layer quantizes each example of its input and then applies dropout. Without quantizations
+ * it is DL4J's {@link org.deeplearning4j.nn.conf.layers.DenseLayer} without layer normalization. As
+ * there, DL4J turns the steps of a sequence into examples.
  */
 public class QuantizedDense extends FeedForwardLayer implements QuantizesProduct {
   private static final String NAME = "QuantizedDense";

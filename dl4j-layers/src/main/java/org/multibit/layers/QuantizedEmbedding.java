@@ -20,12 +20,13 @@ import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 
 /**
- * Looks up quantized word rows: token ids [B, 1, T] or [B, T] in, [B, nOut, T] (NCW) out. Each row
- * of W [nIn, nOut] is quantized by itself; what comes out is codes already and is not to be
- * quantized again. The gradient goes straight through to the latent rows.
+ * An embedding with quantized rows. Its input is token ids [B, 1, T] or [B, T], its output [B,
+ * nOut, T] (NCW). Each row of W [nIn, nOut] is quantized by itself. The output consists of codes,
+ * so the next layer must not quantize it again. The gradient goes straight through to the latent
+ * rows.
  *
  * <p>Without quantization it is DL4J's {@link
- * org.deeplearning4j.nn.conf.layers.EmbeddingSequenceLayer}, with rows contiguous.
+ * org.deeplearning4j.nn.conf.layers.EmbeddingSequenceLayer}, with contiguous rows.
  */
 public class QuantizedEmbedding extends FeedForwardLayer implements QuantizesWeights {
   private static final String NAME = "QuantizedEmbedding";
@@ -64,7 +65,7 @@ public class QuantizedEmbedding extends FeedForwardLayer implements QuantizesWei
     this.weightQuantization = weightQuantization;
   }
 
-  /** Null: rows are looked up and multiplied with nothing. */
+  /** Null: rows are looked up, not multiplied. */
   @Override
   public Quantization activationQuantization() {
     return null;

@@ -91,7 +91,7 @@ public final class QuantizedEmbeddingLayer extends BaseLayer<QuantizedEmbedding>
     return new Pair<>(gradient, null);
   }
 
-  /** The layer's parameters lie in 'c' order, unlike DL4J's. */
+  /** The layer's parameters are in 'c' order, unlike DL4J's. */
   @Override
   public void setParams(INDArray params) {
     if (params != paramsFlattened) {

@@ -5,8 +5,8 @@ import org.multibit.core.Cell;
 import org.nd4j.linalg.api.ndarray.INDArray;
 
 /**
- * A GRU as a {@link QuantizedRecurrent}, in the form of cuDNN and PyTorch: the reset gate comes
- * after the recurrent product, which has a bias of its own.
+ * A GRU as a {@link QuantizedRecurrent}, in the form of cuDNN and PyTorch: the reset gate is
+ * applied after the recurrent product, which has its own bias.
  *
  * <pre>
  * r = sigmoid(W_r x + b_r + RW_r h + rb_r)
@@ -15,7 +15,8 @@ import org.nd4j.linalg.api.ndarray.INDArray;
  * h = (1 - z) n + z h
  * </pre>
  *
- * Parameters: W [nIn, 3 nOut], RW [nOut, 3 nOut], b [3 nOut], rb [3 nOut], columns r, z, n.
+ * The parameters are W [nIn, 3 nOut], RW [nOut, 3 nOut], b [3 nOut] and rb [3 nOut], with columns
+ * in the order r, z, n.
  */
 public class QuantizedGRU extends QuantizedRecurrent {
   /** For JSON. */

@@ -9,8 +9,8 @@ import org.nd4j.linalg.indexing.NDArrayIndex;
 
 /**
  * An LSTM, without peepholes, as a {@link QuantizedRecurrent}. Without quantizations it is DL4J's
- * {@link org.deeplearning4j.nn.conf.layers.LSTM}, with the same parameters: W [nIn, 4 nOut], RW
- * [nOut, 4 nOut], b [4 nOut], columns candidate, forget, output, input gate.
+ * {@link org.deeplearning4j.nn.conf.layers.LSTM}, with the same parameters W [nIn, 4 nOut], RW
+ * [nOut, 4 nOut] and b [4 nOut], with columns in the order candidate, forget, output, input gate.
  */
 public class QuantizedLSTM extends QuantizedRecurrent {
   private double forgetGateBiasInit;

@@ -20,8 +20,8 @@ import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.indexing.NDArrayIndex;
 
 /**
- * The product x W + b of a layer that has DL4J's W [nIn, nOut] and b [1, nOut]: both operands
- * quantized or not, the input then dropped out. Its memory is kept from call to call.
+ * The product x W + b of a layer with DL4J's W [nIn, nOut] and b [1, nOut]. Each operand may be
+ * quantized; dropout applies to the input after that. Memory is reused from call to call.
  */
 final class QuantizedLinear {
   private final Scratch weights = new Scratch();
@@ -38,10 +38,10 @@ final class QuantizedLinear {
    * @param x quantized input after dropout, [rows, nIn]
    * @param w memory of quantized W, as rows [nOut, nIn]; {@link #values} fills it
    * @param b [nOut], zeros without a bias
-   * @param codes of x before dropout, with coefficients as after it; null unless both operands are
-   *     quantized, and so is {@code packed}, of w
-   * @param product with w, where it is not packed
-   * @param dropout mask of x
+   * @param codes the codes of x before dropout, with coefficients as after it; null unless both
+   *     operands are quantized, like {@code packed}, the codes of w
+   * @param product the product with w, if w is not packed
+   * @param dropout the dropout mask of x
    */
   record Operands(
       INDArray x,
@@ -97,7 +97,7 @@ final class QuantizedLinear {
      * @param scratch {@link Kernels#crossEntropyScratch} floats
      * @param losses receives one per row
      * @param dW [nOut, nIn]
-     * @param db [nOut]; null = it is not wanted
+     * @param db [nOut]; null = not wanted
      * @param dx [rows, nIn]
      */
     void crossEntropy(
@@ -132,7 +132,8 @@ final class QuantizedLinear {
     }
 
     /**
-     * The gradients, straight through both quantizers, and that of the input, [rows, nIn].
+     * Computes the gradients, straight-through at both quantizers. Returns that of the input,
+     * [rows, nIn].
      *
      * @param delta dL/d(x W + b), [rows, nOut]
      * @param dW receives dL/dW, [nIn, nOut]
@@ -156,13 +157,13 @@ final class QuantizedLinear {
   }
 
   /**
-   * Quantizes and drops out.
+   * Quantizes both operands and applies dropout.
    *
-   * @param layer whose seed, iteration and index the dropout mask is made of
+   * @param layer its seed, iteration and index determine the dropout mask
    * @param id names the layer in errors
-   * @param input rows of nIn elements in 'c' order, of any shape; left as it is
-   * @param mask its rows under it are taken as zeros, [rows, k]; null = none
-   * @param featuresMask its rows under it are taken as zeros if they are not finite; null = none
+   * @param input rows of nIn elements in 'c' order, of any shape; not changed
+   * @param mask [rows, k], rows that it covers are taken as zeros; null = none
+   * @param featuresMask rows that it covers are taken as zeros if they are not finite; null = none
    * @param w [nIn, nOut]
    * @param b null = no bias
    * @param ofWeights null = full precision

@@ -17,15 +17,16 @@ import org.nd4j.linalg.lossfunctions.ILossFunction;
 import org.nd4j.linalg.lossfunctions.LossFunctions.LossFunction;
 
 /**
- * A {@link QuantizedDense} with a loss: the head of a classifier, or of a regression. Input [B,
- * nIn], labels and output [B, nOut]; any of DL4J's losses and activation functions, multi-class
- * cross-entropy and softmax unless set. Parameters W [nIn, nOut] and b [1, nOut] as in DL4J.
+ * A {@link QuantizedDense} with a loss: the head of a classifier or of a regression. Its input is
+ * [B, nIn]; labels and output are [B, nOut]. It takes any of DL4J's losses and activation
+ * functions; the default is multi-class cross-entropy and softmax. Its parameters are W [nIn, nOut]
+ * and b [1, nOut], as in DL4J.
  *
- * <p>It takes no sequences: after a recurrent layer wrap that one in LastTimeStep, or take {@link
- * QuantizedSoftmaxOutput} or DL4J's RnnOutputLayer for an output at each step.
+ * <p>It takes no sequences. Wrap a recurrent layer before it in LastTimeStep. For an output at each
+ * step use {@link QuantizedSoftmaxOutput} or DL4J's RnnOutputLayer.
  *
- * <p>The input is quantized here, each example by itself, and then dropped out. Without
- * quantizations it is DL4J's {@link org.deeplearning4j.nn.conf.layers.OutputLayer}.
+ * <p>The layer quantizes each example of its input and then applies dropout. Without quantizations
+ * it is DL4J's {@link org.deeplearning4j.nn.conf.layers.OutputLayer}.
  */
 public class QuantizedOutput extends BaseOutputLayer implements QuantizesProduct {
   private static final String NAME = "QuantizedOutput";

@@ -24,19 +24,19 @@ import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 
 /**
- * A recurrent layer that multiplies quantized weights with quantized activations and learns through
- * the straight-through estimator. Its weights are W [nIn, G nOut] and RW [nOut, G nOut], for a cell
- * of G gates.
+ * A recurrent layer that multiplies quantized weights by quantized activations and learns with the
+ * straight-through estimator. For a cell with G gates its weights are W [nIn, G nOut] and RW [nOut,
+ * G nOut].
  *
- * <p>Input and hidden state are full precision; the layer quantizes them itself, and then applies
- * its dropout to the input (zeros are not codes). Sequences are [B, C, T] (NCW). Gates are
- * sigmoids, candidate and output tanh.
+ * <p>Input and hidden state are full precision. The layer quantizes them and then applies its
+ * dropout to the input, since zeros are not codes. Sequences are [B, C, T] (NCW). Gates use
+ * sigmoid; candidate and output use tanh.
  *
- * <p>Masks of time steps are those of DL4J's LSTM. A layer by itself leaves them to the loss.
- * Inside LastTimeStep or MaskZeroLayer each step's output and states are multiplied by the mask,
- * which may hold any values: padding at the end or at the start, gaps, fractions. Gradients are
- * those of this forward pass; the LSTM of DL4J 1.0.0-M2.1 leaves the mask out of its backward pass.
- * What a mask of 0 covers may be NaN or infinite.
+ * <p>Masks of time steps work as in DL4J's LSTM. A layer that is not wrapped leaves them to the
+ * loss. Inside LastTimeStep or MaskZeroLayer, the output and the states of each step are multiplied
+ * by the mask. The mask may have any values: padding at the end or at the start, gaps, fractions.
+ * Gradients are those of this forward pass, whereas the LSTM of DL4J 1.0.0-M2.1 ignores the mask in
+ * its backward pass. Steps with a mask of 0 may contain NaN or infinity.
  */
 public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements QuantizesWeights {
   @QuantizationJson private Quantization weightQuantization;
@@ -65,7 +65,7 @@ public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements Q
     return getClass().getSimpleName();
   }
 
-  /** The cell whose layer this is. */
+  /** The cell of this layer. */
   public abstract Cell cell();
 
   /** The builder of a cell's layer. */
@@ -82,7 +82,7 @@ public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements Q
   /** The cell's time steps for one layer. */
   abstract RecurrentCell newCell();
 
-  /** Sets the biases to what they are at the start; they are 0 before. */
+  /** Sets the initial biases, which are 0 before. */
   abstract void initializeBiases(Map<String, INDArray> params);
 
   @Override
@@ -90,7 +90,7 @@ public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements Q
     return new RecurrentParams(cell());
   }
 
-  /** As in DL4J's LSTM, with {@code constrainInputWeights} too, which it ignores. */
+  /** As in DL4J's LSTM, but also with {@code constrainInputWeights}, which that ignores. */
   @Override
   protected void initializeConstraints(Layer.Builder<?> builder) {
     super.initializeConstraints(builder);
@@ -110,7 +110,7 @@ public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements Q
     }
   }
 
-  /** What a network's defaults, set after the layer was built, can spoil. */
+  /** Checks settings that a network's defaults can change after the layer was built. */
   private void checkInput() {
     DropoutMask.retain(getIDropout());
     if (rnnDataFormat != null && rnnDataFormat != RNNFormat.NCW) {
@@ -143,7 +143,10 @@ public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements Q
     recurrentActivationQuantization = activations;
   }
 
-  /** How the input is quantized before its product with W; null = not, or not again. */
+  /**
+   * How the input is quantized before its product with W; null = full precision, or the input is
+   * codes.
+   */
   public Quantization getInputActivationQuantization() {
     return inputActivationQuantization;
   }
@@ -161,7 +164,7 @@ public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements Q
     this.recurrentActivationQuantization = quantization;
   }
 
-  /** As {@link Builder#stateful} says. */
+  /** See {@link Builder#stateful}. */
   public boolean isStateful() {
     return stateful;
   }
@@ -256,7 +259,7 @@ public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements Q
     }
 
     /**
-     * How to quantize the input; null where the layer below gives codes already (a quantized
+     * How to quantize the input. Set null if the layer below already returns codes (a quantized
      * embedding).
      */
     public T inputActivations(Quantization quantization) {
@@ -278,9 +281,9 @@ public abstract class QuantizedRecurrent extends BaseRecurrentLayer implements Q
 
     /**
      * Whether training by standard backpropagation carries the state from one {@code fit} to the
-     * next. The segments must come in order to one network: ParallelWrapper and Spark deal them out
-     * to copies of the network, each with a state of its own, so a network that they train must not
-     * be stateful.
+     * next. One network must get the segments in order. ParallelWrapper and Spark distribute them
+     * to copies of the network, each with its own state, so a network that they train must not be
+     * stateful.
      */
     public T stateful(boolean carry) {
       stateful = carry;

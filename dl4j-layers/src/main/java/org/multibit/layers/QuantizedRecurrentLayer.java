@@ -21,18 +21,20 @@ import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.linalg.indexing.NDArrayIndex;
 
 /**
- * Computes {@link QuantizedRecurrent}, whatever its cell.
+ * Computes {@link QuantizedRecurrent} for any cell.
  *
  * <p>Inside, sequences are time-major rows [T*B, .]. The input product, both weight gradients and
- * the input's gradient are one matrix product each over all time steps. A forward pass in training
- * keeps what the backward pass needs (the tape) in memory that is reused from one iteration to the
- * next.
+ * the input's gradient are each one matrix product over all time steps. A forward pass in training
+ * records what the backward pass needs (the tape) in memory that is reused from iteration to
+ * iteration.
  */
 public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedRecurrent> {
-  /** The keys that DL4J's LSTM keeps its states by; the hidden state comes first. */
+  /** The keys under which DL4J's LSTM keeps its states. The hidden state comes first. */
   private static final String[] STATES = {"prevAct", "prevMem"};
 
-  /** Rows of a sequence that inference computes at a time, so that its memory is bounded. */
+  /**
+   * The number of rows of a sequence that inference computes at a time, which bounds its memory.
+   */
   private static final long INFERENCE_ROWS = 4096;
 
   private final Scratch inputWeights = new Scratch();
@@ -56,7 +58,7 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
   private INDArray featuresMask;
 
   /**
-   * One forward pass, and whether the tape is still of it.
+   * One forward pass, which may own the tape.
    *
    * @param input [B, nIn, T] that it belongs to
    * @param mask null = none
@@ -86,18 +88,18 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
   }
 
   /**
-   * What the next {@code fit} of a stateful layer starts from: the hidden state [B, H] and, of an
-   * LSTM, the cell [B, H]; null = zeros.
+   * The state from which the next {@code fit} of a stateful layer starts: the hidden state [B, H]
+   * and, for an LSTM, the cell state [B, H]; null = zeros.
    */
   public INDArray[] getCarriedState() {
     return carried;
   }
 
   /**
-   * Sets what the next {@code fit} of a stateful layer starts from. It has no part in inference
-   * ({@code rnnTimeStep} has a state of its own).
+   * Sets the state from which the next {@code fit} of a stateful layer starts. Inference does not
+   * use it ({@code rnnTimeStep} has its own state).
    *
-   * @param states as {@link #getCarriedState} gives them, copied
+   * @param states as {@link #getCarriedState} returns them; copied
    */
   public void setCarriedState(INDArray... states) {
     if (!layerConf().isStateful()) {
@@ -106,7 +108,7 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
     carried = copies(states);
   }
 
-  /** What the next {@code rnnTimeStep} starts from, as {@link #getCarriedState}. */
+  /** The state from which the next {@code rnnTimeStep} starts, as in {@link #getCarriedState}. */
   INDArray[] timeStepState() {
     return kept(stateMap);
   }
@@ -143,7 +145,7 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
         .toArray(INDArray[]::new);
   }
 
-  /** The next {@code fit} starts from zeros. */
+  /** Makes the next {@code fit} start from zeros. */
   public void clearCarriedState() {
     carried = null;
   }
@@ -268,8 +270,8 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
   }
 
   /**
-   * Quantizes the input, drops some of it out into {@link #x}, and makes its product with W and the
-   * bias the cell's sums.
+   * Quantizes the input, applies dropout into {@link #x}, and stores its product with W plus the
+   * bias as the cell's sums.
    *
    * @param input [T, B, nIn]
    * @param from its first step, in the whole sequence
@@ -328,7 +330,8 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
   }
 
   /**
-   * Runs the cell over steps from..to-1 of the sequence, which are all of its own; leaves the tape.
+   * Runs the cell over steps from..to-1 of the sequence, which are all of the cell's steps. Leaves
+   * the tape.
    */
   private void recur(Weights rw, StepMask mask, int from, int to, long batch, boolean training) {
     Quantization quantization = layerConf().getRecurrentActivationQuantization();
@@ -578,8 +581,8 @@ public final class QuantizedRecurrentLayer extends BaseRecurrentLayer<QuantizedR
   }
 
   /**
-   * As in DL4J's LSTM, masks go through: masked steps are left to the loss, and their inputs are
-   * data, unless they are not finite.
+   * Passes masks on, as DL4J's LSTM does: masked steps are left to the loss. Their inputs are data,
+   * unless they are not finite.
    */
   @Override
   public Pair<INDArray, MaskState> feedForwardMaskArray(

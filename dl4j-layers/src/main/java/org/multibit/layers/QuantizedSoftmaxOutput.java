@@ -21,13 +21,13 @@ import org.nd4j.linalg.lossfunctions.impl.LossMCXENT;
 import org.nd4j.linalg.lossfunctions.impl.LossSparseMCXENT;
 
 /**
- * Softmax over a vocabulary with cross-entropy on sparse labels, with quantized weights and
- * activations. Input [B, nIn, T] (NCW), labels [B, 1, T] of class ids, output probabilities [B,
- * nOut, T]. Parameters W [nIn, nOut] and b [1, nOut] as in DL4J.
+ * A softmax over a vocabulary with cross-entropy on sparse labels, with quantized weights and
+ * activations. Its input is [B, nIn, T] (NCW), its labels are class ids [B, 1, T], and its output
+ * is probabilities [B, nOut, T]. Its parameters are W [nIn, nOut] and b [1, nOut], as in DL4J.
  *
- * <p>The input is quantized here and then dropped out. Without quantizations it is DL4J's {@link
- * org.deeplearning4j.nn.conf.layers.RnnOutputLayer} with {@link LossSparseMCXENT}. A label mask [B,
- * T] weighs the loss of time steps; where it is 0 the label may be anything.
+ * <p>The layer quantizes its input and then applies dropout. Without quantizations it is DL4J's
+ * {@link org.deeplearning4j.nn.conf.layers.RnnOutputLayer} with {@link LossSparseMCXENT}. A label
+ * mask [B, T] weights the loss of time steps; where it is 0, any label is allowed.
  */
 public class QuantizedSoftmaxOutput extends BaseOutputLayer implements QuantizesProduct {
   private static final String NAME = "QuantizedSoftmaxOutput";
@@ -83,8 +83,8 @@ public class QuantizedSoftmaxOutput extends BaseOutputLayer implements Quantizes
   }
 
   /**
-   * Whether score and gradient are divided by the number of time steps T, masked or not: the mean
-   * loss per token, instead of per sequence.
+   * Whether score and gradient are divided by the number of time steps T, including masked steps.
+   * This gives the mean loss per token instead of per sequence.
    */
   public boolean isAverageOverTime() {
     return averageOverTime;
@@ -95,9 +95,9 @@ public class QuantizedSoftmaxOutput extends BaseOutputLayer implements Quantizes
   }
 
   /**
-   * Whether score and gradient are divided by the batch's size here, where it costs nothing. Then
-   * the network must be {@code miniBatch(false)}: DL4J would divide the gradient of every parameter
-   * once more.
+   * Whether this layer divides score and gradient by the batch size, which costs nothing here. Then
+   * the network must have {@code miniBatch(false)}; otherwise DL4J divides the gradient of every
+   * parameter again.
    */
   public boolean isAverageOverBatch() {
     return averageOverBatch;
@@ -220,8 +220,8 @@ public class QuantizedSoftmaxOutput extends BaseOutputLayer implements Quantizes
     }
 
     /**
-     * Divide score and gradient by the size of the batch in this layer instead of parameter by
-     * parameter in the updater: the same mean for less, with {@code miniBatch(false)}.
+     * Divides score and gradient by the batch size in this layer instead of parameter by parameter
+     * in the updater. This gives the same mean at less cost. Set {@code miniBatch(false)} with it.
      */
     public Builder averageOverBatch(boolean average) {
       averageOverBatch = average;

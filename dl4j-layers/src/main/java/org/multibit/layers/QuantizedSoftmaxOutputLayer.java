@@ -24,18 +24,18 @@ import org.nd4j.linalg.ops.transforms.Transforms;
 
 /**
  * Computes {@link QuantizedSoftmaxOutput}. In FLOAT, losses and gradients are one call of {@link
- * Kernels}, or with a teacher some; in DOUBLE (gradient checks) they are ND4J operations.
+ * Kernels}, or several calls with a teacher. In DOUBLE (gradient checks) they are ND4J operations.
  */
 public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<QuantizedSoftmaxOutput> {
   private static final String W = DefaultParamInitializer.WEIGHT_KEY;
   private static final String B = DefaultParamInitializer.BIAS_KEY;
 
-  /** Rows of logits that are computed at a time, so that their memory is bounded. */
+  /** The number of rows of logits that are computed at a time, which bounds their memory. */
   private static final long ROWS = 1024;
 
   /**
-   * Rows of a teacher's logits that are computed at a time: enough for the threads to read its
-   * weights seldom, and few enough to leave the memory to the student.
+   * The number of rows of a teacher's logits that are computed at a time: large enough that threads
+   * seldom read its weights, and small enough to leave memory to the student.
    */
   private static final int TEACHER_ROWS = 256;
 
@@ -51,7 +51,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
   private Losses ofBackwardPass;
 
   /**
-   * The losses that came with the last gradient and have not been asked for since.
+   * The losses of the last gradient, until they are read.
    *
    * @param input that they belong to
    * @param perToken time-major [T*B]
@@ -62,7 +62,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
     super(conf, dataType);
   }
 
-  /** Makes training learn from these besides the labels. */
+  /** Makes training learn from these targets in addition to the labels. */
   void setSoftTargets(SoftTargets targets) {
     softTargets = targets;
   }
@@ -213,7 +213,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
     }
   }
 
-  /** Of the sum of losses and of its gradient, besides what DL4J divides the gradient by. */
+  /** The divisor of the sum of losses and of its gradient. DL4J may divide the gradient further. */
   private double divisor() {
     return (layerConf().isAverageOverTime() ? input.size(2) : 1)
         * (layerConf().isAverageOverBatch() ? input.size(0) : 1);
@@ -377,7 +377,8 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
   }
 
   /**
-   * Those of the last backward pass if they are of this input, else computed, some rows at a time.
+   * The losses of the last backward pass if it had this input; otherwise they are computed, some
+   * rows at a time.
    */
   private double[] losses(boolean training, LayerWorkspaceMgr workspaceMgr) {
     assertInputSet(false);
@@ -434,7 +435,7 @@ public final class QuantizedSoftmaxOutputLayer extends BaseOutputLayer<Quantized
     }
   }
 
-  /** As in DL4J's RnnOutputLayer, the features' mask is none of the loss. */
+  /** As in DL4J's RnnOutputLayer, the features' mask does not apply to the loss. */
   @Override
   public Pair<INDArray, MaskState> feedForwardMaskArray(
       INDArray maskArray, MaskState currentMaskState, int minibatchSize) {

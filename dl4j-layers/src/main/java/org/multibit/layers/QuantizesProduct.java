@@ -2,7 +2,7 @@ package org.multibit.layers;
 
 import org.multibit.core.Quantization;
 
-/** A layer of one product: its input, quantized or not, with its weights. */
+/** A layer with one product, of its input and its weights, each quantized or not. */
 interface QuantizesProduct extends QuantizesWeights {
   void setWeightQuantization(Quantization quantization);
 

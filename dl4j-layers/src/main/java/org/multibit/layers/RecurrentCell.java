@@ -10,15 +10,15 @@ import org.multibit.core.Quantizer;
 import org.nd4j.linalg.api.buffer.DataType;
 
 /**
- * A recurrent cell's time steps, and what a forward pass keeps for its gradient. In FLOAT a
- * sequence, or a step where BLAS multiplies, is one call of {@link Kernels}; in DOUBLE (gradient
- * checks) steps are ND4J operations, which a subclass has. G gates have H units each.
+ * The time steps of a recurrent cell with G gates of H units, and what a forward pass keeps for its
+ * gradient. In FLOAT a sequence is one call of {@link Kernels}; if BLAS multiplies, each step is
+ * one. In DOUBLE (gradient checks) steps are ND4J operations in a subclass.
  */
 abstract class RecurrentCell {
-  /** The sums of the input's product, then the gates, [T*B, G H]. */
+  /** The sums of the input product, later the gates, [T*B, G H]. */
   final Steps gates = new Steps();
 
-  /** What the recurrent product is added to, [T*B, G H]. */
+  /** The sums to which the recurrent product is added, [T*B, G H]. */
   final Steps recurrentSums;
 
   /** h_0 .. h_T, [(T+1)*B, H]. */
@@ -35,10 +35,10 @@ abstract class RecurrentCell {
   /** dL/d(sums of the recurrent product), [T*B, G H]. */
   final Steps recurrentGradients;
 
-  /** dL/dh_1 .. dL/dh_T, but for what {@link #backward} carries on itself, [T*B, H]. */
+  /** dL/dh_1 .. dL/dh_T, without the part that {@link #backward} carries itself, [T*B, H]. */
   final Steps hiddenGradients = new Steps();
 
-  /** What flows back to the state of the step before other than by products, [B, H]. */
+  /** The gradient that reaches the state of the previous step other than by products, [B, H]. */
   final Steps carriedGradient = new Steps();
 
   private final Cell cell;
@@ -59,12 +59,14 @@ abstract class RecurrentCell {
     return 2 * sums + states + 1; // with the gradients of the sums and of the hidden state
   }
 
-  /** What is carried from one step to the next, each [(T+1)*B, H]; the hidden state comes first. */
+  /**
+   * The states that are carried from step to step, each [(T+1)*B, H]. The hidden state comes first.
+   */
   List<Steps> states() {
     return cell.hasState() ? List.of(hidden, cellState) : List.of(hidden);
   }
 
-  /** Readies the memory of a forward pass. */
+  /** Prepares the memory of a forward pass. */
   void resize(DataType type, long time, long batch, long units) {
     this.type = type;
     this.batch = Math.toIntExact(batch);
@@ -78,7 +80,7 @@ abstract class RecurrentCell {
     }
   }
 
-  /** Readies the memory of a backward pass of the same shape. */
+  /** Prepares the memory of a backward pass of the same shape. */
   void startBackward(long time, long batch) {
     gateGradients.resize(type, time, batch, cell.gates(), units);
     recurrentGradients.resize(type, time, batch, cell.gates(), units);
@@ -86,7 +88,7 @@ abstract class RecurrentCell {
     carriedGradient.resize(type, 1, batch, 1, units).all().assign(0);
   }
 
-  /** The arrays of steps from..to-1 as {@link Kernels} take them; in FLOAT alone. */
+  /** The arrays of steps from..to-1 as {@link Kernels} take them; only in FLOAT. */
   private CellStates floats(int from, int to) {
     return new CellStates(
         cell,
@@ -108,7 +110,7 @@ abstract class RecurrentCell {
   }
 
   /**
-   * Steps from..to-1, with the recurrent product before each.
+   * Computes steps from..to-1, with the recurrent product before each.
    *
    * @param product with the recurrent weights
    */
@@ -124,7 +126,7 @@ abstract class RecurrentCell {
   }
 
   /**
-   * Steps from..to-1 with quantized recurrent weights and hidden states; in FLOAT alone.
+   * Computes steps from..to-1 with quantized recurrent weights and hidden states; only in FLOAT.
    *
    * @param codes [(to - from)*B, H], receives the quantized hidden states
    */
@@ -134,8 +136,8 @@ abstract class RecurrentCell {
   }
 
   /**
-   * The gradients of steps from..to-1, the last one first. What flows back to step to-1 from the
-   * one after it is in {@link #hiddenGradients} and {@link #carriedGradient} already.
+   * Computes the gradients of steps from..to-1, the last one first. {@link #hiddenGradients} and
+   * {@link #carriedGradient} already contain the gradient from the step after to-1.
    *
    * @param product with the recurrent weights, transposed
    */
@@ -152,7 +154,7 @@ abstract class RecurrentCell {
     }
   }
 
-  /** Step t, from sums and the states at t to gates and the states at t+1. */
+  /** Computes step t: from sums and the states at t to gates and the states at t+1. */
   final void forward(int t) {
     if (type == DataType.FLOAT) {
       Kernels.get().forwardStep(floats(t, t + 1), 0);
@@ -161,7 +163,7 @@ abstract class RecurrentCell {
     }
   }
 
-  /** The gradient of step t, from dL/dh_t+1 and what is carried. */
+  /** Computes the gradient of step t from dL/dh_t+1 and the carried gradient. */
   private void backward(int t) {
     if (type == DataType.FLOAT) {
       Kernels.get().backwardStep(floats(t, t + 1), gradientFloats(t, t + 1), 0);

@@ -14,15 +14,15 @@ import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.indexing.NDArrayIndex;
 
 /**
- * The parameters of {@link QuantizedRecurrent}: input weights, recurrent weights, biases, by the
- * keys and in the order of DL4J's LSTM.
+ * The parameters of {@link QuantizedRecurrent}: input weights, recurrent weights and biases, with
+ * the keys and in the order of DL4J's LSTM.
  */
 final class RecurrentParams implements ParamInitializer {
   static final String INPUT_WEIGHTS = "W";
   static final String RECURRENT_WEIGHTS = "RW";
   static final String BIAS = "b";
 
-  /** Added to the recurrent product alone. */
+  /** The bias that is added only to the recurrent product. */
   static final String RECURRENT_BIAS = "rb";
 
   private final int gates;

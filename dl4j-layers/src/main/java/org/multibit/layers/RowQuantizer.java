@@ -7,7 +7,7 @@ import org.multibit.core.MultibitMatrix;
 import org.multibit.core.Quantization;
 import org.nd4j.linalg.api.ndarray.INDArray;
 
-/** Quantizes at one place of a layer; the packed memory is kept from call to call. */
+/** Quantizes at one place of a layer. The packed memory is reused from call to call. */
 final class RowQuantizer {
   private static final String DIVERGED = "training has diverged, use a smaller learning rate";
 
@@ -36,7 +36,7 @@ final class RowQuantizer {
     return new RowQuantizer(what, MultibitMatrix.ACTIVATION_LANES, DIVERGED);
   }
 
-  /** Of a layer's input, which may be the data. */
+  /** Makes the quantizer of a layer's input, which may be the data. */
   static RowQuantizer ofInput() {
     return new RowQuantizer(
         "input",
@@ -61,7 +61,7 @@ final class RowQuantizer {
   }
 
   /**
-   * The codes, in memory that the next call takes again.
+   * The codes, in memory that the next call reuses.
    *
    * @param from [rows, cols]
    * @param layer for errors
@@ -74,7 +74,7 @@ final class RowQuantizer {
     return into;
   }
 
-  /** As {@link #pack(Quantization, INDArray, String)}, into codes of this quantizer. */
+  /** As {@link #pack(Quantization, INDArray, String)}, but into given codes of this quantizer. */
   void pack(Quantization quantization, FloatBuffer from, MultibitMatrix into, String layer) {
     run(layer, () -> Kernels.get().quantize(quantization.quantizer(), from, into));
   }

@@ -7,15 +7,14 @@ import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.linalg.indexing.NDArrayIndex;
 
-/**
- * Memory that a layer keeps from iteration to iteration instead of allocating it anew; outside all
- * workspaces.
- */
+/** Memory that a layer reuses from iteration to iteration. It is outside all workspaces. */
 final class Scratch {
   private INDArray memory;
   private INDArray array;
 
-  /** A 'c'-ordered array of this shape with unspecified content; the one before ends. */
+  /**
+   * A 'c'-ordered array of this shape with unspecified content. It invalidates the previous one.
+   */
   INDArray get(DataType type, long... shape) {
     if (array != null && array.dataType() == type && Arrays.equals(array.shape(), shape)) {
       return array;

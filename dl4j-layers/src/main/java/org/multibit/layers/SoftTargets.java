@@ -4,7 +4,8 @@ import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 
 /**
- * What {@link Distillation} teaches an output layer: logits, made from the teachers' hidden states.
+ * The soft targets of {@link Distillation}: logits that are computed from the teachers' hidden
+ * states.
  */
 final class SoftTargets {
   private final INDArray weights;
@@ -14,10 +15,10 @@ final class SoftTargets {
   private final PrepackedProduct product = new PrepackedProduct();
 
   /**
-   * @param weights [V, H], H that of all teachers together
+   * @param weights [V, H], with H the sum over all teachers
    * @param bias [1, V]
    * @param weight of the soft targets in the loss
-   * @param temperature that divides logits
+   * @param temperature divides logits
    */
   SoftTargets(INDArray weights, INDArray bias, double weight, double temperature) {
     this.weights = weights;
@@ -31,12 +32,12 @@ final class SoftTargets {
     return bias.dataType();
   }
 
-  /** V. */
+  /** V, the number of classes. */
   long classes() {
     return weights.size(0);
   }
 
-  /** H, the size of the hidden states below the labels. */
+  /** H, the size of the hidden states that follow the labels. */
   long hiddenSize() {
     return weights.size(1);
   }
@@ -50,7 +51,7 @@ final class SoftTargets {
   }
 
   /**
-   * The teachers' logits, their mean.
+   * Computes the mean of the teachers' logits.
    *
    * @param hidden [N, H]
    * @param into [N, V]

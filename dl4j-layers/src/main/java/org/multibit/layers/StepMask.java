@@ -8,14 +8,14 @@ import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.linalg.indexing.NDArrayIndex;
 
 /**
- * The mask of a recurrent layer's own, which comes from what wraps it (LastTimeStep, Bidirectional,
- * MaskZeroLayer). As in DL4J's LSTM it multiplies what each step gives: output and states.
+ * A recurrent layer's own mask, which comes from its wrapper (LastTimeStep, Bidirectional,
+ * MaskZeroLayer). As in DL4J's LSTM it multiplies the output and the states of each step.
  *
- * <p>Kernels that run over a sequence know no mask. They run over pieces of it; between two pieces
- * the states are multiplied. A piece ends only where that matters: before a step that counts, in a
- * row whose step before had a mask other than 1. So padding at the end costs nothing, and padding
- * at the start a piece for each length. What is not multiplied between pieces is multiplied in the
- * output.
+ * <p>Kernels for whole sequences take no mask. They run over pieces of the sequence, and between
+ * two pieces the states are multiplied by the mask. A piece ends only where this matters: before a
+ * step with a mask other than 0 in a row whose previous step had a mask other than 1. So padding at
+ * the end costs nothing, and padding at the start costs one piece for each length. Steps inside a
+ * piece are multiplied in the output.
  */
 final class StepMask {
   private final INDArray column;
@@ -67,7 +67,7 @@ final class StepMask {
   }
 
   /**
-   * Multiplies what passes between step t and the next: states, or their gradients.
+   * Multiplies the states between step t and the next, or their gradients.
    *
    * @param rows [B, H], changed
    */
@@ -78,7 +78,8 @@ final class StepMask {
   }
 
   /**
-   * Multiplies what leaves steps from..to-1, or its gradient, by what {@link #between} leaves.
+   * Multiplies the outputs of steps from..to-1, or their gradients, by the part of the mask that
+   * {@link #between} does not apply.
    *
    * @param rows [(to - from) * B, H], changed
    */

@@ -8,9 +8,10 @@ import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.linalg.indexing.NDArrayIndex;
 
 /**
- * Rows [T*B, parts * C] of a sequence, time-major, in memory that a layer keeps from iteration to
- * iteration, outside all workspaces. Views of its time steps and of its parts (blocks of C columns)
- * are made once for each shape: making them anew at each step would cost more than computing them.
+ * The rows [T*B, parts * C] of a sequence, time-major, in memory that a layer reuses from iteration
+ * to iteration, outside all workspaces. Views of its time steps and of its parts (blocks of C
+ * columns) are made once for each shape, because making them at each step would cost more than
+ * computing the step.
  */
 final class Steps {
   private INDArray all;
@@ -21,7 +22,7 @@ final class Steps {
   private FloatBuffer[] stepFloats;
   private FloatBuffer floats;
 
-  /** Gives it a shape; the content is unspecified afterwards if the shape is another. */
+  /** Sets the shape. If it changes, the content is unspecified afterwards. */
   Steps resize(DataType type, long time, long batch, int parts, long columns) {
     if (all == null
         || all.dataType() != type
@@ -70,13 +71,13 @@ final class Steps {
     return steps[t];
   }
 
-  /** The memory of steps from..to-1, which lives as long as this; in FLOAT alone. */
+  /** The memory of steps from..to-1, which lives as long as this object; only in FLOAT. */
   FloatBuffer floats(int from, int to) {
     int length = (int) (batch * all.size(1));
     return floats.slice(from * length, (to - from) * length);
   }
 
-  /** The memory of step t, which lives as long as this; in FLOAT alone. */
+  /** The memory of step t, which lives as long as this object; only in FLOAT. */
   FloatBuffer floats(int t) {
     return stepFloats[t];
   }

@@ -2,15 +2,13 @@ package org.multibit.layers;
 
 import org.nd4j.linalg.api.ndarray.INDArray;
 
-/**
- * Sequences as rows: DL4J's [B, C, T] (NCW) as [T*B, C], the batch of each time step side by side.
- */
+/** Sequences as time-major rows: converts between DL4J's [B, C, T] (NCW) and [T*B, C]. */
 final class TimeMajor {
   private TimeMajor() {}
 
   /**
    * @param ncw [B, C, T]
-   * @return [T*B, C], 'c' order; shares memory if that is how the sequence lies there already
+   * @return [T*B, C], 'c' order; shares memory if the sequence already has this layout
    */
   static INDArray rows(INDArray ncw) {
     INDArray timeMajor = ncw.permute(2, 0, 1);

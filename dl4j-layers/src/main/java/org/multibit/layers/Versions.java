@@ -4,7 +4,7 @@ import org.bytedeco.javacpp.Loader;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/** Whether the libraries that the BOM pins are the ones on the class path. */
+/** Checks that the class path has the library versions that the BOM pins. */
 public final class Versions {
   /** JavaCPP and OpenBLAS as in multibit-bom. */
   private static final String JAVACPP = "1.5.12";
@@ -15,7 +15,10 @@ public final class Versions {
 
   private Versions() {}
 
-  /** Logs one line if another version won over the BOM's; says what that costs and what to do. */
+  /**
+   * Logs one line if the class path has another version than the BOM's. It says what that costs and
+   * what to do.
+   */
   public static void check() {
     String javacpp = version("org.bytedeco", "javacpp");
     String openblas = version("org.bytedeco", "openblas");

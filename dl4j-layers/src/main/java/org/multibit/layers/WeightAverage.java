@@ -7,15 +7,15 @@ import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.factory.Nd4j;
 
 /**
- * A moving average of all parameters of a network in training (Polyak and Juditsky, 1992): the mean
- * of those that each step began with, so without the last step's result; an exponential one when
- * there were more steps than its window.
+ * A moving average of all parameters of a network in training (Polyak and Juditsky, 1992). It is
+ * the mean of the parameters at the beginning of each step, so it does not contain the last step's
+ * result. After more steps than its window it is an exponential average.
  *
- * <p>A listener: {@code network.addListeners(average)}. To use it, {@link #exchange} it with the
- * network's parameters, and again to train on.
+ * <p>It is a listener: {@code network.addListeners(average)}. To use the average, {@link #exchange}
+ * it with the network's parameters; exchange them again before you continue training.
  */
 public final class WeightAverage extends BaseTrainingListener {
-  /** Parameters of neighbouring steps are much alike: so many samples in a window will do. */
+  /** Samples per window. Parameters of neighbouring steps are similar, so this number suffices. */
   private static final int SAMPLES = 100;
 
   private final int samples;
@@ -24,7 +24,7 @@ public final class WeightAverage extends BaseTrainingListener {
   private long steps;
 
   /**
-   * @param window steps that it reaches back over; at least 1
+   * @param window the number of steps that it averages over; at least 1
    */
   public WeightAverage(int window) {
     if (window < 1) {
@@ -52,13 +52,13 @@ public final class WeightAverage extends BaseTrainingListener {
     }
   }
 
-  /** Whether there was a step yet. */
+  /** Whether there was no step yet. */
   public boolean isEmpty() {
     return average == null;
   }
 
   /**
-   * Makes the average the network's parameters, and those the average.
+   * Exchanges the average and the network's parameters.
    *
    * @throws IllegalStateException if there was no step yet
    */
@@ -71,17 +71,20 @@ public final class WeightAverage extends BaseTrainingListener {
     average.assign(params);
   }
 
-  /** Steps so far: with {@link #getAverage}, all there is to go on with. */
+  /**
+   * The number of steps so far. Together with {@link #getAverage} it is the whole state of this
+   * object.
+   */
   public long getSteps() {
     return steps;
   }
 
-  /** [parameters], live; null before the first step. */
+  /** The average [parameters], not copied; null before the first step. */
   public INDArray getAverage() {
     return average;
   }
 
-  /** Goes on from an average of so many steps. */
+  /** Continues from an average of {@code steps} steps. */
   public void restore(INDArray average, long steps) {
     this.average = average;
     this.steps = steps;

@@ -17,11 +17,11 @@ import org.nd4j.shade.jackson.annotation.JsonProperty;
 
 /**
  * Quantizes the weights of DL4J's own layers, in training and in inference, while activations stay
- * full precision: a network gets it by {@code weightNoise(new WeightQuantization(...))}. The
- * gradient goes straight through to the latent weights, which are what is saved.
+ * full precision. Set it with {@code weightNoise(new WeightQuantization(...))}. The gradient goes
+ * straight through to the latent weights, which are the ones that are saved.
  *
- * <p>Each unit's weights are quantized by themselves: columns of a matrix [nIn, nOut], and what the
- * first dimension counts of an array of more dimensions. Biases are left alone, and so are
+ * <p>The weights of each unit are quantized separately: the columns of a matrix [nIn, nOut], or the
+ * slices along the first dimension of an array with more dimensions. Biases do not change, nor do
  * embeddings, whose layers take no weight noise.
  */
 public class WeightQuantization implements IWeightNoise {

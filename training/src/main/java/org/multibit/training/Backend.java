@@ -5,15 +5,15 @@ import org.deeplearning4j.util.CrashReportingUtil;
 import org.multibit.layers.Versions;
 import org.nd4j.linalg.factory.Nd4j;
 
-/** ND4J's backend, as training and evaluation want it: settings of the whole process. */
+/** Settings of ND4J's backend for training and evaluation. They apply to the whole process. */
 public final class Backend {
   private Backend() {}
 
   /**
-   * Readies ND4J. Call it before anything is computed.
+   * Prepares ND4J. Call it before anything is computed.
    *
-   * @param threads to compute with, up to 1024; 0: as many as there are CPUs
-   * @throws UsageException if there are too many threads, or fewer than 0
+   * @param threads number of threads, up to 1024; 0: one per CPU
+   * @throws UsageException if the number is out of range
    */
   public static void start(int threads) {
     Versions.check();
@@ -34,7 +34,7 @@ public final class Backend {
     Nd4j.getMemoryManager().togglePeriodicGc(false);
   }
 
-  /** How many threads to compute with, as {@link #start} was told. */
+  /** The number of threads that {@link #start} set. */
   public static int threads() {
     // ND4J counts the machine's CPUs, Java those that the process may use.
     return Math.min(Nd4j.getEnvironment().maxThreads(), Runtime.getRuntime().availableProcessors());

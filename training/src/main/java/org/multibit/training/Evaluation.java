@@ -17,9 +17,9 @@ import org.multibit.runtime.Session;
  * The perplexity of a language model on a text: one stream, zero state at the start, first input
  * {@code <eos>}, every token a target.
  *
- * @param tokens how many targets there were
- * @param seconds of computation, without loading
- * @param runtime what computed it: {@code native} or {@code dl4j}
+ * @param tokens the number of targets
+ * @param seconds time of computation, without loading
+ * @param runtime what computed the perplexity: {@code native} or {@code dl4j}
  */
 public record Evaluation(double perplexity, long tokens, double seconds, String runtime) {
   /** Tokens per forward pass in DL4J, and per progress report of the native runtime. */
@@ -27,10 +27,10 @@ public record Evaluation(double perplexity, long tokens, double seconds, String 
 
   private static final int NATIVE_SEGMENT = 1000;
 
-  /** Bytes of a packed model that need no file. */
+  /** The largest packed model, in bytes, that is evaluated in memory without a file. */
   private static final long MOST_IN_MEMORY = 2_000_000_000;
 
-  /** Told how the evaluation goes on. */
+  /** Receives the progress of the evaluation. */
   public interface Listener {
     /** It begins, over so many tokens. */
     void started(long total);
@@ -42,7 +42,7 @@ public record Evaluation(double perplexity, long tokens, double seconds, String 
   }
 
   /**
-   * Evaluates a run or an imported model by the DL4J layers.
+   * Evaluates a run or an imported model with the DL4J layers.
    *
    * @throws IOException if the model cannot be read, or has other words than the corpus
    */
@@ -53,7 +53,7 @@ public record Evaluation(double perplexity, long tokens, double seconds, String 
   }
 
   /**
-   * Evaluates a packed file by the native runtime if there is one, else by the DL4J layers.
+   * Evaluates a packed file with the native runtime if there is one, or else with the DL4J layers.
    *
    * @throws IOException if the file cannot be read, or has other words than the corpus
    */
@@ -68,11 +68,11 @@ public record Evaluation(double perplexity, long tokens, double seconds, String 
   }
 
   /**
-   * Evaluates a model as it would be in a packed file: by the native runtime, unless there is none
-   * or the model takes more memory than one buffer holds.
+   * Evaluates a model as if it were in a packed file: with the native runtime, unless there is none
+   * or the model does not fit into one buffer.
    *
-   * @param name stands for it in messages
-   * @throws IOException if it has other words than the corpus
+   * @param name the model's name in messages
+   * @throws IOException if the model has other words than the corpus
    */
   public static Evaluation of(
       LanguageModelFile file, Path name, TextCorpus corpus, Split split, Listener listener)

@@ -11,9 +11,14 @@ import org.nd4j.linalg.dataset.DataSet;
 import org.nd4j.linalg.dataset.api.iterator.DataSetIterator;
 import org.nd4j.linalg.factory.Nd4j;
 
-/** Perplexity of a network over a stream of segments, state carried from one to the next. */
+/**
+ * Perplexity of a network over a stream of segments, with the state carried from segment to
+ * segment.
+ */
 public final class Evaluator {
-  /** Probabilities, V per token, take the same memory for each segment: new memory takes longer. */
+  /**
+   * Reuses the memory of the probabilities, V per token, for each segment: new memory takes longer.
+   */
   private static final WorkspaceConfiguration MEMORY =
       WorkspaceConfiguration.builder()
           .policyAllocation(AllocationPolicy.STRICT)
@@ -26,7 +31,7 @@ public final class Evaluator {
 
   /**
    * @param segments features and labels [B, 1, T], in order
-   * @param progress told the number of targets of each segment
+   * @param progress receives the number of targets of each segment
    */
   public static Perplexity evaluate(
       MultiLayerNetwork network, DataSetIterator segments, LongConsumer progress) {

@@ -20,9 +20,9 @@ import org.nd4j.shade.jackson.databind.module.SimpleModule;
 import org.nd4j.shade.jackson.databind.node.ObjectNode;
 
 /**
- * JSON by the Jackson that ND4J ships. Texts may come from anybody: they are bounded before values
- * are made of them, since a number of a million digits, or a million arrays in arrays, cost far
- * more than their length.
+ * JSON with the Jackson that ND4J ships. Texts may come from strangers. They are bounded before
+ * they are parsed, since a number of a million digits, or a million nested arrays, costs far more
+ * than its length.
  */
 public final class Json {
   private static final int MAX_DEPTH = 200;
@@ -35,7 +35,7 @@ public final class Json {
           .configure(DeserializationFeature.FAIL_ON_TRAILING_TOKENS, true)
           .configure(JsonParser.Feature.STRICT_DUPLICATE_DETECTION, true);
 
-  /** For lines that programs and terminals read. */
+  /** Writes lines for programs and terminals. */
   private static final ObjectMapper LINES =
       MAPPER
           .copy()
@@ -50,7 +50,7 @@ public final class Json {
 
   private Json() {}
 
-  /** JSON has no NaN and no infinity. */
+  /** Writes null for NaN and infinity, which JSON does not have. */
   private static final class FiniteOrNull extends JsonSerializer<Double> {
     @Override
     public void serialize(Double value, JsonGenerator out, SerializerProvider provider)
@@ -63,7 +63,10 @@ public final class Json {
     }
   }
 
-  /** Escapes what JSON allows raw and terminals obey: DEL and the controls from 0x80 on. */
+  /**
+   * Escapes control characters that JSON allows unescaped and terminals obey: DEL and the controls
+   * from 0x80 on.
+   */
   private static final class ControlCharacters extends CharacterEscapes {
     private static final long serialVersionUID = 1;
 
@@ -82,7 +85,7 @@ public final class Json {
     }
   }
 
-  /** The value on one line; numbers that are not finite are null. */
+  /** The value on one line. NaN and infinity become null. */
   public static String line(Object value) {
     return write(LINES.writer(), value);
   }
@@ -92,7 +95,7 @@ public final class Json {
     return write(MAPPER.writerWithDefaultPrettyPrinter(), value);
   }
 
-  /** The value as JSON that {@link #parse(String, Class)} makes it of again, to the bit. */
+  /** The value as JSON from which {@link #parse(String, Class)} restores it to the bit. */
   static String exact(Object value) {
     return write(MAPPER.writer(), value);
   }
@@ -108,7 +111,8 @@ public final class Json {
   /**
    * The tree of a JSON text.
    *
-   * @throws JsonProcessingException if it is none, nested too deep, or has a number too long
+   * @throws JsonProcessingException if it is not JSON, is nested too deeply, or has a number that
+   *     is too long
    */
   public static JsonNode parse(String text) throws IOException {
     check(text);
@@ -119,7 +123,7 @@ public final class Json {
     return MAPPER.valueToTree(settings);
   }
 
-  /** A value of a JSON text, never null; throws as {@link #parse(String)}. */
+  /** Parses a value, never null, from a JSON text. Throws like {@link #parse(String)}. */
   static <T> T parse(String text, Class<T> type) throws IOException {
     check(text);
     T value = MAPPER.readValue(text, type);
@@ -129,7 +133,7 @@ public final class Json {
     return value;
   }
 
-  /** A parser, for texts that may be too large for a tree; bounds are the caller's. */
+  /** A parser for texts that may be too large for a tree. The caller must set bounds. */
   public static JsonParser parser(byte[] utf8) throws IOException {
     return MAPPER.getFactory().createParser(utf8);
   }

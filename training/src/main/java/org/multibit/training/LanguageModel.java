@@ -23,7 +23,7 @@ import org.nd4j.linalg.api.buffer.DataType;
 
 /**
  * The paper's language model as a DL4J network: embedding, one LSTM or GRU or a stack of them,
- * softmax. Token ids [B, 1, T] go in, word probabilities [B, V, T] come out.
+ * softmax. Its input is token ids [B, 1, T], its output word probabilities [B, V, T].
  */
 public final class LanguageModel {
   private LanguageModel() {}
@@ -39,7 +39,7 @@ public final class LanguageModel {
   }
 
   /**
-   * A network of these settings with another's weights.
+   * A network with these settings and the weights of another network.
    *
    * @param parent a network of the same shape, for example full precision
    */
@@ -66,8 +66,8 @@ public final class LanguageModel {
   }
 
   /**
-   * A network that computes what a packed file says, with its weights as full-precision values: the
-   * file's runtime where there is no native library.
+   * A network that computes the model of a packed file, with its weights as full-precision values.
+   * It runs the file where there is no native library.
    */
   public static MultiLayerNetwork of(LanguageModelFile file) {
     Settings settings = settings(file);
@@ -96,7 +96,7 @@ public final class LanguageModel {
     return network;
   }
 
-  /** The settings that a file tells of: its shape, with nothing quantized. */
+  /** The settings with the shape of a file's model, with nothing quantized. */
   public static Settings settings(LanguageModelFile file) {
     Settings settings = new Settings();
     settings.bits = Bits.FULL_PRECISION.toString();
@@ -107,7 +107,7 @@ public final class LanguageModel {
     return settings;
   }
 
-  /** How a recurrent layer quantizes its input and its hidden state; null = not. */
+  /** How a recurrent layer quantizes its input and its hidden state; null = full precision. */
   private record Activations(Quantization input, Quantization recurrent) {}
 
   /**

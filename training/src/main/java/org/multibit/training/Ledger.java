@@ -14,8 +14,8 @@ import org.nd4j.shade.jackson.core.JsonProcessingException;
 import org.nd4j.shade.jackson.databind.JsonNode;
 
 /**
- * What happened in a run: one JSON line per epoch. Rewritten whole, so that a line is there or not,
- * never half.
+ * The record of a run: one JSON line per epoch. The whole file is rewritten each time, so a line is
+ * never incomplete.
  */
 public final class Ledger {
   private static final int MAX_BYTES = 1 << 26;
@@ -24,8 +24,8 @@ public final class Ledger {
   private final List<JsonNode> lines = new ArrayList<>();
 
   /**
-   * @param tokens trained on at the checkpoint that the run goes on from; lines of more tokens are
-   *     of lost work and go
+   * @param tokens tokens trained on at the checkpoint from which the run continues; lines with more
+   *     tokens belong to lost work and are removed
    */
   Ledger(Path file, long tokens) throws IOException {
     this.file = file;
@@ -37,10 +37,10 @@ public final class Ledger {
   }
 
   /**
-   * The lines of a ledger, in order; none if it is not there.
+   * The lines of a ledger, in order; none if there is no file.
    *
-   * @throws IOException if it is not UTF-8, has more than 64 MiB, or a line is no line of a ledger,
-   *     with the file's name
+   * @throws IOException if the file is not UTF-8, has more than 64 MiB, or a line is not a
+   *     ledger's; the message has the file's name
    */
   public static List<JsonNode> read(Path file) throws IOException {
     List<JsonNode> lines = new ArrayList<>();
@@ -69,13 +69,16 @@ public final class Ledger {
         && line.path("settings").isObject();
   }
 
-  /** The line of the model that a run keeps: the best on the validation text; empty if none. */
+  /**
+   * The line of the model that a run keeps, the best on the validation text; empty if there is
+   * none.
+   */
   public static Optional<JsonNode> best(List<JsonNode> lines) {
     return lines.stream()
         .min(Comparator.comparingDouble(line -> line.path("validPerplexityBatched").asDouble()));
   }
 
-  /** Whether a run of these settings had nothing left to train after the last line. */
+  /** Whether a run with these settings had nothing left to train after the last line. */
   public static boolean isOver(List<JsonNode> lines, Settings settings) {
     JsonNode last = lines.get(lines.size() - 1);
     double rate = last.path("learningRate").asDouble();
@@ -88,8 +91,8 @@ public final class Ledger {
   /**
    * The settings of each epoch of a run.
    *
-   * @param file whose lines they are, for messages
-   * @throws IOException if there is no line, or its settings are not of this version
+   * @param file the ledger's file, for messages
+   * @throws IOException if there is no line, or if settings are not of this version
    */
   public static List<Settings> settings(List<JsonNode> lines, Path file) throws IOException {
     if (lines.isEmpty()) {

@@ -47,9 +47,9 @@ import org.nd4j.shade.jackson.databind.jsontype.PolymorphicTypeValidator;
 
 /**
  * A network in a zip as DL4J's {@code ModelSerializer} writes it. DL4J's own reader deserializes
- * Java objects that a file may hold, and reads whole entries of any size into memory; this one
- * reads only the entries that a network has, each within bounds, and makes no object of a class
- * that the file chooses but layers, activations and the like of DL4J, ND4J and multibit.
+ * any Java object in the file and reads entries of any size into memory. This reader only reads the
+ * entries that a network has, each within bounds. The only classes that a file can choose are
+ * layers, activations and similar classes of DL4J, ND4J and multibit.
  */
 public final class NetworkZip implements Closeable {
   private static final Set<String> NETWORK =
@@ -58,12 +58,12 @@ public final class NetworkZip implements Closeable {
           ModelSerializer.COEFFICIENTS_BIN,
           ModelSerializer.UPDATER_BIN);
 
-  /** Where versions until 2026 had the state of a checkpoint. */
+  /** The entry in which versions until 2026 stored the state of a checkpoint. */
   private static final String OLD_STATE = "objects/multibit-training-state";
 
   private static final int MAX_JSON = 1 << 24;
 
-  /** What a configuration may name as classes. */
+  /** The packages whose classes a configuration may name. */
   private static final List<String> PACKAGES =
       List.of(
           "org.deeplearning4j.nn.",
@@ -81,11 +81,11 @@ public final class NetworkZip implements Closeable {
   private final Map<String, ZipEntry> entries = new HashMap<>();
 
   /**
-   * Opens a zip and checks what it holds.
+   * Opens a zip and checks its contents.
    *
-   * @param more entries that it may hold besides a network's
-   * @throws IOException if it is no zip, holds something else, or lacks a network; without the
-   *     file's name
+   * @param more entries that it may have in addition to a network's
+   * @throws IOException if it is not a zip, has other entries, or has no network; the message lacks
+   *     the file's name
    */
   public NetworkZip(Path file, Set<String> more) throws IOException {
     zip = new ZipFile(file.toFile());
@@ -135,7 +135,7 @@ public final class NetworkZip implements Closeable {
   }
 
   /**
-   * Writes a network, and entries besides it.
+   * Writes a network and further entries.
    *
    * @param more entries by name
    */
@@ -172,7 +172,7 @@ public final class NetworkZip implements Closeable {
    * The network, with the state of its updater if there is one.
    *
    * @throws IOException if an entry is damaged
-   * @throws RuntimeException if DL4J makes no network of the configuration
+   * @throws RuntimeException if DL4J cannot make a network from the configuration
    */
   public MultiLayerNetwork network() throws IOException {
     MultiLayerConfiguration configuration =
@@ -191,7 +191,7 @@ public final class NetworkZip implements Closeable {
    * The network, without the state of its updater.
    *
    * @throws IOException if an entry is damaged
-   * @throws RuntimeException if DL4J makes no network of the configuration
+   * @throws RuntimeException if DL4J cannot make a network from the configuration
    */
   public ComputationGraph graph() throws IOException {
     ComputationGraphConfiguration configuration =
@@ -206,7 +206,7 @@ public final class NetworkZip implements Closeable {
   /**
    * The configuration's JSON, for DL4J to read.
    *
-   * @throws IOException if it names a class that it must not
+   * @throws IOException if it names a class that is not allowed
    */
   private String configuration(Class<?> type) throws IOException {
     String text = text(ModelSerializer.CONFIGURATION_JSON);
@@ -231,7 +231,7 @@ public final class NetworkZip implements Closeable {
     return text;
   }
 
-  /** A copy of DL4J's mapper that asks before it looks for a class. */
+  /** A copy of DL4J's mapper that checks a class name before it looks for the class. */
   private static ObjectMapper restricted(ObjectMapper mapper) {
     return mapper
         .copy()
@@ -255,7 +255,10 @@ public final class NetworkZip implements Closeable {
     return e.getTypeId() != null && !isOwn(e.getTypeId()) && e.getMessage().contains("denie");
   }
 
-  /** DL4J reads some parts of a configuration by a mapper that cannot be told to ask. */
+  /**
+   * Checks class names itself, since DL4J reads some parts of a configuration with a mapper that
+   * cannot check them.
+   */
   private static void requireOwnClasses(JsonNode node) throws IOException {
     // Jackson loads the class that an array begins with before it sees what follows.
     JsonNode name = node.isArray() ? node.get(0) : node.get("@class");
@@ -291,7 +294,7 @@ public final class NetworkZip implements Closeable {
     return damaged(ModelSerializer.CONFIGURATION_JSON, e);
   }
 
-  /** The exception for an entry that is not the JSON that it should be. */
+  /** The exception for an entry that is not the expected JSON. */
   static IOException damaged(String name, JsonProcessingException e) {
     String reason = e.getOriginalMessage().lines().findFirst().orElse("");
     return new IOException("%s is damaged: %s".formatted(name, Printable.of(reason)), e);
@@ -309,7 +312,7 @@ public final class NetworkZip implements Closeable {
   /**
    * An entry's text.
    *
-   * @throws IOException if there is no such entry, or it is larger than any network's
+   * @throws IOException if there is no such entry, or it is larger than that of any network
    */
   String text(String name) throws IOException {
     if (!entries.containsKey(name)) {
@@ -325,10 +328,10 @@ public final class NetworkZip implements Closeable {
   }
 
   /**
-   * An entry of values, which the caller reads as it needs them.
+   * An entry of values that the caller reads step by step.
    *
-   * @param bytes that the caller asks for
-   * @throws IOException if there is no such entry, or it cannot hold so many
+   * @param bytes the number of bytes that the caller needs
+   * @throws IOException if there is no such entry, or it cannot have that many bytes
    */
   DataInputStream open(String name, long bytes) throws IOException {
     ZipEntry entry = entries.get(name);
@@ -343,7 +346,10 @@ public final class NetworkZip implements Closeable {
     return new DataInputStream(new BufferedInputStream(zip.getInputStream(entry), 1 << 16));
   }
 
-  /** What {@code Nd4j.write} wrote: the description of a shape, then values, each with a header. */
+  /**
+   * Reads the format of {@code Nd4j.write}: the description of a shape, then values, each with a
+   * header.
+   */
   private INDArray values(String name) throws IOException {
     try (DataInputStream in = open(name, entries.get(name).getSize())) {
       Header shape = new Header(in);
@@ -407,7 +413,7 @@ public final class NetworkZip implements Closeable {
     return array;
   }
 
-  /** What precedes a buffer of ND4J: how it was allocated, its length, its type. */
+  /** The header of an ND4J buffer: how it was allocated, its length, its type. */
   private static final class Header {
     final long length;
     final DataType type;

@@ -37,11 +37,11 @@ import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.linalg.indexing.NDArrayIndex;
 
 /**
- * Packs a trained network, and unpacks it: each weight matrix quantized as its layer quantizes it,
+ * Packs and unpacks a trained network. Each weight matrix is quantized as its layer quantizes it,
  * in the layout of docs/format.md.
  */
 public final class PackedExport {
-  /** Layers of a language model. */
+  /** The embedding's layer in a language model. */
   static final int EMBEDDING = 0;
 
   /** The first recurrent layer; the softmax follows the last. */
@@ -69,10 +69,11 @@ public final class PackedExport {
   }
 
   /**
-   * Softmax weights that are the embedding's, quantized the same way, are stored once.
+   * Packs a language model. If softmax and embedding have the same weights and quantization, these
+   * are stored once.
    *
-   * @throws IllegalArgumentException if the vocabulary does not fit the network, or with the layer
-   *     that is or has something else than a packed language model
+   * @throws IllegalArgumentException if the vocabulary does not fit the network, or if a packed
+   *     language model cannot have one of its layers; the message names the layer
    */
   public LanguageModelFile pack(Vocabulary vocabulary, Map<String, Object> provenance) {
     requireLayers(3, LANGUAGE_MODEL);
@@ -130,11 +131,12 @@ public final class PackedExport {
   }
 
   /**
-   * A classifier of sequences: QuantizedLSTMs or QuantizedGRUs of one size, the last one in
+   * Packs a classifier of sequences: QuantizedLSTMs or QuantizedGRUs of one size, the last one in
    * LastTimeStep, then a QuantizedOutput with softmax.
    *
    * @param provenance as for {@link #pack}
-   * @throws IllegalArgumentException with the layer that is or has something else
+   * @throws IllegalArgumentException if the network has another layer or setting; the message names
+   *     the layer
    */
   public SequenceClassifierFile packClassifier(Map<String, Object> provenance) {
     requireLayers(2, CLASSIFIER);
@@ -207,7 +209,7 @@ public final class PackedExport {
     return kind.cast(conf(layer));
   }
 
-  /** A file has layers of one cell and of one size, which the output reads. */
+  /** Checks that all layers have the same cell and size, as a file requires. */
   private void requireAlike(String model, List<QuantizedRecurrent> stack, int first, long units) {
     String cell = stack.get(0).getClass().getSimpleName();
     for (int l = 0; l < stack.size(); l++) {
@@ -226,7 +228,7 @@ public final class PackedExport {
     }
   }
 
-  /** A file has the layer's own arithmetic alone. */
+  /** Checks for settings that a file cannot have. */
   private void requireNothingBesides(int layer, BaseLayer conf) {
     require(
         network.getLayerWiseConfigurations().getInputPreProcess(layer) == null,
@@ -257,8 +259,8 @@ public final class PackedExport {
   }
 
   /**
-   * @param layer of the network
-   * @param index among the recurrent layers
+   * @param layer index in the network
+   * @param index index among the recurrent layers
    */
   private Layer layer(int layer, int index, QuantizedRecurrent recurrent, int inputBits) {
     Cell cell = recurrent.cell();
@@ -281,7 +283,7 @@ public final class PackedExport {
     return network.getnLayers() - 1;
   }
 
-  /** The other way: the values of a file's matrices into a network of the same shape. */
+  /** Copies the values of a file's matrices into a network of the same shape. */
   static void unpack(LanguageModelFile file, MultiLayerNetwork network) {
     int[] order = file.cell().trainingOrder();
     assign(network, EMBEDDING, "W", values(file.embedding()));
@@ -322,12 +324,12 @@ public final class PackedExport {
     return Nd4j.create(values, new long[] {rows, cols}, 'c');
   }
 
-  /** The latent weights of each matrix of the last pack, rows as in the file. */
+  /** The latent weights of each matrix that was packed last, with rows as in the file. */
   public Map<String, INDArray> originals() {
     return originals;
   }
 
-  /** Frozen or not makes no difference to what a layer computes. */
+  /** The configuration of a layer or, if it is frozen, of the layer inside. */
   private org.deeplearning4j.nn.conf.layers.Layer conf(int layer) {
     var conf = network.getLayerWiseConfigurations().getConf(layer).getLayer();
     return conf instanceof FrozenLayer frozen ? frozen.getLayer() : conf;
@@ -337,7 +339,7 @@ public final class PackedExport {
     return network.getLayer(layer).getParam(key);
   }
 
-  /** That of the first that quantizes; null if none does. */
+  /** The quantizer of the first quantization; null if there is none. */
   private static Quantizer quantizer(List<Quantization> quantizations) {
     return quantizations.stream()
         .filter(Objects::nonNull)
@@ -346,7 +348,10 @@ public final class PackedExport {
         .orElse(null);
   }
 
-  /** As {@link #quantizer}; a file names one method for all activations. */
+  /**
+   * As {@link #quantizer}, and checks that all are the same, since a file names one method for all
+   * activations.
+   */
   private static Quantizer onlyQuantizer(String model, List<Quantization> activations) {
     Quantizer method = quantizer(activations);
     for (Quantization quantization : activations) {
@@ -359,7 +364,7 @@ public final class PackedExport {
     return method;
   }
 
-  /** An output's, zeros where it has none. */
+  /** An output's bias, or zeros if it has none. */
   private FloatBuffer bias(int layer, BaseOutputLayer output) {
     return output.hasBias()
         ? copy(param(layer, "b"))
@@ -370,7 +375,7 @@ public final class PackedExport {
     return quantization == null ? 0 : quantization.bits();
   }
 
-  /** Rows of gates: block g becomes what block order[g] was. */
+  /** Reorders rows of gates: block g becomes the old block order[g]. */
   private static INDArray gates(INDArray rows, int[] order) {
     long hidden = rows.size(0) / order.length;
     // A copy, since ND4J's get() finds nothing where a view of a view lies beyond the length of it.

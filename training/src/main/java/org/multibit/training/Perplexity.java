@@ -11,20 +11,20 @@ import org.nd4j.shade.jackson.annotation.JsonProperty;
 
 /**
  * Perplexity of a language model over a stream: exp of the mean negative natural log of the
- * probability of each target, summed in float64. A DL4J evaluation that takes segments as they
- * come, in constant memory.
+ * probability of each target, summed in float64. It is a DL4J evaluation that takes segments one by
+ * one, in constant memory.
  */
 public final class Perplexity extends BaseEvaluation<Perplexity> {
   /**
-   * A float softmax underflows to 0 here; ln of the smallest float bounds the loss instead of
-   * making it infinite.
+   * Below this a float softmax underflows to 0. The ln of the smallest float bounds the loss, which
+   * would otherwise be infinite.
    */
   private static final double SMALLEST = Float.MIN_VALUE;
 
   @JsonProperty private double loss;
   @JsonProperty private long tokens;
 
-  /** The values that this evaluation has. */
+  /** The values of this evaluation. */
   public enum Metric implements IMetric {
     PERPLEXITY,
     LOSS_PER_TOKEN;
@@ -69,7 +69,7 @@ public final class Perplexity extends BaseEvaluation<Perplexity> {
     }
   }
 
-  /** Adds the summed loss of {@code count} targets that was computed elsewhere. */
+  /** Adds the summed loss of {@code count} targets that other code has computed. */
   public void add(double summedLoss, long count) {
     loss += summedLoss;
     tokens += count;
@@ -96,7 +96,7 @@ public final class Perplexity extends BaseEvaluation<Perplexity> {
     tokens = 0;
   }
 
-  /** Targets so far. */
+  /** The number of targets so far. */
   public long tokens() {
     return tokens;
   }

@@ -5,11 +5,11 @@ import java.util.List;
 import java.util.Map;
 import org.nd4j.shade.jackson.databind.JsonNode;
 
-/** Where a model came from, as it is written into ledgers and packed files. */
+/** The provenance of a model, as ledgers and packed files record it. */
 public final class Provenance {
   private Provenance() {}
 
-  /** The commit of this program, given by the launcher; "unknown" elsewhere. */
+  /** The commit of this program, which the launcher sets; otherwise "unknown". */
   public static String commit() {
     return System.getProperty("multibit.commit", "unknown");
   }
@@ -25,7 +25,9 @@ public final class Provenance {
     return provenance;
   }
 
-  /** The same with how far, and by which commit, the run's model was trained, by its ledger. */
+  /**
+   * The same keys, plus from the ledger how far and by which commit the run's model was trained.
+   */
   static Map<String, Object> of(Settings settings, List<JsonNode> ledger) {
     Map<String, Object> provenance = of(settings);
     Ledger.best(ledger)

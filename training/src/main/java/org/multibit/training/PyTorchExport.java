@@ -17,10 +17,10 @@ import org.multibit.core.format.Layer;
 import org.multibit.core.format.Matrix;
 
 /**
- * Writes a full-precision language model as a PyTorch state dict in half precision, a .safetensors
- * file, under the names of PyTorch's {@code word_language_model} example: {@code encoder.weight},
- * {@code rnn.weight_ih_l0} and so on, {@code decoder.weight}, {@code decoder.bias}. What it was
- * trained on is in the file's metadata.
+ * Writes a full-precision language model as a PyTorch state dict in half precision to a
+ * .safetensors file, with the names of PyTorch's {@code word_language_model} example: {@code
+ * encoder.weight}, {@code rnn.weight_ih_l0} and so on, {@code decoder.weight}, {@code
+ * decoder.bias}. The file's metadata records what it was trained on.
  */
 public final class PyTorchExport {
   private static final int CHUNK = 1 << 16;
@@ -81,7 +81,7 @@ public final class PyTorchExport {
     tensors.put(name, new Tensor(vector.duplicate(), new long[] {vector.remaining()}));
   }
 
-  /** Writes the file whole or not at all. */
+  /** Writes the file completely or not at all. */
   public void write(Path file) throws IOException {
     Map<String, Object> header = new LinkedHashMap<>();
     header.put("__metadata__", metadata);

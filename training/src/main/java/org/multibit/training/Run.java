@@ -30,27 +30,27 @@ import org.nd4j.linalg.indexing.NDArrayIndex;
 import org.nd4j.shade.jackson.databind.JsonNode;
 
 /**
- * A training run's folder: {@code settings.json}, {@code vocabulary.txt}, {@code checkpoint.zip}
- * (to go on from), {@code model.zip} (the best model on the validation text so far, an ordinary
- * DL4J zip) and {@code ledger.jsonl}.
+ * The folder of a training run: {@code settings.json}, {@code vocabulary.txt}, {@code
+ * checkpoint.zip} (from which training continues), {@code model.zip} (the best model on the
+ * validation text so far, an ordinary DL4J zip) and {@code ledger.jsonl}.
  */
 public final class Run implements SavedModel {
   /**
-   * Settings that may change when a run goes on: how long it takes, and where the text and the
-   * models are that it is made from, which their SHA-256 tells from others.
+   * Settings that may change when a run continues: how long it takes, and the places of its text
+   * and its models, which are identified by their SHA-256.
    */
   public static final Set<String> MAY_CHANGE =
       Set.of("epochs", "maxTokens", "data", "parent", "teachers");
 
   private static final String LOCK = ".lock";
 
-  /** Characters of what a damaged file is blamed for. */
+  /** The largest number of characters of the reason in a message about a damaged file. */
   private static final int LONGEST_REASON = 300;
 
-  /** Runs that this process trains: a second lock on a file, once closed, would free the first. */
+  /** Runs that this process trains. Closing a second lock on a file would release the first. */
   private static final Set<Path> LOCKED = ConcurrentHashMap.newKeySet();
 
-  /** Floats, since all of a large model's take more than a buffer. */
+  /** The number of floats to hash at once, since a large model does not fit into one buffer. */
   private static final int HASHED_AT_ONCE = 1 << 16;
 
   private static final int MAX_SETTINGS = 1 << 20;
@@ -66,9 +66,9 @@ public final class Run implements SavedModel {
   }
 
   /**
-   * A new run.
+   * Creates a new run.
    *
-   * @throws IOException if the folder has something in it, or cannot be written
+   * @throws IOException if the folder is not empty or not writable
    */
   public static Run create(Path folder, Settings settings, Vocabulary vocabulary)
       throws IOException {
@@ -89,8 +89,8 @@ public final class Run implements SavedModel {
   }
 
   /**
-   * Removes the files of a run that has nothing to go on from; its folder too if the run made it
-   * and nothing else is in it. For the holder of its lock.
+   * Removes the files of a run without a checkpoint, and its folder if the run made it and it has
+   * no other files. Only the holder of its lock may call this.
    */
   public void removeIfUntrained() throws IOException {
     if (hasCheckpoint() || Files.exists(modelFile())) {
@@ -111,15 +111,15 @@ public final class Run implements SavedModel {
     Files.delete(folder);
   }
 
-  /** Whether the folder holds a run to go on with. */
+  /** Whether the folder has a run that can continue. */
   public static boolean exists(Path folder) {
     return Files.isRegularFile(new Run(folder, false).settingsFile());
   }
 
   /**
-   * A run that is there.
+   * Opens an existing run.
    *
-   * @throws IOException if the folder holds none
+   * @throws IOException if the folder has no run
    */
   public static Run open(Path folder) throws IOException {
     if (Files.isRegularFile(folder)) {
@@ -135,11 +135,11 @@ public final class Run implements SavedModel {
   }
 
   /**
-   * A run to go on with.
+   * Opens a run to continue it.
    *
-   * @param settings as they are asked for now; only how long to train may differ, and where things
-   *     are
-   * @throws IOException if the run was started with other settings, naming the first that differs
+   * @param settings the new settings; only those in {@link #MAY_CHANGE} may differ
+   * @throws IOException if the run was started with other settings; the message names the first one
+   *     that differs
    */
   public static Run resume(Path folder, Settings settings) throws IOException {
     Run run = open(folder);
@@ -148,9 +148,10 @@ public final class Run implements SavedModel {
   }
 
   /**
-   * Keeps others, in this process and in other ones, from training the same run until it is closed.
+   * Prevents other code, in this and in other processes, from training the same run until the lock
+   * is closed.
    *
-   * @throws IOException if it is being trained now
+   * @throws IOException if the run is being trained now
    */
   public Closeable lock() throws IOException {
     Path trained = folder.toRealPath();
@@ -275,7 +276,7 @@ public final class Run implements SavedModel {
   }
 
   /**
-   * @param more provenance, for example a test perplexity
+   * @param more further provenance, for example a test perplexity
    */
   public LanguageModelFile pack(Map<String, Object> more) throws IOException {
     Map<String, Object> provenance = Provenance.of(settings(), ledger());
@@ -283,12 +284,12 @@ public final class Run implements SavedModel {
     return new PackedExport(model()).pack(vocabulary(), provenance);
   }
 
-  /** What happened in each epoch, a line each. */
+  /** The lines of the ledger, one per epoch. */
   public List<JsonNode> ledger() throws IOException {
     return Ledger.read(ledgerFile());
   }
 
-  /** Whether its settings leave nothing more to train. */
+  /** Whether its settings leave nothing to train. */
   public boolean isOver() throws IOException {
     return hasCheckpoint() && checkpointState().isOver(settings());
   }
@@ -296,7 +297,7 @@ public final class Run implements SavedModel {
   /**
    * The best model so far.
    *
-   * @throws IOException if no epoch is finished, or the file is damaged
+   * @throws IOException if no epoch is finished or the file is damaged
    */
   @Override
   public MultiLayerNetwork model() throws IOException {
@@ -322,13 +323,13 @@ public final class Run implements SavedModel {
     AtomicFile.write(checkpointFile(), out -> NetworkZip.write(network, state.entries(), out));
   }
 
-  /** Whether it can go on from where training was last saved. */
+  /** Whether training can continue from a checkpoint. */
   public boolean hasCheckpoint() {
     return Files.exists(checkpointFile());
   }
 
   /**
-   * The network to go on from.
+   * The network of the checkpoint.
    *
    * @throws IOException if there is no checkpoint, or it is damaged
    */
@@ -369,7 +370,8 @@ public final class Run implements SavedModel {
   }
 
   /**
-   * @throws IOException if a model's words are not the corpus's, with the first difference
+   * @throws IOException if a model's words differ from the corpus's; the message has the first
+   *     difference
    */
   public static void requireSameWords(List<String> words, TextCorpus corpus, Path model)
       throws IOException {

@@ -4,15 +4,15 @@ import java.util.Comparator;
 import java.util.SplittableRandom;
 import java.util.stream.IntStream;
 
-/** Draws words from a distribution: what the native runtime does by itself, for where it is not. */
+/** Samples words from a distribution, where there is no native runtime to do it. */
 public final class Sampler {
   private final double temperature;
   private final int topK;
   private final SplittableRandom random;
 
   /**
-   * @param temperature 0 takes the likeliest word
-   * @param topK how many of the likeliest words take part; 0 = all
+   * @param temperature 0 takes the most likely word
+   * @param topK the number of most likely words to sample from; 0 = all
    */
   public Sampler(double temperature, int topK, long seed) {
     this.temperature = temperature;

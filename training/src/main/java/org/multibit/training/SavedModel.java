@@ -11,12 +11,12 @@ import org.multibit.datasets.Vocabulary;
 import org.multibit.datasets.Words;
 import org.slf4j.LoggerFactory;
 
-/** A language model to evaluate, quantize, pack or train on: a run's, or another library's. */
+/** A language model of a run or of another library, to evaluate, quantize, pack or finetune. */
 public interface SavedModel {
-  /** Where it is, as given. */
+  /** The path, as given. */
   Path path();
 
-  /** Its shape and bits; of an imported model no more than that. */
+  /** Its settings; for an imported model only shape and bits. */
   Settings settings() throws IOException;
 
   Vocabulary vocabulary() throws IOException;
@@ -27,13 +27,13 @@ public interface SavedModel {
   /** The model as a packed file. */
   LanguageModelFile pack() throws IOException;
 
-  /** A text by the model's words. */
+  /** Reads a text with the model's words. */
   default TextCorpus text(String data) throws IOException {
     return text(data, vocabulary(), path());
   }
 
   /**
-   * A text by a model's words, whatever their order; words that the model does not know become
+   * Reads a text with a model's words, in any order. Words that the model does not know become
    * {@code <unk>}, with a warning.
    *
    * @throws IOException if the text cannot be read, or the model knows less than half of it

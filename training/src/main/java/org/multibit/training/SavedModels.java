@@ -6,16 +6,16 @@ import org.multibit.core.format.FileKind;
 import org.multibit.datasets.Vocabulary;
 import org.multibit.training.importing.ImportedModel;
 
-/** Opens models of every kind that there is. */
+/** Opens models of every kind. */
 public final class SavedModels {
   private SavedModels() {}
 
   /**
    * @param path a run's folder, or a file of another library
-   * @param vocabulary the file with the words of another library's model, one a line in the order
+   * @param vocabulary the file with the words of another library's model, one per line in the order
    *     of the embedding's rows; null for a run, which has its own
-   * @throws UsageException if the vocabulary is missing, or there should be none
-   * @throws IOException if there is no such model, with what is wrong with it
+   * @throws UsageException if the vocabulary is missing, or if it is given for a run
+   * @throws IOException if the model does not exist or is invalid; the message says why
    */
   public static SavedModel open(Path path, Path vocabulary) throws IOException {
     FileKind kind = FileKind.of(path);
@@ -34,8 +34,8 @@ public final class SavedModels {
 
   /**
    * @param path a run's folder, or a file of another library
-   * @param words those of another library's model; a run has its own
-   * @throws IOException if there is no such model, with what is wrong with it
+   * @param words the words of another library's model; a run has its own
+   * @throws IOException if the model does not exist or is invalid; the message says why
    */
   public static SavedModel open(Path path, Vocabulary words) throws IOException {
     return FileKind.of(path) == FileKind.RUN ? Run.open(path) : ImportedModel.open(path, words);

@@ -7,16 +7,16 @@ import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.factory.Nd4j;
 
-/** Runs a packed classifier on a batch as DL4J has it: features, and their mask. */
+/** Runs a packed classifier on a DL4J batch: features and their mask. */
 public final class SequenceLogits {
   private SequenceLogits() {}
 
   /**
-   * The logits of whole sequences, each from zero state: a softmax of a row is the network's
-   * output, and its largest element the class. Every step counts: of sequences that are padded to
-   * one length the padding would be read as data, so give {@link #of(PackedSequenceClassifier,
-   * INDArray, int[])} their lengths, or {@link #of(PackedSequenceClassifier, INDArray, INDArray)}
-   * the network's features mask.
+   * The logits of whole sequences, each from zero state. The softmax of a row is the network's
+   * output, and its largest element marks the class. Every step counts, so padding would be read as
+   * data. For padded sequences, give {@link #of(PackedSequenceClassifier, INDArray, int[])} their
+   * lengths, or {@link #of(PackedSequenceClassifier, INDArray, INDArray)} the network's features
+   * mask.
    *
    * @param sequences [batch, inputSize, time] (NCW), as the network's features
    * @return [batch, classes]
@@ -32,10 +32,10 @@ public final class SequenceLogits {
   }
 
   /**
-   * As {@link #of(PackedSequenceClassifier, INDArray)}, of sequences that are padded at the end.
-   * What stands in the padding is never looked at: anything may, NaN too.
+   * As {@link #of(PackedSequenceClassifier, INDArray)}, for sequences that are padded at the end.
+   * The padding is never read and may contain any values, even NaN.
    *
-   * @param lengths how many steps of each sequence count, 1 to time
+   * @param lengths the number of steps of each sequence that count, 1 to time
    * @throws IllegalArgumentException also if there are not as many lengths as sequences, or one is
    *     out of range
    */
@@ -85,10 +85,10 @@ public final class SequenceLogits {
   /**
    * As {@link #of(PackedSequenceClassifier, INDArray, int[])}, with the lengths as DL4J gives them.
    *
-   * @param mask [batch, time], of each sequence ones and then zeros for the padding at its end, as
-   *     a DataSet's features mask; null if every step counts
-   * @throws IllegalArgumentException also if the mask has another shape, other values, or masks
-   *     what is not at the end
+   * @param mask [batch, time], a DataSet's features mask: for each sequence ones, then zeros for
+   *     the padding at its end; null if every step counts
+   * @throws IllegalArgumentException also if the mask has another shape or other values, or masks
+   *     steps that are not at the end
    */
   public static INDArray of(
       PackedSequenceClassifier classifier, INDArray sequences, INDArray mask) {

@@ -20,7 +20,7 @@ import org.nd4j.shade.jackson.databind.JsonNode;
 import org.nd4j.shade.jackson.databind.node.ObjectNode;
 
 /**
- * What a run is: {@code settings.json} in its folder. The defaults are the paper's for Penn
+ * The settings of a run, {@code settings.json} in its folder. The defaults are the paper's for Penn
  * Treebank. Messages name settings as the command line does.
  */
 @JsonAutoDetect(
@@ -28,16 +28,19 @@ import org.nd4j.shade.jackson.databind.node.ObjectNode;
     getterVisibility = JsonAutoDetect.Visibility.NONE,
     isGetterVisibility = JsonAutoDetect.Visibility.NONE)
 public class Settings {
-  /** From the paper's rate of 20 a GRU stays far behind an LSTM: docs/results/notes.md. */
+  /**
+   * The initial learning rate of a GRU. With the paper's rate of 20 it stays far behind an LSTM
+   * (docs/results/notes.md).
+   */
   public static final double GRU_LEARNING_RATE = 10;
 
-  /** Below it training stops. */
+  /** Training stops below this learning rate. */
   private static final double SMALLEST_LEARNING_RATE = 0.001;
 
   private static final String PLATEAU = "plateau";
   public static final String LINEAR = "linear";
 
-  /** The corpus: one by name (ptb, wikitext-2, text8), or a folder with train/valid/test text. */
+  /** The corpus: a name (ptb, wikitext-2, text8), or a folder with train/valid/test text. */
   public String data;
 
   /** SHA-256 of the corpus. */
@@ -52,37 +55,34 @@ public class Settings {
   /** Alternating cycles; 0 is greedy. */
   public int cycles = 2;
 
-  /** Multiplies what alternating quantizes weights to. */
+  /** The factor of weights that alternating has quantized. */
   public float scale = 1;
 
-  /** Of initialization, dropout and noise. */
+  /** The seed of initialization, dropout and noise. */
   public long seed = 1;
 
   /** The learning rate at the start, for the mean loss per token. */
   public double learningRate = 20;
 
   /**
-   * How the rate falls: plateau, divided by {@link #learningRateDecay} when validation is not
-   * better; or linear, by the same amount after each epoch, to 0.
+   * How the rate falls. With plateau it is divided by {@link #learningRateDecay} when validation is
+   * not better. With linear it falls by the same amount after each epoch, to 0.
    */
   public String learningRateSchedule = PLATEAU;
 
-  /** What the rate is divided by when validation is not better. */
+  /** The divisor of the rate when validation is not better. */
   public double learningRateDecay = 1.2;
 
   /** The largest norm of the whole gradient. */
   public double clip = 0.25;
 
   /**
-   * Quantized layers' latent weights are clipped to +- this; 0: to 1, or to the largest magnitude
-   * of those that fine-tuning starts from.
+   * The latent weights of quantized layers are clipped to +- this. 0: to 1, or to the largest
+   * magnitude of the weights from which fine-tuning starts.
    */
   public double weightBound;
 
-  /**
-   * Steps in the moving average of the weights that is validated and kept; 0: the weights as they
-   * are.
-   */
+  /** Steps in the moving average of the weights, which is validated and kept; 0: no average. */
   public int average;
 
   /** The probability to drop a unit. */
@@ -91,19 +91,19 @@ public class Settings {
   /** The largest probability to replace a word of the training text ({@code KneserNeyNoise}). */
   public double noise;
 
-  /** Streams side by side. */
+  /** The number of parallel streams. */
   public int batch = 20;
 
-  /** Steps of backpropagation. */
+  /** Steps of truncated BPTT. */
   public int unroll = 30;
 
-  /** Passes over the training text at most. */
+  /** The largest number of passes over the training text. */
   public int epochs = 80;
 
-  /** How many of the last epochs keep quantized weights on their codes. */
+  /** The number of last epochs in which codes are frozen. */
   public int holdCodes;
 
-  /** Training stops after the segment that makes it so many tokens. */
+  /** Training stops after the segment that reaches this number of tokens. */
   public long maxTokens = Long.MAX_VALUE;
 
   /** lstm or gru. */
@@ -115,27 +115,28 @@ public class Settings {
   /** Recurrent layers. */
   public int layers = 1;
 
-  /** Size of the embedding; 0: as {@link #hidden}. */
+  /** Size of the embedding; 0: the same as {@link #hidden}. */
   public int embedding;
 
-  /** Where a fine-tuned run started: the parent's model, as given. */
+  /** The model from which a fine-tuned run started, as given. */
   public String parent;
 
   /** SHA-256 of the parent's weights. */
   public String parentSha256;
 
   /**
-   * The weight of what a fine-tuned run's teachers say in its loss ({@code Distillation}); 0: none.
+   * The weight of the teachers in the loss of a fine-tuned run ({@code Distillation}); 0: no
+   * teacher.
    */
   public double distill;
 
   /** The temperature of distillation. */
   public double distillTemperature = 1;
 
-  /** The models that it learns from, as given; none: its parent. */
+  /** The teachers, as given; empty: its parent. */
   public List<String> teachers = List.of();
 
-  /** SHA-256 of the weights of each of them. */
+  /** SHA-256 of the weights of each teacher. */
   public List<String> teachersSha256 = List.of();
 
   public int embeddingSize() {
@@ -148,11 +149,11 @@ public class Settings {
   }
 
   /**
-   * Whether they leave nothing to train: the epochs are used up, or the learning rate has been
-   * divided until it is too small.
+   * Whether nothing is left to train: all epochs are finished, or the learning rate has become too
+   * small.
    *
-   * @param finished epochs
-   * @param rate of the next one
+   * @param finished number of finished epochs
+   * @param rate learning rate of the next epoch
    */
   boolean areOver(int finished, double rate) {
     return finished >= epochs || !isLinear() && rate < SMALLEST_LEARNING_RATE;
@@ -163,9 +164,9 @@ public class Settings {
   }
 
   /**
-   * Settings as a ledger or a packed file has them.
+   * Parses settings from a ledger or a packed file.
    *
-   * @param file where they are, for messages
+   * @param file the file that has them, for messages
    * @throws IOException if they are not of this version
    */
   public static Settings parse(String json, Path file) throws IOException {
@@ -184,13 +185,13 @@ public class Settings {
     return Quantizers.of(method, cycles, scale);
   }
 
-  /** The quantizer of activations: the scale is for weights alone. */
+  /** The quantizer of activations. The scale applies only to weights. */
   public Quantizer activationQuantizer() {
     return Quantizers.of(method, cycles, 1);
   }
 
   /**
-   * The first setting that another run has otherwise, for example {@code learningRate = 20.0, not
+   * The first setting that differs in another run, for example {@code learningRate = 20.0, not
    * 10.0}; empty if none.
    *
    * @param ignored names of settings that may differ
@@ -207,14 +208,14 @@ public class Settings {
     return Optional.empty();
   }
 
-  /** The settings with an embedding's size that says it, also where it is that of the layers. */
+  /** The settings with an explicit size of the embedding, even if it is that of the layers. */
   private JsonNode withSizes() {
     ObjectNode settings = Json.tree(this);
     return settings.put("embedding", embeddingSize());
   }
 
   /**
-   * @throws UsageException with the first option that is out of its range
+   * @throws UsageException if an option is out of range; the message names the first one
    */
   public void check() {
     for (String text : new String[] {bits, method, learningRateSchedule, cell}) {
@@ -260,7 +261,9 @@ public class Settings {
     requireRange("--distill-temperature", distillTemperature, 0.01, 100);
   }
 
-  /** Whether each layer's weights are quantized as another model's, so that they start on codes. */
+  /**
+   * Whether each layer's weights are quantized as in another model, so that they start as codes.
+   */
   public boolean hasCodesOf(Settings model) {
     LayerBits ours = layerBits();
     LayerBits theirs = model.layerBits();
@@ -271,9 +274,9 @@ public class Settings {
   }
 
   /**
-   * For a run that starts from weights that are not on its codes.
+   * Checks a run that starts from weights that are not codes of its quantizer.
    *
-   * @throws UsageException if codes were held before any epoch could change them
+   * @throws UsageException if codes would be frozen before any epoch could change them
    */
   public void requireEpochsForCodes() {
     UsageException.require(
@@ -283,7 +286,7 @@ public class Settings {
   }
 
   /**
-   * For a model whose cell is known.
+   * Checks the bits of a model whose cell is known.
    *
    * @throws UsageException if the bits are for layers of the other cell
    */

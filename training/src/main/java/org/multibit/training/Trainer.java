@@ -21,15 +21,15 @@ import org.nd4j.linalg.dataset.DataSet;
 import org.nd4j.linalg.factory.Nd4j;
 
 /**
- * The paper's recipe (section 5): SGD with a clipped gradient over contiguous segments; after each
- * epoch the validation text decides whether the learning rate is divided, or the rate falls by a
- * schedule. Goes on from the run's checkpoint, to the bit.
+ * Trains by the paper's recipe (section 5): SGD with a clipped gradient over contiguous segments.
+ * After each epoch the validation text decides whether the learning rate is divided, or the rate
+ * falls by a schedule. Training continues from the run's checkpoint, to the bit.
  */
 public final class Trainer {
-  /** Streams of the batched validation: a figure for progress, not a result. */
+  /** Streams of the batched validation, whose perplexity shows progress and is not a result. */
   private static final int VALIDATION_STREAMS = 10;
 
-  /** Told how the run goes on. */
+  /** Receives the progress of the run. */
   public interface Listener {
     /** An epoch begins or goes on, at {@code done} of {@code total} tokens. */
     void epochStarted(int epoch, long done, long total);
@@ -46,7 +46,7 @@ public final class Trainer {
     void epochFinished(Map<String, Object> entry);
   }
 
-  /** What a new run starts from. */
+  /** Makes the network from which a new run starts. */
   @FunctionalInterface
   public interface Start {
     MultiLayerNetwork network() throws IOException;
@@ -66,12 +66,13 @@ public final class Trainer {
   private long savedAt = System.nanoTime();
 
   /**
-   * For a run that no other process trains ({@link Run#lock}); from now on it has these settings.
+   * Trains a run that is locked ({@link Run#lock}), so that no other process trains it. The run
+   * takes these settings.
    *
-   * @param start makes the network to start from if the run has no checkpoint
-   * @param teachers of {@link Settings#distill}: full-precision networks of the same words; none if
-   *     that is 0
-   * @param checkpointEvery besides the checkpoint after each epoch
+   * @param start makes the initial network if the run has no checkpoint
+   * @param teachers full-precision networks with the same words, for {@link Settings#distill};
+   *     empty if that is 0
+   * @param checkpointEvery interval of checkpoints, in addition to the one after each epoch
    */
   public Trainer(
       Run run,
@@ -126,16 +127,16 @@ public final class Trainer {
   }
 
   /**
-   * Trains until the epochs or tokens are used up or the learning rate has become too small.
-   * Returns the network as it is then.
+   * Trains until the epochs or tokens are used up or the learning rate is too small. Returns the
+   * final network.
    */
   public MultiLayerNetwork train() throws IOException {
     return train(() -> false);
   }
 
   /**
-   * As {@link #train()}, or until it is told to pause, which it asks before each segment. A pause
-   * leaves a checkpoint and nothing else: the run's model is what it would be without it.
+   * As {@link #train()}, but stops when {@code pause}, which it asks before each segment, returns
+   * true. A pause only writes a checkpoint; the result of the run does not change.
    */
   public MultiLayerNetwork train(BooleanSupplier pause) throws IOException {
     BooleanSupplier enough = () -> state.tokens >= settings.maxTokens || pause.getAsBoolean();
@@ -155,7 +156,7 @@ public final class Trainer {
     return network;
   }
 
-  /** The training text of the epoch that comes next or goes on. */
+  /** The training text of the current epoch. */
   private TokenIterator segments() {
     int[] text =
         noise == null ? corpus.train() : noise.text(settings.seed * 1_000_003 + state.epochs);
@@ -217,9 +218,9 @@ public final class Trainer {
   }
 
   /**
-   * What is set by the number of the epoch that comes next or goes on: the linear schedule's rate,
-   * and that in the last epochs weights stay on their codes. With more epochs a run goes on at a
-   * higher rate, and weights leave their codes again.
+   * Sets what depends on the number of the current epoch: the rate of the linear schedule, and
+   * whether codes are frozen. If a run continues with more epochs, its rate rises again and codes
+   * can change again.
    */
   private void followSchedule() {
     if (settings.isLinear()) {
@@ -240,8 +241,8 @@ public final class Trainer {
   }
 
   /**
-   * The tokens ran out within an epoch. Its checkpoint stays in the middle of it, so that it can go
-   * on with more tokens; the learning rate is left alone.
+   * Handles the end of the tokens within an epoch. The checkpoint is in the middle of the epoch, so
+   * the run can continue with more tokens. The learning rate does not change.
    */
   private void pauseEpoch() throws IOException {
     saveCheckpointWithinEpoch();
@@ -273,7 +274,7 @@ public final class Trainer {
     }
   }
 
-  /** The run's model is the best on the validation text, of the averages if it keeps one. */
+  /** Validates and keeps the best model, or the best average of the weights if the run has one. */
   private double validateAndKeep() throws IOException {
     if (average != null) {
       average.exchange(network);
@@ -309,8 +310,8 @@ public final class Trainer {
   }
 
   /**
-   * The segments [B, 1, T] that a run of these settings validates on, fewer streams of a short
-   * text.
+   * The segments [B, 1, T] on which a run with these settings validates; a short text has fewer
+   * streams.
    */
   public static TokenIterator validation(TextCorpus corpus, Settings settings) {
     int streams = corpus.valid().length / Math.max(2, settings.unroll);
@@ -350,7 +351,7 @@ public final class Trainer {
     return state.isOver(settings) || state.tokens >= settings.maxTokens;
   }
 
-  /** Finished epochs. */
+  /** The number of finished epochs. */
   public int epochs() {
     return state.epochs;
   }
@@ -360,12 +361,12 @@ public final class Trainer {
     return state.savedValidation;
   }
 
-  /** Tokens trained on, over the whole run. */
+  /** The number of tokens trained on in the whole run. */
   public long tokens() {
     return state.tokens;
   }
 
-  /** Seconds of training, without validation, over the whole run. */
+  /** Seconds of training in the whole run, without validation. */
   public double seconds() {
     return state.seconds;
   }
@@ -385,7 +386,7 @@ public final class Trainer {
     }
   }
 
-  /** Makes the layers, and the teachers', go on from where the run stands. */
+  /** Restores the hidden states of the layers and of the teachers. */
   private void restoreHiddenState() {
     List<QuantizedRecurrentLayer> layers = recurrentLayers();
     layers.forEach(QuantizedRecurrentLayer::clearCarriedState);
@@ -404,7 +405,7 @@ public final class Trainer {
     }
   }
 
-  /** The states of each layer; null if there are none. */
+  /** The states of each layer as floats; null if there are none. */
   private static float[][][] floats(List<INDArray[]> ofLayers) {
     if (ofLayers.stream().anyMatch(Objects::isNull)) {
       return null;
@@ -416,7 +417,7 @@ public final class Trainer {
         .toArray(float[][][]::new);
   }
 
-  /** The states of each layer, [B, H]. */
+  /** The states of each layer as arrays [B, H]. */
   private List<INDArray[]> arrays(float[][][] ofLayers) {
     return Arrays.stream(ofLayers)
         .map(states -> Arrays.stream(states).map(this::array).toArray(INDArray[]::new))

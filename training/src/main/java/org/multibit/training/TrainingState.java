@@ -15,8 +15,8 @@ import org.nd4j.shade.jackson.annotation.JsonIgnore;
 import org.nd4j.shade.jackson.core.JsonProcessingException;
 
 /**
- * Where a run stands: with the network and the hidden state, all that is needed to go on to the
- * bit. In a checkpoint it is JSON, and the floats of its arrays one after the other, little-endian.
+ * The state of a run. Together with the network it has all that is needed to continue to the bit.
+ * In a checkpoint it is JSON, plus the floats of its arrays one after the other, little-endian.
  */
 @JsonAutoDetect(
     fieldVisibility = JsonAutoDetect.Visibility.NON_PRIVATE,
@@ -27,51 +27,51 @@ final class TrainingState {
   private static final String JSON = "trainingState.json";
   private static final String FLOATS = "trainingState.f32";
 
-  /** What a checkpoint holds besides the network. */
+  /** The entries of a checkpoint in addition to the network's. */
   static final Set<String> ENTRIES = Set.of(JSON, FLOATS);
 
   /** Finished epochs. */
   int epochs;
 
-  /** Segments of the running epoch that are done. */
+  /** Finished segments of the current epoch. */
   int segments;
 
-  /** Tokens trained on since the run began. */
+  /** Tokens trained on since the run started. */
   long tokens;
 
-  /** Tokens of the running epoch, and their summed loss. */
+  /** Tokens of the current epoch, and their summed loss. */
   long epochTokens;
 
   double epochLoss;
 
-  /** Seconds spent on the running epoch, and on the whole run. */
+  /** Seconds spent on the current epoch, and on the whole run. */
   double epochSeconds;
 
   double seconds;
 
   double learningRate;
 
-  /** The best validation perplexity of a whole epoch so far: what the learning rate follows. */
+  /** The best validation perplexity of a whole epoch so far, which the learning rate follows. */
   double bestValidation = Double.POSITIVE_INFINITY;
 
-  /** The validation perplexity of the saved model, which may be of a paused epoch. */
+  /** The validation perplexity of the saved model, which may be from a paused epoch. */
   double savedValidation = Double.POSITIVE_INFINITY;
 
   /**
-   * h and, of LSTMs, c of each recurrent layer after the last segment, [B, H] row-major; null at
+   * h and, for LSTMs, c of each recurrent layer after the last segment, [B, H] row-major; null at
    * the start of an epoch.
    */
   @JsonIgnore float[][][] model;
 
-  /** The same of the teachers that the run distils from; null too if there are none. */
+  /** The same for the teachers of the run; also null if there are none. */
   @JsonIgnore float[][][] teachers;
 
-  /** The average of the weights, and the steps that are in it; null if none is kept. */
+  /** The average of the weights and the number of its steps; null if the run has no average. */
   @JsonIgnore float[] average;
 
   long averagedSteps;
 
-  /** Lengths of the arrays above; null where they are. */
+  /** Lengths of the arrays above; null if the array is null. */
   int[][] modelLengths;
 
   int[][] teachersLengths;
@@ -103,9 +103,9 @@ final class TrainingState {
   }
 
   /**
-   * The state in a checkpoint.
+   * Reads the state in a checkpoint.
    *
-   * @throws IOException if it is not there or damaged; without the file's name
+   * @throws IOException if it is missing or damaged; the message lacks the file's name
    */
   static TrainingState of(NetworkZip checkpoint) throws IOException {
     TrainingState state;

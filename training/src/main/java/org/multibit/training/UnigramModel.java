@@ -1,11 +1,11 @@
 package org.multibit.training;
 
-/** Word frequencies alone: what a language model must beat. */
+/** Word frequencies only: the baseline that a language model must beat. */
 public final class UnigramModel {
   private final long[] counts;
   private final long total;
 
-  /** Counts with one added to each word, so that none is impossible. */
+  /** Counts the words and adds one to each count, so that no word is impossible. */
   public UnigramModel(int[] tokens, int vocabulary) {
     counts = new long[vocabulary];
     for (int token : tokens) {

@@ -1,6 +1,6 @@
 package org.multibit.training;
 
-/** The command line asks for something that cannot be: exit code 2. */
+/** The command line asks for something invalid: exit code 2. */
 public final class UsageException extends IllegalArgumentException {
   public UsageException(String message) {
     super(message);
@@ -28,7 +28,7 @@ public final class UsageException extends IllegalArgumentException {
     return option + " " + value + " is out of range: it takes " + least + " to " + most;
   }
 
-  /** Whole numbers as they are written. */
+  /** Writes whole numbers without a fraction. */
   private static String text(double value) {
     return value == Math.rint(value) && Math.abs(value) < 1e9
         ? Long.toString((long) value)

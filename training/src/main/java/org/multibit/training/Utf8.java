@@ -18,9 +18,9 @@ public final class Utf8 {
   /**
    * The text of a file.
    *
-   * @param most bytes that it may have
-   * @throws IOException if it cannot be read, has more, or is not UTF-8, with the file, line and
-   *     byte
+   * @param most the largest number of bytes that it may have
+   * @throws IOException if it cannot be read, has more bytes, or is not UTF-8; the message has
+   *     file, line and byte
    */
   public static String read(Path file, int most) throws IOException {
     byte[] content;

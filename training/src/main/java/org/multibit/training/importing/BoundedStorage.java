@@ -10,11 +10,11 @@ import java.nio.charset.StandardCharsets;
 import java.util.Set;
 
 /**
- * The bytes of an HDF5 file, of which jHDF may read no more than a few times as many as there are.
+ * The bytes of an HDF5 file. jHDF may read at most a few times the file's length from it.
  *
  * <p>Links, B-tree nodes and headers of a file may all point to one place, and jHDF follows each of
- * them: 14 groups of ten links to the next make 10^14 groups. All that it follows it reads from
- * here.
+ * them: 14 groups of ten links to the next make 10^14 groups. Everything that it follows is read
+ * from here, so this bound limits its work.
  */
 final class BoundedStorage implements HdfBackingStorage {
   /** A header is read up to three times: by its parent, for its children, for its attributes. */

@@ -43,7 +43,7 @@ final class Dl4jModel {
   private Dl4jModel() {}
 
   /**
-   * @throws Refusal if DL4J cannot restore it, or it holds anything but such a model
+   * @throws Refusal if DL4J cannot restore it, or it is not such a model
    */
   static FullPrecisionModel read(Path path) {
     try (NetworkZip zip = new NetworkZip(path, Set.of())) {

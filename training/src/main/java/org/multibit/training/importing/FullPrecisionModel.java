@@ -12,8 +12,8 @@ import org.multibit.layers.FloatRows;
 import org.nd4j.linalg.api.ndarray.INDArray;
 
 /**
- * The weights of a language model of another library, by PyTorch's layout: a row for each unit,
- * gates input, forget, candidate, output (LSTM) or reset, update, new (GRU).
+ * The weights of a language model of another library, in PyTorch's layout: one row for each unit,
+ * with gates in the order input, forget, candidate, output (LSTM) or reset, update, new (GRU).
  *
  * @param embedding [V, E]
  * @param layers from the input on
@@ -32,7 +32,7 @@ record FullPrecisionModel(
       Parameter input, Parameter recurrent, Parameter inputBias, Parameter recurrentBias) {}
 
   /**
-   * @throws Refusal if the shapes do not fit together, naming the first that does not
+   * @throws Refusal if the shapes do not fit together; the message names the first that does not
    */
   FullPrecisionModel {
     long gates = cell.gates();
@@ -94,7 +94,7 @@ record FullPrecisionModel(
     return Matrix.of(floats(values), (int) values.size(0), (int) values.size(1), 0);
   }
 
-  /** A copy that does not hang on the array's memory. */
+  /** A copy that is independent of the array's memory. */
   private static FloatBuffer floats(INDArray values) {
     FloatBuffer copy = LanguageModelFile.directFloats((int) values.length());
     copy.put(FloatRows.of(values)).flip();

@@ -23,9 +23,9 @@ import java.util.zip.DataFormatException;
 import java.util.zip.Inflater;
 
 /**
- * Texts and arrays of an HDF5 file from anywhere. jHDF itself makes a value of whatever type a file
- * says, and inflates chunks without a limit; here type, shape and filters are checked before
- * anything is read, and a chunk unpacks to its own size at most.
+ * Reads texts and arrays of an HDF5 file from an unknown source. jHDF itself makes a value of any
+ * type that a file names and inflates chunks without a limit. This class checks type, shape and
+ * filters before it reads anything, and a chunk unpacks to at most its own size.
  */
 final class HdfValues {
   private static final int DEFLATE = 1;
@@ -39,7 +39,7 @@ final class HdfValues {
   private HdfValues() {}
 
   /**
-   * The text of an attribute; null if it is no single text.
+   * The text of an attribute; null if it is not a single text.
    *
    * @param most bytes that it may have
    * @throws Refusal if it has more

@@ -15,7 +15,8 @@ import org.multibit.training.Settings;
 
 /**
  * A full-precision language model of another library: a DL4J zip, a Keras .h5 or a PyTorch
- * .safetensors, known by its first bytes. What it computes is kept exactly, or it is refused.
+ * .safetensors, recognized by its first bytes. The imported model computes exactly the same
+ * function; otherwise it is refused.
  */
 public final class ImportedModel implements SavedModel {
   private final Path path;
@@ -30,8 +31,8 @@ public final class ImportedModel implements SavedModel {
 
   /**
    * @param vocabulary its words, in the order of the embedding's rows
-   * @throws IOException if the file cannot be read, is damaged, or holds a model that cannot be
-   *     kept: one line, with the file's name
+   * @throws IOException if the file cannot be read, is damaged, or has a model that cannot be
+   *     imported exactly; the message is one line with the file's name
    */
   public static ImportedModel open(Path path, Vocabulary vocabulary) throws IOException {
     FileKind kind = FileKind.of(path);

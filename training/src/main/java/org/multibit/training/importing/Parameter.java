@@ -34,7 +34,7 @@ record Parameter(String name, INDArray values) {
   }
 
   /**
-   * This parameter, if it has the shape.
+   * Returns this parameter if it has the shape.
    *
    * @throws Refusal with name, shape and expected shape
    */
@@ -55,7 +55,7 @@ record Parameter(String name, INDArray values) {
     return new Parameter(name, values.transpose());
   }
 
-  /** Rows (or elements) in equal blocks: block g becomes what block order[g] was. */
+  /** Reorders rows (or elements) in equal blocks: block g becomes the old block order[g]. */
   Parameter blocks(int... order) {
     long size = values.size(0) / order.length;
     INDArray[] blocks = new INDArray[order.length];

@@ -17,8 +17,8 @@ import org.multibit.training.importing.FullPrecisionModel.Layer;
 
 /**
  * Finds a language model in a PyTorch state dict: one {@code nn.LSTM} or {@code nn.GRU}, one {@code
- * nn.Embedding}, and one {@code nn.Linear} or weights tied to the embedding's, whatever the modules
- * are called.
+ * nn.Embedding}, and one {@code nn.Linear} or weights tied to the embedding's. The names of the
+ * modules do not matter.
  */
 final class PyTorchModel {
   private static final Pattern RECURRENT =
@@ -26,7 +26,7 @@ final class PyTorchModel {
 
   private final SafetensorsFile file;
 
-  /** Tensors that have not found their place. */
+  /** Tensors that have no place in the model yet. */
   private final Map<String, long[]> left;
 
   private PyTorchModel(SafetensorsFile file) {
@@ -36,7 +36,7 @@ final class PyTorchModel {
 
   /**
    * @throws IOException if the file cannot be read
-   * @throws Refusal if it is damaged, or holds anything but such a model
+   * @throws Refusal if it is damaged, or is not such a model
    */
   static FullPrecisionModel read(Path path) throws IOException {
     return new PyTorchModel(new SafetensorsFile(path)).read();
@@ -73,7 +73,7 @@ final class PyTorchModel {
                 name.matches() && name.group(1).equals(prefix) && name.group(4).equals("" + layer));
   }
 
-  /** What the names of the recurrent weights have before {@code weight_ih_l0}. */
+  /** The prefix of the recurrent weights' names, before {@code weight_ih_l0}. */
   private String recurrentPrefix() {
     TreeSet<String> prefixes = new TreeSet<>();
     for (String name : left.keySet()) {
@@ -197,8 +197,8 @@ final class PyTorchModel {
   }
 
   /**
-   * The linear layer's bias: that of the matrix's own module or, where the matrix is the
-   * embedding's, the only one whose module has no weight of its own; null if there is none.
+   * The linear layer's bias: that of the matrix's module or, if the matrix is the embedding's, the
+   * only bias whose module has no weight; null if there is none.
    */
   private String biasName(String softmaxName) {
     if (softmaxName != null) {
@@ -215,7 +215,7 @@ final class PyTorchModel {
     return free.size() == 1 ? free.get(0) : null;
   }
 
-  /** Whether shapes, a bias and names allow these as embedding and linear layer. */
+  /** Whether shapes, bias and names fit an embedding and a linear layer. */
   private boolean fit(String embedding, String linear, long embeddingSize, long hidden) {
     return left.get(embedding)[1] == embeddingSize
         && left.get(linear)[1] == hidden
@@ -229,7 +229,7 @@ final class PyTorchModel {
     return left.get(name);
   }
 
-  /** The tensor, which has found its place. */
+  /** Reads a tensor and marks it as placed. */
   private Parameter take(String name, long... expected) throws IOException {
     Parameter.requireShape(name, shape(name), expected);
     left.remove(name);

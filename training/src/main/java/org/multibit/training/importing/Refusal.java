@@ -2,7 +2,7 @@ package org.multibit.training.importing;
 
 import org.multibit.core.Printable;
 
-/** A model that cannot be imported, or not without changing it; says what is in the way. */
+/** A model that cannot be imported exactly. The message says why. */
 final class Refusal extends IllegalArgumentException {
   private static final long serialVersionUID = 1;
 
@@ -12,7 +12,7 @@ final class Refusal extends IllegalArgumentException {
     this(message, null);
   }
 
-  /** The message may quote the file: it becomes one line, not too long. */
+  /** The message may quote the file, so it is made one line of limited length. */
   Refusal(String message, Throwable cause) {
     super(line(message == null ? "it is damaged: " + cause : message), cause);
   }

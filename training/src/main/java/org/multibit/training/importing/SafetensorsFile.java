@@ -21,16 +21,15 @@ import org.nd4j.shade.jackson.core.JsonToken;
 
 /**
  * A .safetensors file: a header in JSON that names each tensor's type, shape and place, then the
- * tensors, little-endian and row-major. Everything that the header says is checked before a tensor
- * is read.
+ * tensors, little-endian and row-major. The whole header is checked before a tensor is read.
  */
 final class SafetensorsFile {
-  /** More than any recurrent network's; the format allows 100 MB. */
+  /** Larger than the header of any recurrent network; the format allows 100 MB. */
   private static final long MAX_HEADER = 1 << 23;
 
   private static final int MAX_RANK = 16;
 
-  /** Every number of so many digits is a long. */
+  /** Every number with this many digits fits into a long. */
   private static final int MAX_DIGITS = 18;
 
   private enum Type {
@@ -57,7 +56,7 @@ final class SafetensorsFile {
     }
   }
 
-  /** Begin and end count from the file's start. */
+  /** Begin and end are offsets from the file's start. */
   private record Tensor(String name, Type type, long[] shape, long begin, long end) {}
 
   private final Path file;
@@ -132,14 +131,14 @@ final class SafetensorsFile {
     unless(end == size, "there are %s bytes of no tensor at its end", size - end);
   }
 
-  /** To the end of an object of texts, which the format's metadata is. */
+  /** Skips to the end of an object of texts, the form of the format's metadata. */
   private static void skipTexts(JsonParser json) throws IOException {
     while (json.nextToken() == JsonToken.FIELD_NAME) {
       unless(json.nextToken().isScalarValue(), "its __metadata__ holds more than texts");
     }
   }
 
-  /** The entry of a tensor, to the end of its object. */
+  /** Reads the entry of a tensor, to the end of its object. */
   private static Tensor tensor(String name, JsonParser json, long start, long size)
       throws IOException {
     String type = null;
@@ -191,7 +190,7 @@ final class SafetensorsFile {
     throw new Refusal("%s has the unknown type %s".formatted(name, type));
   }
 
-  /** An array of a few counts. */
+  /** Reads an array of a few counts. */
   private static long[] counts(String name, String key, JsonParser json) throws IOException {
     unless(json.currentToken() == JsonToken.START_ARRAY, "%s has no array %s", name, key);
     long[] counts = new long[MAX_RANK];
@@ -218,7 +217,7 @@ final class SafetensorsFile {
   }
 
   /**
-   * A tensor's values.
+   * Reads a tensor's values.
    *
    * @throws Refusal if they are not F32, F16 or BF16, or not finite
    */
